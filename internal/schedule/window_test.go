@@ -172,9 +172,15 @@ func TestNextAndFiring(t *testing.T) {
 	}
 }
 
+// reporter is what checkFiring needs of a *testing.T or a *rapid.T.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 // checkFiring checks that a firing lies after configuration and in the first
 // half of what its window leaves.
-func checkFiring(t testing.TB, f schedule.Firing, h schedule.History) {
+func checkFiring(t reporter, f schedule.Firing, h schedule.History) {
 	t.Helper()
 	from := f.Window.Start
 	if f.Window.Contains(h.Configured) {
