@@ -32,6 +32,8 @@ type Dates struct {
 	Next time.Time
 	// Due is when the next scheduled rotation starts; zero for never.
 	Due time.Time
+	// WindowEnd ends the window in which it starts.
+	WindowEnd time.Time
 }
 
 // Unfinished returns the version that AWSPENDING marks as a rotation in
@@ -335,6 +337,9 @@ func (s *Secret) CancelRotation(r *RotationRun, now time.Time) (partial string, 
 	s.touch(now)
 	return partial, nil
 }
+
+// Cancel ends the run of a secret that is going away: labels stay.
+func (r *RotationRun) Cancel(now time.Time) { r.leave(Cancelled, now) }
 
 // leave ends the run, or lays it aside. The rotation token is void from now
 // on, unless the run may resume, and the fence shuts out an engine that is
