@@ -293,7 +293,7 @@ func (s *Secret) Resume(r *RotationRun, windowEnd, now time.Time) bool {
 		return false
 	}
 	if r.State == Exhausted {
-		r.State, r.Step, r.Attempt = Running, CreateSecret, 1
+		r.State, r.Step, r.Attempt, r.Announced = Running, CreateSecret, 1, 0
 		r.WindowEnd, r.FinishedAt = windowEnd, time.Time{}
 	}
 	r.NotBefore = now
