@@ -1,0 +1,94 @@
+// Package cli holds the commands of the keyturn program.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// commands is the command line: each field is a command with its flags.
+type commands struct {
+	Serve    serveCmd    `cmd:"" help:"Run the server."`
+	Dev      devCmd      `cmd:"" help:"Run a throw-away server with the keys test/test and print the environment that reaches it."`
+	Env      envCmd      `cmd:"" help:"Print the environment that reaches the running server of a data folder."`
+	Rotate   rotateCmd   `cmd:"" help:"Rotate a secret now; with --wait, show the steps and the verdict."`
+	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
+	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// program is what every command gets.
+type program struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+}
+
+// exitError makes Main return a code without printing anything more.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// Main runs the command that args name and returns the exit code: 0, 1 for a
+// failure, 2 for a wrong command line. SIGINT and SIGTERM cancel the command.
+func Main(args []string, stdout, stderr io.Writer) (code int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var cmds commands
+	exited := -1
+	parser, err := kong.New(&cmds,
+		kong.Name("keyturn"),
+		kong.Description("A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
+			"Every flag can be given as the environment variable shown beside it."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(c int) { exited = c }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // help was printed
+		return exited
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
+		return exitUsage
+	}
+	err = parsed.Run(&program{ctx, stdout, stderr})
+	if quiet, ok := errors.AsType[exitError](err); ok {
+		return int(quiet)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+type versionCmd struct{}
+
+// Run prints the version that the build recorded.
+func (versionCmd) Run(p *program) error {
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+	}
+	_, err := fmt.Fprintln(p.stdout, "keyturn", version)
+	return err
+}

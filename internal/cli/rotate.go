@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/keyturn/keyturn/internal/rotate"
+	"github.com/keyturn/keyturn/internal/schedule"
+)
+
+type rotateCmd struct {
+	Secret  string        `arg:"" help:"Name or ARN of the secret."`
+	Wait    bool          `help:"Follow the rotation to its end; exit with 1 if it does not succeed."`
+	Timeout time.Duration `help:"Give up following after this time." default:"15m"`
+}
+
+// Run rotates through the AWS API that the environment names, as every AWS
+// client does.
+func (c *rotateCmd) Run(p *program) error {
+	cfg, err := config.LoadDefaultConfig(p.ctx)
+	if err != nil {
+		return fmt.Errorf("reading the AWS configuration: %w", err)
+	}
+	r, err := rotate.Start(p.ctx, rotate.NewClients(cfg), c.Secret)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(p.stdout, "Rotation of %s started; its version is %s.\n", r.SecretARN, r.Token)
+	if !c.Wait {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, c.Timeout)
+	defer cancel()
+	err = r.Watch(ctx, func(l rotate.Line) { _, _ = fmt.Fprintln(p.stdout, l.Text()) })
+	if errors.Is(err, rotate.ErrNotSucceeded) {
+		_, _ = fmt.Fprintf(p.stderr, "keyturn: %v\n", err)
+		return exitError(exitFailed)
+	}
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(p.stdout, "Rotated in %s.\n", time.Since(r.StartedAt).Round(time.Millisecond))
+	return nil
+}
+
+type scheduleCmd struct {
+	Expression string `arg:"" help:"A rate() or cron() expression, or a number of days."`
+	Duration   string `help:"Length of the window, such as 3h." placeholder:"HOURS"`
+	Count      int    `help:"Windows to show." default:"5"`
+	After      string `help:"Moment from which to count, in RFC 3339; now when empty." placeholder:"TIME"`
+}
+
+// Run prints the next windows of a schedule.
+func (c *scheduleCmd) Run(p *program) error {
+	after := time.Now()
+	if c.After != "" {
+		var err error
+		if after, err = time.Parse(time.RFC3339, c.After); err != nil {
+			return fmt.Errorf("--after: %w", err)
+		}
+	}
+	rules := schedule.Rules{Expression: c.Expression, Duration: c.Duration}
+	var days int64
+	if n, err := fmt.Sscanf(c.Expression, "%d", &days); err == nil && n == 1 && fmt.Sprint(days) == c.Expression {
+		rules = schedule.Rules{AutomaticallyAfterDays: days, Duration: c.Duration}
+	}
+	s, err := schedule.Parse(rules)
+	if err != nil {
+		return err
+	}
+	for _, w := range s.Preview(c.Count, after) {
+		_, _ = fmt.Fprintf(p.stdout, "%s to %s\n", w.Start.UTC().Format("Mon 2006-01-02 15:04"), w.End.UTC().Format("Mon 2006-01-02 15:04 UTC"))
+	}
+	return nil
+}

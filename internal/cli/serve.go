@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/server"
+)
+
+// runtimeFlags are shared by serve and dev.
+type runtimeFlags struct {
+	Runtime        map[string]string `help:"Interpreter of a runtime, such as python3.12=/usr/bin/python3.12; may be repeated." env:"KEYTURN_RUNTIME" placeholder:"RUNTIME=PATH" mapsep:","`
+	StrictRuntimes bool              `help:"Refuse a function whose runtime's exact interpreter version is missing, instead of running another." env:"KEYTURN_STRICT_RUNTIMES"`
+	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
+	LogLevel       string            `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"KEYTURN_LOG_LEVEL"`
+}
+
+type serveCmd struct {
+	Data         string        `help:"Folder for the database, the keys and the trail." default:"keyturn-data" env:"KEYTURN_DATA" type:"path"`
+	Listen       string        `help:"Address to listen on." default:"127.0.0.1:4566" env:"KEYTURN_LISTEN"`
+	Store        string        `help:"PostgreSQL to store in, as a postgres:// URL; SQLite in the data folder when empty." env:"KEYTURN_STORE" placeholder:"URL"`
+	TLSCert      string        `help:"PEM file with the server's certificate chain." env:"KEYTURN_TLS_CERT" placeholder:"FILE"`
+	TLSKey       string        `help:"PEM file with the certificate's key." env:"KEYTURN_TLS_KEY" placeholder:"FILE"`
+	InsecureHTTP bool          `name:"insecure-http" help:"Serve plain HTTP on an address that is not loopback: requests and secrets can be read on the network." env:"KEYTURN_INSECURE_HTTP"`
+	Region       string        `help:"Home region." default:"us-east-1" env:"KEYTURN_REGION"`
+	Account      string        `help:"Account of the root credentials: 12 digits." default:"123456789012" env:"KEYTURN_ACCOUNT"`
+	RootAccess   string        `name:"root-access-key-id" help:"Access key of the root user; generated into the data folder when empty." env:"KEYTURN_ROOT_ACCESS_KEY_ID" placeholder:"ID"`
+	RootSecret   string        `name:"root-secret-access-key" help:"Secret key of the root user; better given by environment." env:"KEYTURN_ROOT_SECRET_ACCESS_KEY" placeholder:"KEY"`
+	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
+	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
+	runtimeFlags `embed:""`
+}
+
+// Run serves until the process is told to stop.
+func (c *serveCmd) Run(p *program) error {
+	logger, err := newLogger(p, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	cfg := server.Config{
+		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
+		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret,
+		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
+	}
+	s, err := server.New(p.ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return s.Run(p.ctx, func() {
+		_, _ = fmt.Fprintf(p.stdout, "keyturn listens on %s (region %s, account %s, data in %s)\n", s.URL(), c.Region, c.Account, c.Data)
+	})
+}
+
+func newLogger(p *program, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, err
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: l})), nil
+}
+
+type devCmd struct {
+	Listen string   `help:"Loopback address to listen on." default:"127.0.0.1:4566" env:"KEYTURN_LISTEN"`
+	Region string   `help:"Home region." default:"us-east-1" env:"KEYTURN_REGION"`
+	Data   string   `help:"Folder to use instead of a temporary one; refused when serve made it." env:"KEYTURN_DEV_DATA" type:"path"`
+	Args   []string `arg:"" optional:"" passthrough:"" name:"command" help:"Command to run against the server, which then ends with it."`
+	runtimeFlags `embed:""`
+}
+
+// devKey is both keys of a throw-away server.
+const devKey = "test"
+
+// devAccount is the account of a throw-away server.
+const devAccount = "123456789012"
+
+// Run serves from a folder that goes with it; with a command, until that
+// ends.
+func (c *devCmd) Run(p *program) (err error) {
+	dir := c.Data
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "keyturn-dev-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	logger, err := newLogger(p, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(p.ctx, server.Config{
+		Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
+		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	env := environment{URL: s.URL(), Region: c.Region, AccessKeyID: devKey, SecretAccessKey: devKey}
+	if len(c.Args) == 0 {
+		return s.Run(ctx, func() { env.print(p.stdout) })
+	}
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.Run(ctx, func() { close(ready) }) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ready:
+	}
+	ran := runCommand(p, c.Args, env)
+	cancel()
+	return errors.Join(<-done, ran)
+}
+
+// runCommand runs a command in the environment and passes its exit code on.
+func runCommand(p *program, args []string, env environment) error {
+	if args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return errors.New("no command after --")
+	}
+	cmd := exec.CommandContext(p.ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.stdout, p.stderr
+	cmd.Env = append(os.Environ(), env.variables()...)
+	err := cmd.Run()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() > 0 {
+		return exitError(failed.ExitCode())
+	}
+	return err
+}

@@ -1,0 +1,165 @@
+// Package internal_test holds the rule of who may import whom.
+package internal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/keyturn/keyturn/"
+
+// layers names, from the bottom up, the packages of the house. A package may
+// import what stands in layers below its own; "x/..." covers x and what is
+// below it. Packages of one layer do not import each other, except inside
+// one "x/..." family.
+var layers = [][]string{
+	{"fault"},
+	{"arn", "schedule", "sigv4", "pgserver"},
+	{"iam", "key/...", "loggroup", "function"},
+	{"secret", "trail", "function/environment"},
+	{"store/...", "wire/..."},
+	{"api/..."},
+	{"authz"},
+	{"invocation"},
+	{"rotation"},
+	{"service/..."},
+	{"server"},
+	{"demo"},
+	{"cli"},
+}
+
+// clients talk to the AWS APIs through the SDK and know nothing of the
+// server's inside.
+var clients = []string{"rotate", "rotator", "doctor", "rehearse"}
+
+// only lists imports that few packages may have, with the packages that may.
+var only = map[string][]string{
+	"net/http": {
+		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "apitest",
+		"rotate", "rotator", "doctor", "rehearse",
+	},
+	"database/sql":                      {"store/..."},
+	"modernc.org/sqlite":                {"store/sqlite"},
+	"github.com/jackc/pgx":              {"store/postgres", "rotator", "demo"},
+	"github.com/aws/aws-sdk-go-v2":      {"rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"github.com/landlock-lsm":           {"function/environment"},
+	"github.com/alecthomas/kong":        {"cli"},
+	"github.com/prometheus":             {"server"},
+	module + "internal/apitest":         {},
+	module + "internal/store/storetest": {},
+}
+
+// neverImportedBy lists packages that only tests use.
+var testOnly = []string{"apitest", "store/storetest"}
+
+func TestImports(t *testing.T) {
+	for pkg, imports := range productImports(t) {
+		for _, imp := range imports {
+			checkRestricted(t, pkg, imp)
+			if dep, ours := strings.CutPrefix(imp, module+"internal/"); ours {
+				checkLayer(t, pkg, dep)
+			}
+		}
+	}
+}
+
+func checkRestricted(t *testing.T, pkg, imp string) {
+	if slices.Contains(testOnly, pkg) {
+		return
+	}
+	for prefix, allowed := range only {
+		if imp != prefix && !strings.HasPrefix(imp, prefix+"/") {
+			continue
+		}
+		if !slices.ContainsFunc(allowed, func(p string) bool { return covers(p, pkg) }) {
+			t.Errorf("%s imports %s, which only %v may", pkg, imp, allowed)
+		}
+	}
+}
+
+func checkLayer(t *testing.T, pkg, dep string) {
+	if slices.Contains(testOnly, pkg) {
+		return
+	}
+	if slices.Contains(clients, pkg) {
+		if dep != "fault" && dep != "arn" && dep != "schedule" {
+			t.Errorf("%s is a client and imports %s", pkg, dep)
+		}
+		return
+	}
+	from, family := layerOf(pkg)
+	to, depFamily := layerOf(dep)
+	switch {
+	case from < 0:
+		t.Errorf("%s stands in no layer", pkg)
+	case to < 0 && !slices.Contains(clients, dep):
+		t.Errorf("%s, imported by %s, stands in no layer", dep, pkg)
+	case to > from, to == from && (family != depFamily || !strings.HasSuffix(family, "/...")):
+		t.Errorf("%s imports %s, which is not below it", pkg, dep)
+	}
+	if covers("service/...", pkg) && covers("service/...", dep) {
+		t.Errorf("%s imports %s: services do not know each other", pkg, dep)
+	}
+}
+
+// layerOf returns the layer of a package and the pattern that placed it; -1
+// when none does.
+func layerOf(pkg string) (int, string) {
+	best, pattern := -1, ""
+	for i, layer := range layers {
+		for _, p := range layer {
+			if covers(p, pkg) && len(p) > len(pattern) {
+				best, pattern = i, p
+			}
+		}
+	}
+	return best, pattern
+}
+
+func covers(pattern, pkg string) bool {
+	if root, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return pkg == root || strings.HasPrefix(pkg, root+"/")
+	}
+	return pkg == pattern
+}
+
+// productImports maps each package below this folder to what its files,
+// tests aside, import.
+func productImports(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && d.Name() == "testdata" {
+			return err
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		for _, spec := range file.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[pkg] = append(found[pkg], imp)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 5 {
+		t.Fatalf("found only %d packages", len(found))
+	}
+	return found
+}

@@ -1,0 +1,47 @@
+// Package iam holds identities: who calls, and the roles that functions act
+// as.
+package iam
+
+import "time"
+
+// PrincipalType is the kind of caller, spelt as CloudTrail's userIdentity
+// spells it (AWS docs).
+type PrincipalType string
+
+// The principal types.
+const (
+	Root        PrincipalType = "Root"
+	User        PrincipalType = "IAMUser"
+	AssumedRole PrincipalType = "AssumedRole"
+	Service     PrincipalType = "AWSService"
+)
+
+// Principal is an authenticated caller. It is a value: an operation gets its
+// own copy as an argument and cannot change who called.
+type Principal struct {
+	Type PrincipalType
+	// Account is the 12-digit account that the caller belongs to.
+	Account string
+	// ARN is the caller's address: arn:aws:iam::A:root, …:user/N, or
+	// arn:aws:sts::A:assumed-role/ROLE/SESSION.
+	ARN string
+	// ID is the unique id: the account for root, AIDA… for users,
+	// AROA…:SESSION for sessions.
+	ID string
+	// Name is the user's or the role's name; empty for root.
+	Name string
+	// Session is the session name of an assumed role.
+	Session string
+	// RoleARN is the role behind a session.
+	RoleARN string
+	// AccessKeyID is the key that signed the request.
+	AccessKeyID string
+	// IssuedAt is when a session's credentials were made; zero otherwise.
+	IssuedAt time.Time
+	// InvokedBy names the AWS service on whose behalf a Service principal
+	// acts, such as secretsmanager.amazonaws.com.
+	InvokedBy string
+}
+
+// IsZero reports whether no one is named.
+func (p Principal) IsZero() bool { return p.Type == "" }

@@ -1,0 +1,306 @@
+// Package rotate starts a rotation and watches it to its end, as a client:
+// through the AWS APIs alone, so it works on Keyturn and on AWS.
+//
+// On Keyturn the engine reports each step to the log group EngineGroup, in
+// the stream named by the rotation's token, and the watch follows that. On
+// AWS, which has no such group, it follows the function's log and the
+// CloudTrail events.
+package rotate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+)
+
+// EngineGroup is the log group to which Keyturn's engine reports. Its
+// streams are named by rotation tokens.
+const EngineGroup = "/keyturn/rotation"
+
+// pollInterval is the time between two looks at a rotation under way.
+const pollInterval = 200 * time.Millisecond
+
+// trailInterval is the time between two look-ups of events: CloudTrail on
+// AWS admits two a second per account.
+const trailInterval = 2 * time.Second
+
+// Status is what a Report says of a rotation or a step of it.
+type Status string
+
+// The statuses. The last four end a watch.
+const (
+	Started   Status = "started"
+	Done      Status = "done"
+	Retrying  Status = "retrying"
+	Succeeded Status = "succeeded"
+	Failed    Status = "failed"
+	Abandoned Status = "abandoned"
+	Cancelled Status = "cancelled"
+)
+
+// Report is one line of the engine about a rotation. Step is empty where it
+// speaks of the rotation as a whole.
+type Report struct {
+	SecretARN  string `json:"secretArn"`
+	Token      string `json:"token"`
+	Status     Status `json:"status"`
+	Step       string `json:"step,omitempty"`
+	Attempt    int    `json:"attempt,omitempty"`
+	DurationMS int64  `json:"durationMs,omitempty"`
+	Error      string `json:"error,omitempty"`
+	// RetryAt is when the next attempt starts, in RFC 3339.
+	RetryAt string `json:"retryAt,omitempty"`
+}
+
+// Line is one thing that a watch shows: a report of the engine, or, with
+// Report nil, a line of the function's log.
+type Line struct {
+	Time   time.Time
+	Report *Report
+	Log    string
+}
+
+// Clients are the services that a watch reads.
+type Clients struct {
+	Secrets *secretsmanager.Client
+	Lambda  *lambda.Client
+	Logs    *cloudwatchlogs.Client
+	Trail   *cloudtrail.Client
+}
+
+// NewClients makes the clients of one configuration.
+func NewClients(cfg aws.Config) Clients {
+	return Clients{
+		Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
+		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg),
+	}
+}
+
+// ErrNotSucceeded is returned by Watch for a rotation that ended otherwise.
+var ErrNotSucceeded = errors.New("the rotation did not succeed")
+
+// Rotation is a rotation that has been started.
+type Rotation struct {
+	SecretARN string
+	Token     string
+	StartedAt time.Time
+
+	clients  Clients
+	logGroup string
+	show     func(Line)
+	seen     map[string]bool
+	trailAt  time.Time
+}
+
+// Start asks for a rotation of the secret with its stored configuration.
+func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
+	started := time.Now()
+	out, err := c.Secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &secretID})
+	if err != nil {
+		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
+	}
+	r := &Rotation{
+		SecretARN: aws.ToString(out.ARN), Token: aws.ToString(out.VersionId), StartedAt: started,
+		clients: c, seen: map[string]bool{},
+	}
+	r.logGroup = r.functionLogGroup(ctx)
+	return r, nil
+}
+
+// functionLogGroup returns the log group of the secret's function, or "" if
+// it cannot be found out: the watch then goes without its lines.
+func (r *Rotation) functionLogGroup(ctx context.Context) string {
+	d, err := r.clients.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &r.SecretARN})
+	if err != nil || d.RotationLambdaARN == nil {
+		return ""
+	}
+	fn, err := r.clients.Lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: d.RotationLambdaARN})
+	if err != nil || fn.LoggingConfig == nil {
+		return ""
+	}
+	return aws.ToString(fn.LoggingConfig.LogGroup)
+}
+
+// Watch shows what happens until the rotation ends or ctx does. It returns
+// nil for a rotation that succeeded and ErrNotSucceeded, wrapped with the
+// reason, for one that did not.
+func (r *Rotation) Watch(ctx context.Context, show func(Line)) error {
+	r.show = show
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		end, err := r.poll(ctx)
+		if err != nil {
+			return err
+		}
+		if end != nil {
+			return end.verdict()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("watching the rotation of %s: %w", r.SecretARN, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (rep *Report) verdict() error {
+	if rep.Status == Succeeded {
+		return nil
+	}
+	reason := string(rep.Status)
+	if rep.Error != "" {
+		reason += ": " + rep.Error
+	}
+	return fmt.Errorf("%w: %s", ErrNotSucceeded, reason)
+}
+
+// poll shows what is new, in order of time, and returns the report that ends
+// the rotation, if there is one.
+func (r *Rotation) poll(ctx context.Context) (*Report, error) {
+	reports, onKeyturn, err := r.engineLines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := r.functionLines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !onKeyturn {
+		more, err := r.trailLines(ctx)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, more...)
+	}
+	lines = append(lines, reports...)
+	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.Time.UnixMilli(), b.Time.UnixMilli()) })
+	var end *Report
+	for _, l := range lines {
+		r.show(l)
+		if l.Report != nil && l.Report.ends() {
+			end = l.Report
+		}
+	}
+	return end, nil
+}
+
+func (rep *Report) ends() bool {
+	switch rep.Status {
+	case Succeeded, Failed, Abandoned, Cancelled:
+		return rep.Step == ""
+	}
+	return false
+}
+
+func (r *Rotation) engineLines(ctx context.Context) (lines []Line, found bool, err error) {
+	events, err := r.newEvents(ctx, &cloudwatchlogs.FilterLogEventsInput{
+		LogGroupName: aws.String(EngineGroup), LogStreamNamePrefix: &r.Token, StartTime: aws.Int64(r.StartedAt.UnixMilli() - 1000),
+	})
+	if _, missing := errors.AsType[*logtypes.ResourceNotFoundException](err); missing {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("reading the log group %s: %w", EngineGroup, err)
+	}
+	for _, e := range events {
+		var rep Report
+		if json.Unmarshal([]byte(aws.ToString(e.Message)), &rep) == nil {
+			lines = append(lines, Line{Time: time.UnixMilli(aws.ToInt64(e.Timestamp)), Report: &rep})
+		}
+	}
+	return lines, true, nil
+}
+
+func (r *Rotation) functionLines(ctx context.Context) ([]Line, error) {
+	if r.logGroup == "" {
+		return nil, nil
+	}
+	events, err := r.newEvents(ctx, &cloudwatchlogs.FilterLogEventsInput{
+		LogGroupName: &r.logGroup, StartTime: aws.Int64(r.StartedAt.UnixMilli()),
+	})
+	if _, missing := errors.AsType[*logtypes.ResourceNotFoundException](err); missing {
+		return nil, nil // the function has not run yet
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the function's log group %s: %w", r.logGroup, err)
+	}
+	var lines []Line
+	for _, e := range events {
+		lines = append(lines, Line{
+			Time: time.UnixMilli(aws.ToInt64(e.Timestamp)), Log: strings.TrimRight(aws.ToString(e.Message), "\r\n"),
+		})
+	}
+	return lines, nil
+}
+
+// newEvents returns the log events that no earlier call returned.
+func (r *Rotation) newEvents(ctx context.Context, in *cloudwatchlogs.FilterLogEventsInput) ([]logtypes.FilteredLogEvent, error) {
+	var fresh []logtypes.FilteredLogEvent
+	pages := cloudwatchlogs.NewFilterLogEventsPaginator(r.clients.Logs, in)
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Events {
+			if id := aws.ToString(in.LogGroupName) + aws.ToString(e.EventId); !r.seen[id] {
+				r.seen[id] = true
+				fresh = append(fresh, e)
+			}
+		}
+	}
+	return fresh, nil
+}
+
+// trailStatus maps CloudTrail's service events to what they say.
+var trailStatus = map[string]Status{
+	"RotationStarted": Started, "RotationSucceeded": Succeeded, "RotationFailed": Failed, "RotationAbandoned": Abandoned,
+}
+
+func (r *Rotation) trailLines(ctx context.Context) ([]Line, error) {
+	if time.Since(r.trailAt) < trailInterval {
+		return nil, nil
+	}
+	r.trailAt = time.Now()
+	out, err := r.clients.Trail.LookupEvents(ctx, &cloudtrail.LookupEventsInput{
+		LookupAttributes: []trailtypes.LookupAttribute{{
+			AttributeKey: trailtypes.LookupAttributeKeyEventSource, AttributeValue: aws.String("secretsmanager.amazonaws.com"),
+		}},
+		StartTime: aws.Time(r.StartedAt.Add(-time.Second)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking up CloudTrail events: %w", err)
+	}
+	var lines []Line
+	for _, e := range out.Events {
+		status, ours := trailStatus[aws.ToString(e.EventName)]
+		record := aws.ToString(e.CloudTrailEvent)
+		if id := aws.ToString(e.EventId); !ours || r.seen[id] || !strings.Contains(record, r.SecretARN) {
+			continue
+		} else {
+			r.seen[id] = true
+		}
+		var detail struct {
+			ErrorMessage string `json:"errorMessage"`
+		}
+		_ = json.Unmarshal([]byte(record), &detail) // a record without the member has no message
+		lines = append(lines, Line{Time: aws.ToTime(e.EventTime), Report: &Report{
+			SecretARN: r.SecretARN, Token: r.Token, Status: status, Error: detail.ErrorMessage,
+		}})
+	}
+	return lines, nil
+}

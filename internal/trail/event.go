@@ -1,0 +1,63 @@
+// Package trail records every call and every service event in CloudTrail's
+// shape.
+//
+// A mutation stores its event in its own transaction. Reads and failures go
+// to segment files through a Recorder, whose group write the answer waits
+// for: no record, no answer. An event never holds a secret value, a rotation
+// token or a generated password.
+package trail
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/iam"
+)
+
+// Type is an event's family (AWS docs).
+type Type string
+
+// The event types.
+const (
+	APICall      Type = "AwsApiCall"
+	ServiceEvent Type = "AwsServiceEvent"
+)
+
+// Event is one call, or one thing that a service did by itself.
+type Event struct {
+	// ID is a UUID.
+	ID   string
+	Time time.Time
+	Type Type
+	// Account owns the resource; Region is where the call was made.
+	Account, Region string
+	// Source is the service, such as secretsmanager.amazonaws.com.
+	Source string
+	// Name is the operation or the service event, such as RotateSecret or
+	// RotationFailed.
+	Name      string
+	ReadOnly  bool
+	Principal iam.Principal
+	SourceIP  string
+	UserAgent string
+	RequestID string
+	// ErrorCode and ErrorMessage are set for failures.
+	ErrorCode, ErrorMessage string
+	// Request and Response are JSON objects without sensitive members, or
+	// nil for null.
+	Request, Response json.RawMessage
+	// Additional is additionalEventData, or nil to leave it out.
+	Additional json.RawMessage
+	Resources  []Resource
+	// TLS tells that the call came over TLS.
+	TLS bool
+}
+
+// Resource is one resource that an event concerns.
+type Resource struct {
+	// Type is a CloudFormation-like type name, such as
+	// AWS::SecretsManager::Secret.
+	Type string
+	// Name is the resource's ARN.
+	Name string
+}

@@ -1,0 +1,189 @@
+package trail
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/iam"
+)
+
+// eventVersion is the version of CloudTrail's record format that the
+// recorded service events carry (AWS: recorded).
+const eventVersion = "1.08"
+
+// Record is an event as LookupEvents returns it: the CloudTrail record and
+// the members by which it is found.
+type Record struct {
+	EventID     string
+	Time        time.Time
+	Account     string
+	Region      string
+	Source      string
+	Name        string
+	ReadOnly    bool
+	Username    string
+	AccessKeyID string
+	Resources   []Resource
+	// JSON is the CloudTrail record, one line without a line break.
+	JSON []byte
+}
+
+// Record returns the event in CloudTrail's shape.
+func (e *Event) Record() (Record, error) {
+	r := Record{
+		EventID: e.ID, Time: e.Time.UTC().Truncate(time.Second), Account: e.Account, Region: e.Region,
+		Source: e.Source, Name: e.Name, ReadOnly: e.ReadOnly,
+		Username: username(e.Principal), AccessKeyID: e.Principal.AccessKeyID, Resources: e.Resources,
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e.document()); err != nil {
+		return Record{}, fmt.Errorf("encoding the %s event: %w", e.Name, err)
+	}
+	r.JSON = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return r, nil
+}
+
+// document is the CloudTrail record in the order in which AWS prints it.
+type document struct {
+	EventVersion       string          `json:"eventVersion"`
+	UserIdentity       identity        `json:"userIdentity"`
+	EventTime          string          `json:"eventTime"`
+	EventSource        string          `json:"eventSource"`
+	EventName          string          `json:"eventName"`
+	AWSRegion          string          `json:"awsRegion"`
+	SourceIPAddress    string          `json:"sourceIPAddress"`
+	UserAgent          string          `json:"userAgent"`
+	ErrorCode          string          `json:"errorCode,omitempty"`
+	ErrorMessage       string          `json:"errorMessage,omitempty"`
+	RequestParameters  json.RawMessage `json:"requestParameters"`
+	ResponseElements   json.RawMessage `json:"responseElements"`
+	AdditionalData     json.RawMessage `json:"additionalEventData,omitempty"`
+	RequestID          string          `json:"requestID"`
+	EventID            string          `json:"eventID"`
+	ReadOnly           bool            `json:"readOnly"`
+	Resources          []resource      `json:"resources,omitempty"`
+	EventType          Type            `json:"eventType"`
+	ManagementEvent    bool            `json:"managementEvent"`
+	RecipientAccountID string          `json:"recipientAccountId"`
+	EventCategory      string          `json:"eventCategory"`
+}
+
+type resource struct {
+	AccountID string `json:"accountId,omitempty"`
+	Type      string `json:"type"`
+	ARN       string `json:"ARN"`
+}
+
+type identity struct {
+	Type           string          `json:"type,omitempty"`
+	PrincipalID    string          `json:"principalId,omitempty"`
+	ARN            string          `json:"arn,omitempty"`
+	AccountID      string          `json:"accountId"`
+	AccessKeyID    string          `json:"accessKeyId,omitempty"`
+	UserName       string          `json:"userName,omitempty"`
+	SessionContext *sessionContext `json:"sessionContext,omitempty"`
+	InvokedBy      string          `json:"invokedBy,omitempty"`
+}
+
+type sessionContext struct {
+	SessionIssuer sessionIssuer     `json:"sessionIssuer"`
+	Attributes    map[string]string `json:"attributes"`
+}
+
+type sessionIssuer struct {
+	Type        string `json:"type"`
+	PrincipalID string `json:"principalId"`
+	ARN         string `json:"arn"`
+	AccountID   string `json:"accountId"`
+	UserName    string `json:"userName"`
+}
+
+func (e *Event) document() document {
+	d := document{
+		EventVersion: eventVersion, UserIdentity: identityOf(e.Principal), EventTime: e.Time.UTC().Format(time.RFC3339),
+		EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region, SourceIPAddress: e.SourceIP, UserAgent: e.UserAgent,
+		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
+		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional,
+		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
+		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
+	}
+	for _, r := range e.Resources {
+		d.Resources = append(d.Resources, resource{e.Account, r.Type, r.Name})
+	}
+	return d
+}
+
+func orNull(m json.RawMessage) json.RawMessage {
+	if len(m) == 0 {
+		return json.RawMessage("null")
+	}
+	return m
+}
+
+func identityOf(p iam.Principal) identity {
+	if p.Type == iam.Service {
+		return identity{AccountID: p.Account, InvokedBy: p.InvokedBy}
+	}
+	id := identity{Type: string(p.Type), PrincipalID: p.ID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID}
+	switch p.Type {
+	case iam.User:
+		id.UserName = p.Name
+	case iam.AssumedRole:
+		roleID, _, _ := strings.Cut(p.ID, ":")
+		id.SessionContext = &sessionContext{
+			SessionIssuer: sessionIssuer{"Role", roleID, p.RoleARN, p.Account, p.Name},
+			Attributes: map[string]string{
+				"creationDate": p.IssuedAt.UTC().Format(time.RFC3339), "mfaAuthenticated": "false",
+			},
+		}
+	}
+	return id
+}
+
+// username is what LookupEvents shows and finds as Username: the user's
+// name, the session's name, or "root" (AWS docs; "root" assumed).
+func username(p iam.Principal) string {
+	switch p.Type {
+	case iam.AssumedRole:
+		return p.Session
+	case iam.Root:
+		return "root"
+	}
+	return p.Name
+}
+
+// ParseRecord reads back a line that Record made.
+func ParseRecord(line []byte) (Record, error) {
+	var d document
+	if err := json.Unmarshal(line, &d); err != nil {
+		return Record{}, fmt.Errorf("reading a trail record: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339, d.EventTime)
+	if err != nil {
+		return Record{}, fmt.Errorf("reading a trail record: %w", err)
+	}
+	r := Record{
+		EventID: d.EventID, Time: at, Account: d.RecipientAccountID, Region: d.AWSRegion, Source: d.EventSource,
+		Name: d.EventName, ReadOnly: d.ReadOnly, AccessKeyID: d.UserIdentity.AccessKeyID, JSON: line,
+	}
+	r.Username = d.UserIdentity.username()
+	for _, res := range d.Resources {
+		r.Resources = append(r.Resources, Resource{res.Type, res.ARN})
+	}
+	return r, nil
+}
+
+func (i identity) username() string {
+	switch iam.PrincipalType(i.Type) {
+	case iam.AssumedRole:
+		return i.ARN[strings.LastIndexByte(i.ARN, '/')+1:]
+	case iam.Root:
+		return "root"
+	}
+	return i.UserName
+}

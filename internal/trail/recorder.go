@@ -1,0 +1,240 @@
+package trail
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/fault"
+)
+
+// maxSegment is the size past which a new segment is begun, in bytes.
+const maxSegment = 16 << 20
+
+// longestCall bounds how much earlier than its record an event may have
+// begun: the longest function runs 15 minutes.
+const longestCall = time.Hour
+
+// segmentLayout names a segment by the UTC time of its first write, so that
+// names sort by age.
+const segmentLayout = "20060102T150405.000000000"
+
+// Recorder appends events to segment files in one folder: one CloudTrail
+// record a line. Events that are recorded at the same time share one write;
+// each caller waits for the write that holds its own. A recorded event
+// survives the process, not a loss of power: changes, which must, are stored
+// with their change instead.
+type Recorder struct {
+	dir string
+
+	mu      sync.Mutex
+	pending *batch
+	writing bool
+
+	// Owned by the caller that is writing.
+	file *os.File
+	size int64
+}
+
+// batch is what goes into one write.
+type batch struct {
+	lines []byte
+	// lead hands the writing over to one caller of this batch.
+	lead chan struct{}
+	done chan struct{}
+	err  error
+}
+
+func newBatch() *batch {
+	return &batch{lead: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// NewRecorder returns a Recorder for the folder, which it makes with mode
+// 0700 if it is missing.
+func NewRecorder(dir string) (*Recorder, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the trail folder: %w", err)
+	}
+	return &Recorder{dir: dir, pending: newBatch()}, nil
+}
+
+// Record writes the event and returns once it is in the segment file. An
+// error means that the event is not recorded, and the call that it describes
+// must not be answered.
+func (r *Recorder) Record(e *Event) error {
+	rec, err := e.Record()
+	if err != nil {
+		return fault.Wrap(err, "recording an event")
+	}
+	r.mu.Lock()
+	b := r.pending
+	b.lines = append(append(b.lines, rec.JSON...), '\n')
+	if r.writing {
+		r.mu.Unlock()
+		select {
+		case <-b.done:
+			return b.err
+		case <-b.lead:
+			r.mu.Lock()
+		}
+	}
+	r.writing = true
+	r.pending = newBatch()
+	r.mu.Unlock()
+
+	b.err = r.write(b.lines)
+	close(b.done)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pending.lines) > 0 {
+		r.pending.lead <- struct{}{}
+	} else {
+		r.writing = false
+	}
+	return b.err
+}
+
+// write appends the lines to the current segment, whole or not at all.
+func (r *Recorder) write(lines []byte) error {
+	if r.file == nil || r.size >= maxSegment {
+		if err := r.begin(); err != nil {
+			return fault.Wrap(err, "beginning a trail segment")
+		}
+	}
+	n, err := r.file.Write(lines)
+	if err != nil {
+		// Half a line must not spoil the next: cut it off, or leave the
+		// segment if even that fails.
+		if n > 0 && r.file.Truncate(r.size) != nil {
+			r.close()
+		}
+		return fault.Wrap(err, "writing the trail")
+	}
+	r.size += int64(n)
+	return nil
+}
+
+func (r *Recorder) begin() error {
+	r.close()
+	name := filepath.Join(r.dir, time.Now().UTC().Format(segmentLayout)+".jsonl")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	r.file, r.size = f, 0
+	return nil
+}
+
+func (r *Recorder) close() {
+	if r.file != nil {
+		_ = r.file.Close()
+		r.file = nil
+	}
+}
+
+// Close closes the current segment. No Record may be under way or follow.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.close()
+	return nil
+}
+
+// Scan calls fn with the recorded events of [from, to), newest first, until
+// fn returns false. It sees what was recorded before it began.
+func (r *Recorder) Scan(from, to time.Time, fn func(Record) bool) error {
+	names, err := r.segments()
+	if err != nil {
+		return err
+	}
+	for i := len(names) - 1; i >= 0; i-- {
+		if begun, err := segmentTime(names[i]); err == nil && begun.Add(-longestCall).After(to) {
+			continue
+		}
+		more, err := scanSegment(filepath.Join(r.dir, names[i]), from, to, fn)
+		if err != nil || !more {
+			return err
+		}
+		if begun, err := segmentTime(names[i]); err == nil && begun.Before(from) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Prune removes segments all of whose events are older than before.
+func (r *Recorder) Prune(before time.Time) error {
+	names, err := r.segments()
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		// A segment ends where the next one begins.
+		if i+1 == len(names) {
+			return nil
+		}
+		if ends, err := segmentTime(names[i+1]); err != nil || !ends.Before(before) {
+			return nil
+		}
+		if err := os.Remove(filepath.Join(r.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a trail segment: %w", err)
+		}
+	}
+	return nil
+}
+
+// segments returns the names of the segment files, oldest first.
+func (r *Recorder) segments() ([]string, error) {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trail folder: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".jsonl") {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func segmentTime(name string) (time.Time, error) {
+	return time.Parse(segmentLayout, strings.TrimSuffix(name, ".jsonl"))
+}
+
+// scanSegment walks one segment backwards; more is false when fn said stop.
+func scanSegment(path string, from, to time.Time, fn func(Record) bool) (more bool, err error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // pruned meanwhile
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading a trail segment: %w", err)
+	}
+	for len(data) > 0 {
+		data = bytes.TrimSuffix(data, []byte("\n"))
+		i := bytes.LastIndexByte(data, '\n') + 1
+		line := data[i:]
+		data = data[:i]
+		rec, err := ParseRecord(line)
+		if err != nil {
+			continue // a line cut off by a crash
+		}
+		if rec.Time.Before(from) || !rec.Time.Before(to) {
+			continue
+		}
+		if !fn(rec) {
+			return false, nil
+		}
+	}
+	return true, nil
+}

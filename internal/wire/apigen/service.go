@@ -1,0 +1,88 @@
+package main
+
+import "strings"
+
+// service names what is generated of one model.
+type service struct {
+	// pkg is the Go package; folder and version find the model.
+	pkg, folder, version string
+	operations           []string
+	// openEnums are shapes whose enum is not checked: AWS adds values faster
+	// than models age, and the operation answers in its own words.
+	openEnums []string
+}
+
+// services lists what is generated. To serve more, add names.
+func services() []service {
+	return []service{
+		{
+			pkg: "secretsmanager", folder: "secretsmanager", version: "2017-10-17",
+			operations: strings.Fields(`
+				BatchGetSecretValue CancelRotateSecret CreateSecret DeleteResourcePolicy
+				DeleteSecret DescribeSecret GetRandomPassword GetResourcePolicy GetSecretValue
+				ListSecretVersionIds ListSecrets PutResourcePolicy PutSecretValue
+				RemoveRegionsFromReplication ReplicateSecretToRegions RestoreSecret
+				RotateSecret StopReplicationToReplica TagResource UntagResource UpdateSecret
+				UpdateSecretVersionStage ValidateResourcePolicy`),
+		},
+		{
+			pkg: "lambda", folder: "lambda", version: "2015-03-31",
+			operations: strings.Fields(`
+				AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction
+				DeleteFunctionConcurrency DeleteFunctionEventInvokeConfig DeleteLayerVersion
+				DeleteProvisionedConcurrencyConfig GetAccountSettings GetAlias GetFunction
+				GetFunctionCodeSigningConfig GetFunctionConcurrency GetFunctionConfiguration
+				GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetLayerVersion
+				GetLayerVersionByArn GetPolicy GetProvisionedConcurrencyConfig
+				GetRuntimeManagementConfig Invoke ListAliases ListFunctions
+				ListLayerVersions ListLayers ListProvisionedConcurrencyConfigs ListTags
+				ListVersionsByFunction PublishLayerVersion PublishVersion
+				PutFunctionConcurrency PutFunctionEventInvokeConfig
+				PutProvisionedConcurrencyConfig PutRuntimeManagementConfig RemovePermission
+				TagResource UntagResource UpdateAlias UpdateFunctionCode
+				UpdateFunctionConfiguration UpdateFunctionEventInvokeConfig`),
+			openEnums: []string{"Runtime"},
+		},
+		{
+			pkg: "logs", folder: "logs", version: "2014-03-28",
+			operations: strings.Fields(`
+				AssociateKmsKey CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream
+				DeleteRetentionPolicy DescribeLogGroups DescribeLogStreams DisassociateKmsKey
+				FilterLogEvents GetLogEvents ListTagsForResource ListTagsLogGroup PutLogEvents
+				PutMetricFilter PutRetentionPolicy PutSubscriptionFilter TagLogGroup TagResource
+				UntagLogGroup UntagResource`),
+		},
+		{
+			pkg: "cloudtrail", folder: "cloudtrail", version: "2013-11-01",
+			operations: []string{"LookupEvents"},
+		},
+		{
+			pkg: "sts", folder: "sts", version: "2011-06-15",
+			operations: []string{"AssumeRole", "GetCallerIdentity"},
+		},
+		{
+			pkg: "iam", folder: "iam", version: "2010-05-08",
+			operations: strings.Fields(`
+				AttachRolePolicy CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole
+				GetRolePolicy ListAttachedRolePolicies ListRolePolicies ListRoles ListRoleTags
+				PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy`),
+		},
+		{
+			pkg: "kms", folder: "kms", version: "2014-11-01",
+			operations: strings.Fields(`CreateAlias CreateKey DescribeKey ListAliases ListKeys`),
+		},
+	}
+}
+
+// translation is a pattern that Go's engine cannot take, by hand.
+type translation struct{ match, not string }
+
+// translations are the patterns with look-around, by the model's text.
+func translations() map[string]translation {
+	return map[string]translation{
+		`(?!^[0-9]+$)([a-zA-Z0-9-_]+)`:              {`[a-zA-Z0-9\-_]+`, `[0-9]+`},
+		`((?!^[0-9]+$)([a-zA-Z0-9-_]+))`:            {`[a-zA-Z0-9\-_]+`, `[0-9]+`},
+		`[0-9A-Za-z\.\-_]*(?<!\.)`:                  {`[0-9A-Za-z.\-_]*`, `.*\.`},
+		`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: {`[a-z0-9][a-z0-9\-]{1,61}[a-z0-9]`, `.*--.*`},
+	}
+}
