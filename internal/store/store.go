@@ -81,7 +81,7 @@ func (s *Store) view(ctx context.Context, single bool, fn func(*Tx) error) error
 		return err
 	}
 	return s.explain(ctx, s.backend.View(ctx, single, func(c Conn) error {
-		return run(&Tx{ctx: ctx, conn: c, readOnly: true}, fn)
+		return run(&Tx{ctx: ctx, conn: c, readOnly: true, single: single}, fn)
 	}))
 }
 

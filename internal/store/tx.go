@@ -19,6 +19,7 @@ type Tx struct {
 	ctx      context.Context
 	conn     Conn
 	readOnly bool
+	single   bool // no transaction is around: one statement only
 	done     bool
 	failed   error
 }

@@ -1,0 +1,121 @@
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/trail"
+)
+
+// Call is one call of one operation by one principal. It becomes one event
+// of the trail: either the operation stores Event in the transaction of its
+// change, or the Handler records the event before it answers. A Call belongs
+// to one goroutine. The zero value works, for tests.
+type Call struct {
+	// RequestID is a UUID.
+	RequestID string
+	// Service is the signing name, such as secretsmanager.
+	Service   string
+	Operation string
+	Region    string
+	// Account receives the event; it is the principal's unless the operation
+	// sets that of the resource's owner.
+	Account   string
+	Time      time.Time
+	Principal iam.Principal
+	// SourceIP is the address of the peer, without a port.
+	SourceIP  string
+	UserAgent string
+	// Secure says that the call came over TLS.
+	Secure bool
+
+	// Resources, set by the operation, are what the event concerns.
+	Resources []trail.Resource
+	// Additional, set by the operation, is a JSON object that becomes the
+	// event's additionalEventData.
+	Additional json.RawMessage
+
+	op      *binding
+	in      Input
+	eventID string
+	stored  bool
+	also    []trail.Event
+}
+
+// maxElements bounds requestParameters and responseElements in bytes; larger
+// ones become null (AWS docs: 100 KB).
+const maxElements = 100 << 10
+
+// Event returns the event of the call's success, for the transaction that
+// stores its change. The Handler then records none, unless the operation
+// fails after all. Repeated calls return the same event, as a transaction
+// may run twice. out is the answer, or nil.
+func (c *Call) Event(out Output) trail.Event {
+	c.stored = true
+	return c.event(out)
+}
+
+func (c *Call) event(out Output) trail.Event {
+	if c.eventID == "" {
+		c.eventID = uuid.NewString()
+	}
+	e := trail.Event{
+		ID: c.eventID, Time: c.Time, Type: trail.APICall, Account: c.Account, Region: c.Region,
+		Source: c.Service + ".amazonaws.com", Name: c.Operation, ReadOnly: readOnly(c.Operation),
+		Principal: c.Principal, SourceIP: c.SourceIP, UserAgent: c.UserAgent, RequestID: c.RequestID,
+		Additional: c.Additional, Resources: c.Resources, TLS: c.Secure,
+	}
+	if e.Account == "" {
+		e.Account = c.Principal.Account
+	}
+	if c.op != nil {
+		e.Name = c.op.event
+	}
+	if c.op == nil || !c.op.opaque {
+		e.Request = elements(c.in)
+	}
+	if out != nil && !e.ReadOnly && (c.op == nil || !c.op.model.Void && !c.op.opaque) {
+		e.Response = elements(out)
+	}
+	return e
+}
+
+// failure is the event of the call's failure.
+func (c *Call) failure(code, message string) trail.Event {
+	if code == "AccessDeniedException" {
+		code = "AccessDenied" // AWS docs: so in events, whatever the client gets
+	}
+	if c.stored {
+		c.eventID = "" // the operation may have stored the success after all
+	}
+	e := c.event(nil)
+	e.ErrorCode, e.ErrorMessage = code, message
+	return e
+}
+
+// Also adds an event that the Handler records beside the call's own if the
+// call succeeds, such as the GetSecretValue of each secret in a batch (AWS
+// docs).
+func (c *Call) Also(operation string, in Input, resources ...trail.Resource) {
+	e := c.event(nil)
+	e.ID, e.Name, e.ReadOnly = uuid.NewString(), operation, readOnly(operation)
+	e.Request, e.Additional, e.Resources = elements(in), nil, resources
+	c.also = append(c.also, e)
+}
+
+// elements renders a request or an answer for an event, without its
+// sensitive members.
+func elements(x interface{ EncodeJSON(*Encoder) }) json.RawMessage {
+	if x == nil {
+		return nil
+	}
+	e := NewTrailEncoder(nil)
+	x.EncodeJSON(e)
+	if len(e.Bytes()) > maxElements {
+		return nil
+	}
+	return e.Bytes()
+}

@@ -1,0 +1,323 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/sigv4"
+	"github.com/keyturn/keyturn/internal/trail"
+)
+
+// MaxBody is the size of a request body in bytes past which it is refused,
+// unless its operation has another limit (ours).
+const MaxBody = 10 << 20
+
+// Config is what a Handler works with. Every function must be safe for
+// concurrent use.
+type Config struct {
+	Services []*Service
+	// Authenticate verifies that a request was made by the holder of its
+	// access key for the service, named by its signing name, and says who
+	// that is. Errors have the kinds of package sigv4.
+	Authenticate func(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error)
+	// Record writes an event to the trail and returns once it is safe; when
+	// it fails, the client gets an internal error and no answer.
+	Record func(*trail.Event) error
+	// Observe, if set, is told of every request once it has been answered.
+	// Service and operation are "" when unknown, code is "" for success.
+	Observe func(service, operation, code string, took time.Duration)
+	// Log gets internal errors; nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Handler serves the AWS protocols of all its services on one endpoint.
+type Handler struct {
+	Config
+	router  router
+	buffers sync.Pool
+}
+
+// NewHandler returns a Handler. It panics if a service's operations are not
+// exactly those of its model.
+func NewHandler(c Config) *Handler {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	h := &Handler{Config: c, router: newRouter(c.Services)}
+	h.buffers.New = func() any { return &buffer{make([]byte, 0, newBuffer)} }
+	return h
+}
+
+// Call performs an operation in process, as the principal of c: validation,
+// the operation's own authorisation and the trail are those of any client.
+// c.Service and c.Operation name the operation.
+func (h *Handler) Call(ctx context.Context, c *Call, in Input) (Output, error) {
+	b := h.router.find(c.Service, c.Operation)
+	if b == nil {
+		return nil, fault.New(UnknownOperation, "%s has no operation %s", c.Service, c.Operation)
+	}
+	c.op, c.in = b, in
+	out, err := b.perform(ctx, c)
+	p := public{}
+	if err != nil {
+		p = publish(err, b.service, adapterOf(b.service.Model.Protocol).usual)
+	}
+	if err := h.record(c, out, err, p); err != nil {
+		return nil, err
+	}
+	return out, err
+}
+
+// perform validates the request and runs the operation. A panic becomes an
+// internal error.
+func (b *binding) perform(ctx context.Context, c *Call) (out Output, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, panicked(p)
+		}
+	}()
+	var v Violations
+	c.in.Validate(&v)
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	return b.op.invoke(ctx, c, c.in)
+}
+
+// panicked makes an internal error of a panic. The value is left out unless
+// it is the run time's, for it may quote the request.
+func panicked(p any) error {
+	text := fmt.Sprintf("%T", p)
+	if e, ok := p.(runtime.Error); ok {
+		text = e.Error()
+	}
+	return fault.New(fault.Internal, "").Because(fmt.Errorf("panic: %s\n%s", text, debug.Stack()))
+}
+
+// record writes what the trail lacks of the call: its failure, or its
+// success unless the operation has stored that.
+func (h *Handler) record(c *Call, out Output, err error, p public) error {
+	if err != nil {
+		e := c.failure(p.Name, p.message)
+		return h.write(&e)
+	}
+	if !c.stored {
+		e := c.event(out)
+		if err := h.write(&e); err != nil {
+			return err
+		}
+	}
+	for i := range c.also {
+		if err := h.write(&c.also[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) write(e *trail.Event) error {
+	return fault.Wrap(h.Record(e), "recording the call")
+}
+
+// exchange is one request on its way to its answer.
+type exchange struct {
+	*Handler
+	r       *http.Request
+	id      string
+	start   time.Time
+	adapter adapter
+	// sig is nil if sigErr says why.
+	sig     *sigv4.Request
+	sigErr  error
+	service *Service
+	op      *binding
+	labels  []pair
+	form    Form
+	body    *buffer
+	out     *buffer
+	call    *Call
+	answer  answer
+}
+
+// answer is what goes back.
+type answer struct {
+	status      int
+	contentType string
+	body        []byte
+	code        string
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Handler: h, r: r, id: uuid.NewString(), start: time.Now(), adapter: guess(r)}
+	defer x.release()
+	header := w.Header()
+	header["x-amzn-RequestId"] = []string{x.id}
+	if err := x.serve(header); err != nil {
+		x.refuse(err, header)
+	}
+	if x.answer.contentType != "" {
+		header["Content-Type"] = []string{x.answer.contentType}
+	}
+	if x.answer.status != http.StatusNoContent {
+		header["Content-Length"] = []string{strconv.Itoa(len(x.answer.body))}
+	}
+	w.WriteHeader(x.answer.status)
+	_, _ = w.Write(x.answer.body) // a client that went away gets no answer
+	if h.Observe != nil {
+		service, operation := "", ""
+		if x.service != nil {
+			service = x.service.Model.SigningName
+		}
+		if x.op != nil {
+			operation = x.op.op.name
+		}
+		h.Observe(service, operation, x.answer.code, time.Since(x.start))
+	}
+}
+
+// serve does everything up to an answer that may be written. The order of
+// checks is AWS's: the operation is known, the signature holds, the body
+// parses, the constraints hold, the operation decides.
+func (x *exchange) serve(header http.Header) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	if err := x.router.route(x); err != nil {
+		return err
+	}
+	principal, err := x.Authenticate(x.r.Context(), x.sig, x.body.b, x.service.Model.SigningName)
+	if err != nil {
+		return err
+	}
+	x.call = x.newCall(principal)
+	in := x.op.op.newIn()
+	if err := x.adapter.decode(x, in); err != nil {
+		return err
+	}
+	x.call.in = in
+	out, err := x.op.perform(x.r.Context(), x.call)
+	if err != nil {
+		return err
+	}
+	x.out = x.buffers.Get().(*buffer)
+	x.answer.status = x.op.model.Status
+	x.adapter.encode(x, out, header)
+	if err := x.record(x.call, out, nil, public{}); err != nil {
+		x.call = nil // the failure cannot be recorded either
+		return err
+	}
+	return nil
+}
+
+func (x *exchange) newCall(p iam.Principal) *Call {
+	ip, _, err := net.SplitHostPort(x.r.RemoteAddr)
+	if err != nil {
+		ip = x.r.RemoteAddr
+	}
+	return &Call{
+		RequestID: x.id, Service: x.service.Model.SigningName, Operation: x.op.op.name, Region: x.sig.Scope.Region,
+		Account: p.Account, Time: x.start, Principal: p, SourceIP: ip, UserAgent: x.r.UserAgent(),
+		Secure: x.r.TLS != nil, op: x.op,
+	}
+}
+
+// refuse answers with an error, after recording it if the caller is known.
+func (x *exchange) refuse(err error, header http.Header) {
+	p := publish(err, x.service, x.adapter.usual)
+	if x.call != nil {
+		if failed := x.record(x.call, nil, err, p); failed != nil {
+			x.log(err, p)
+			err, p = failed, publish(failed, x.service, x.adapter.usual)
+		}
+	}
+	if p.hidden {
+		x.log(err, p)
+	}
+	x.answer = answer{status: p.Status, code: p.Name}
+	header["x-amzn-ErrorType"] = []string{p.Name}
+	x.adapter.refuse(x, p, header)
+}
+
+// log tells the operator what the client is not told.
+func (x *exchange) log(err error, p public) {
+	attrs := []any{"request_id", x.id, "code", p.Name, "error", err.Error()}
+	if x.service != nil {
+		attrs = append(attrs, "service", x.service.Model.SigningName)
+	}
+	if x.op != nil {
+		attrs = append(attrs, "operation", x.op.op.name)
+	}
+	x.Log.ErrorContext(x.r.Context(), "request failed", attrs...)
+}
+
+// read takes the body in, up to limit bytes.
+func (x *exchange) read(limit int64) error {
+	if x.r.ContentLength > limit {
+		return x.tooLarge(limit)
+	}
+	x.body = x.buffers.Get().(*buffer)
+	body := io.LimitReader(x.r.Body, limit+1)
+	for {
+		if len(x.body.b) == cap(x.body.b) {
+			x.body.b = append(x.body.b, 0)[:len(x.body.b)]
+		}
+		n, err := body.Read(x.body.b[len(x.body.b):cap(x.body.b)])
+		x.body.b = x.body.b[:len(x.body.b)+n]
+		switch {
+		case int64(len(x.body.b)) > limit:
+			return x.tooLarge(limit)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fault.New(Serialization, "").Because(err)
+		}
+	}
+}
+
+func (x *exchange) tooLarge(limit int64) error {
+	name := "requested"
+	if x.op != nil {
+		name = x.op.op.name
+	}
+	return fault.New(fault.TooLarge, "Request must be smaller than %d bytes for the %s operation", limit, name)
+}
+
+// buffer is memory that requests use one after another.
+type buffer struct{ b []byte }
+
+// Sizes of buffers in bytes: new ones, and those past which one is not used
+// again.
+const (
+	newBuffer = 1 << 10
+	maxKept   = 64 << 10
+)
+
+// release wipes the buffers, which held secrets, and gives them back.
+func (x *exchange) release() {
+	for _, b := range []*buffer{x.body, x.out} {
+		if b == nil {
+			continue
+		}
+		clear(b.b)
+		b.b = b.b[:0]
+		if cap(b.b) <= maxKept {
+			x.buffers.Put(b)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/keyturn/keyturn/internal/fault"
+)
+
+// Op is one operation of a service, made by Handle.
+type Op struct {
+	name   string
+	newIn  func() Input
+	newOut func() Output
+	invoke func(context.Context, *Call, Input) (Output, error)
+}
+
+type inputOf[T any] interface {
+	*T
+	Input
+}
+
+type outputOf[T any] interface {
+	*T
+	Output
+}
+
+// Handle makes an Op of a method. It returns either a response or an error;
+// an error that is not a *fault.Error is internal.
+func Handle[In, Out any, PI inputOf[In], PO outputOf[Out]](name string, fn func(context.Context, *Call, *In) (*Out, error)) Op {
+	return Op{
+		name:   name,
+		newIn:  func() Input { return PI(new(In)) },
+		newOut: func() Output { return PO(new(Out)) },
+		invoke: func(ctx context.Context, c *Call, in Input) (Output, error) {
+			out, err := fn(ctx, c, (*In)(in.(PI)))
+			switch {
+			case err != nil:
+				return nil, err
+			case out == nil:
+				return nil, fault.New(fault.Internal, "").Because(fmt.Errorf("%s returned neither response nor error", name))
+			}
+			return PO(out), nil
+		},
+	}
+}
+
+// Code is how a service names an error to its clients.
+type Code struct {
+	Name string
+	// Status is the HTTP status; 0 means that of the model.
+	Status int
+}
+
+// Service is one service as it is served.
+type Service struct {
+	Model *Model
+	// Ops are exactly the operations of the model.
+	Ops []Op
+	// Errors maps the kinds that the operations return to codes. Kinds that
+	// are missing here get the protocol's usual code.
+	Errors map[fault.Kind]Code
+	// BodyLimit gives operations another limit than MaxBody, in bytes.
+	BodyLimit map[string]int64
+	// EventNames are operations whose events have another name.
+	EventNames map[string]string
+	// Opaque are operations whose events leave requestParameters and
+	// responseElements out, because they carry the user's data.
+	Opaque []string
+}
+
+// binding is an operation ready to be called.
+type binding struct {
+	service *Service
+	model   *Operation
+	op      Op
+	event   string
+	opaque  bool
+	limit   int64
+}
+
+// bind checks that a service's operations are those of its model, and
+// panics otherwise: that is a mistake in the program.
+func bind(s *Service) map[string]*binding {
+	bound := map[string]*binding{}
+	for _, op := range s.Ops {
+		m := s.Model.operation(op.name)
+		switch {
+		case m == nil:
+			panic(fmt.Sprintf("wire: the model of %s has no operation %s", s.Model.ID, op.name))
+		case bound[op.name] != nil:
+			panic(fmt.Sprintf("wire: %s of %s is bound twice", op.name, s.Model.ID))
+		case reflect.TypeOf(m.In()) != reflect.TypeOf(op.newIn()), reflect.TypeOf(m.Out()) != reflect.TypeOf(op.newOut()):
+			panic(fmt.Sprintf("wire: %s of %s has other types than the model's", op.name, s.Model.ID))
+		}
+		b := &binding{service: s, model: m, op: op, event: op.name, limit: MaxBody}
+		if name := s.EventNames[op.name]; name != "" {
+			b.event = name
+		}
+		if n := s.BodyLimit[op.name]; n != 0 {
+			b.limit = n
+		}
+		bound[op.name] = b
+	}
+	for _, name := range s.Opaque {
+		bound[name].opaque = true
+	}
+	for i := range s.Model.Operations {
+		if name := s.Model.Operations[i].Name; bound[name] == nil {
+			panic(fmt.Sprintf("wire: %s of %s is not bound", name, s.Model.ID))
+		}
+	}
+	return bound
+}
+
+// readOnly tells reads by their names. AWS's own list is not published;
+// AssumeRole is a read in its events, and so is ValidateResourcePolicy
+// (assumed).
+func readOnly(operation string) bool {
+	for _, verb := range []string{"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole"} {
+		if strings.HasPrefix(operation, verb) {
+			return true
+		}
+	}
+	return false
+}
