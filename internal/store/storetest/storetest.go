@@ -20,6 +20,11 @@ func Run(t *testing.T, open Open) {
 		test func(*testing.T, Open)
 	}{
 		{"Meta", testMeta},
+		{"LogGroups", testLogGroups},
+		{"LogStreams", testLogStreams},
+		{"LogEntries", testLogEntries},
+		{"LogEntriesModel", testLogEntriesModel},
+		{"TrimLogs", testTrimLogs},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
