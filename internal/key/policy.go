@@ -6,13 +6,8 @@ import (
 	"github.com/keyturn/keyturn/internal/arn"
 )
 
-// Names of the standard key policies' parts (AWS docs).
-const (
-	// PolicyName is the only name that a key policy can have.
-	PolicyName = "default"
-	// ManagedDescription describes the key behind DefaultAlias (assumed).
-	ManagedDescription = "Default key that protects my Secrets Manager data when no other key is defined"
-)
+// PolicyName is the only name that a key policy can have (AWS docs).
+const PolicyName = "default"
 
 // The policies are laid out as KMS lays out its own.
 const defaultPolicy = `{
