@@ -40,7 +40,7 @@ import (
 // SDK clients stay below a tenth of these.
 const (
 	maxAuthorization = 16 << 10 // bytes of the Authorization header
-	maxSigned        = 128      // names in SignedHeaders, and X-Amz-* headers
+	maxSigned        = 128      // names in SignedHeaders
 	maxPairs         = 1000     // query parameters
 	maxKeyID         = 128      // bytes of an access key ID (IAM model)
 )

@@ -271,3 +271,31 @@ func TestContentHash(t *testing.T) {
 		}
 	}
 }
+
+// Clients that sign something else than what they send, consistently.
+func TestInconsistentClients(t *testing.T) {
+	const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for _, tc := range []struct{ name, head, canonicalHeaders, signed, hash string }{
+		{"sound", bare, "host:127.0.0.1:1\nx-amz-date:20260101T000000Z\n", "host;x-amz-date", empty},
+		{"absent header signed as empty", bare, "host:127.0.0.1:1\nrange:\nx-amz-date:20260101T000000Z\n", "host;range;x-amz-date", empty},
+		{"no host", "X-Amz-Date: 20260101T000000Z\n", "host:\nx-amz-date:20260101T000000Z\n", "host;x-amz-date", empty},
+		{"hash stated is not the hash signed", bare + "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\n",
+			"host:127.0.0.1:1\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:20260101T000000Z\n", "host;x-amz-content-sha256;x-amz-date", empty},
+		{"unsorted", bare, "x-amz-date:20260101T000000Z\nhost:127.0.0.1:1\n", "x-amz-date;host", empty},
+		{"host twice", bare, "host:127.0.0.1:1\nhost:127.0.0.1:1\nx-amz-date:20260101T000000Z\n", "host;host;x-amz-date", empty},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, body := read(t, "POST / HTTP/1.0\n"+tc.head+"\n")
+			q := claim(r, Credentials{AccessKeyID: testID}, testRegion, "kms", newYear)
+			q.SignedHeaders = tc.signed
+			r.Header.Set("Authorization", signedBy(q, []byte("POST\n/\n\n"+tc.canonicalHeaders+"\n"+tc.signed+"\n"+tc.hash)))
+			want := Mismatch
+			if tc.name == "sound" {
+				want = ""
+			}
+			if err := verify(r, body, newYear, "kms"); fault.KindOf(err) != want {
+				t.Errorf("got %v, want kind %q", err, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,255 @@
+package function
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/fault"
+)
+
+// MaxPolicy is the longest resource policy, in bytes of its JSON (AWS docs).
+const MaxPolicy = 20480
+
+// Policy is a resource policy: who may invoke a function, or one version or
+// alias of it.
+type Policy struct {
+	Statements []Statement
+}
+
+// Statement is one grant made by AddPermission.
+type Statement struct {
+	Sid    string
+	Effect string
+	// Principal is one of {"Service": name}, {"AWS": ARN} and {"*": "*"}.
+	Principal map[string]string
+	Action    string
+	Resource  string
+	// Condition maps operator to key to value.
+	Condition map[string]map[string]string
+}
+
+// Grant is what AddPermission is asked for. Only Sid, Action, Principal and
+// Resource are needed.
+type Grant struct {
+	Sid, Action, Principal                     string
+	Resource                                   string
+	SourceARN, SourceAccount, EventSourceToken string
+	OrganizationID, URLAuthType                string
+	ViaURL                                     bool
+}
+
+// serviceName is what the name of an AWS service looks like as a principal.
+var serviceName = regexp.MustCompile(`\A[a-z0-9]([a-z0-9.-]*[a-z0-9])?\.amazonaws\.com(\.cn)?\z`)
+
+// NewStatement makes the statement for a grant. A principal that is none is
+// an error of kind Parameter (AWS: recorded).
+func NewStatement(g Grant) (Statement, error) {
+	principal, ok := parsePrincipal(g.Principal)
+	if !ok {
+		return Statement{}, fault.New(fault.Parameter, "The provided principal was invalid. Please check the principal and try again.")
+	}
+	s := Statement{Sid: g.Sid, Effect: "Allow", Principal: principal, Action: g.Action, Resource: g.Resource}
+	s.require("StringEquals", "AWS:SourceAccount", g.SourceAccount)
+	s.require("StringEquals", "lambda:EventSourceToken", g.EventSourceToken)
+	s.require("StringEquals", "aws:PrincipalOrgID", g.OrganizationID)
+	s.require("StringEquals", "lambda:FunctionUrlAuthType", g.URLAuthType)
+	s.require("ArnLike", "AWS:SourceArn", g.SourceARN)
+	if g.ViaURL {
+		s.require("Bool", "lambda:InvokedViaFunctionUrl", "true")
+	}
+	return s, nil
+}
+
+func (s *Statement) require(operator, key, value string) {
+	if value == "" {
+		return
+	}
+	if s.Condition == nil {
+		s.Condition = map[string]map[string]string{}
+	}
+	if s.Condition[operator] == nil {
+		s.Condition[operator] = map[string]string{}
+	}
+	s.Condition[operator][key] = value
+}
+
+// parsePrincipal reads a Principal parameter: a service, an account, an ARN
+// of an identity, or *.
+func parsePrincipal(p string) (map[string]string, bool) {
+	a, isARN := arn.Parse(p)
+	switch {
+	case p == "*":
+		return map[string]string{"*": "*"}, true
+	case IsAccount(p):
+		return map[string]string{"AWS": "arn:aws:iam::" + p + ":root"}, true
+	case isARN && (a.Service == "iam" || a.Service == "sts") && IsAccount(a.Account) && a.Resource != "":
+		return map[string]string{"AWS": p}, true
+	case serviceName.MatchString(p):
+		return map[string]string{"Service": p}, true
+	}
+	return nil, false
+}
+
+// JSON returns the statement as AWS prints it.
+func (s Statement) JSON() string {
+	var principal any = s.Principal
+	if s.Principal["*"] != "" {
+		principal = "*"
+	}
+	return encode(struct {
+		Sid, Effect string
+		Principal   any
+		Action      string
+		Resource    string
+		Condition   map[string]map[string]string `json:",omitempty"`
+	}{s.Sid, s.Effect, principal, s.Action, s.Resource, s.Condition})
+}
+
+// JSON returns the policy document as AWS prints it.
+func (p Policy) JSON() string {
+	statements := make([]json.RawMessage, len(p.Statements))
+	for i, s := range p.Statements {
+		statements[i] = json.RawMessage(s.JSON())
+	}
+	return encode(struct {
+		Version   string
+		Id        string //nolint:revive,staticcheck // AWS's spelling
+		Statement []json.RawMessage
+	}{"2012-10-17", "default", statements})
+}
+
+// encode returns v as JSON on one line; strings and maps of strings cannot
+// fail.
+func encode(v any) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Add adds a statement. It refuses a Sid that is there already and a policy
+// over its limit (AWS: recorded).
+func (p Policy) Add(s Statement) (Policy, error) {
+	if p.find(s.Sid) >= 0 {
+		return p, fault.New(fault.Conflict,
+			"The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.", s.Sid)
+	}
+	q := Policy{append(slices.Clone(p.Statements), s)}
+	if n := len(q.JSON()); n > MaxPolicy {
+		return p, fault.New(PolicyTooLong, "The final policy size (%d) is bigger than the limit (%d).", n, MaxPolicy)
+	}
+	return q, nil
+}
+
+// Remove removes the statement with a Sid (AWS: recorded).
+func (p Policy) Remove(sid string) (Policy, error) {
+	i := p.find(sid)
+	if i < 0 {
+		return p, fault.New(fault.NotFound, "Statement %s is not found in resource policy.", sid)
+	}
+	return Policy{slices.Delete(slices.Clone(p.Statements), i, i+1)}, nil
+}
+
+func (p Policy) find(sid string) int {
+	return slices.IndexFunc(p.Statements, func(s Statement) bool { return s.Sid == sid })
+}
+
+// Source is the service that wants to invoke a function and the resource on
+// whose behalf it does.
+type Source struct {
+	// Service is the principal, such as secretsmanager.amazonaws.com.
+	Service string
+	// ARN and Account are the resource's and its owner's.
+	ARN, Account string
+}
+
+// Admits reports whether the policy lets a service invoke what it belongs to
+// (AWS docs): some statement names the service and the action, and all of
+// its conditions hold. A condition that cannot be told does not hold.
+func (p Policy) Admits(from Source) bool {
+	return slices.ContainsFunc(p.Statements, func(s Statement) bool { return s.admits(from) })
+}
+
+func (s Statement) admits(from Source) bool {
+	if s.Effect != "Allow" || s.Principal["Service"] != from.Service && s.Principal["*"] != "*" {
+		return false
+	}
+	if a := strings.ToLower(s.Action); a != "lambda:invokefunction" && a != "lambda:*" && a != "*" {
+		return false
+	}
+	for operator, keys := range s.Condition {
+		for key, value := range keys {
+			if !from.holds(operator, key, value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// holds evaluates one condition. Keys have no case; values do.
+func (f Source) holds(operator, key, want string) bool {
+	var have string
+	switch strings.ToLower(key) {
+	case "aws:sourceaccount":
+		have = f.Account
+	case "aws:sourcearn":
+		have = f.ARN
+	default:
+		return false
+	}
+	switch operator {
+	case "StringEquals":
+		return have != "" && have == want
+	case "StringLike":
+		return have != "" && matchGlob(want, have)
+	case "ArnLike", "ArnEquals":
+		return matchARN(want, have)
+	}
+	return false
+}
+
+// matchARN matches each of the six parts of an ARN by itself (AWS docs).
+func matchARN(pattern, s string) bool {
+	want, have := strings.SplitN(pattern, ":", 6), strings.SplitN(s, ":", 6)
+	if len(want) != 6 || len(have) != 6 {
+		return false
+	}
+	for i := range want {
+		if !matchGlob(want[i], have[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// matchGlob matches s whole against a pattern in which * stands for any run
+// of bytes and ? for one. It takes time in proportion to both lengths.
+func matchGlob(pattern, s string) bool {
+	var i, j, mark int
+	star := -1
+	for j < len(s) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(pattern) && pattern[i] == '*' {
+		i++
+	}
+	return i == len(pattern)
+}

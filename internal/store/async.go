@@ -1,0 +1,86 @@
+package store
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/function"
+)
+
+const eventColumns = `e.request_id, e.function_id, e.qualifier, f.account, f.region, f.name, e.payload, e.client_context, e.trace_header,
+	e.accepted_at, e.due_at, e.fence, e.errors, e.throttles`
+
+// AddEvent stores an accepted asynchronous invocation, due at its DueAt. The
+// error is of kind Exists, without message, when its request ID is taken.
+func (tx *Tx) AddEvent(e *function.Event) error {
+	return tx.insert(`INSERT INTO function_event (request_id, function_id, qualifier, payload, client_context, trace_header,
+			accepted_at, due_at, fence, errors, throttles)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
+		e.RequestID, e.FunctionID, e.Qualifier, e.Payload, e.ClientContext, e.TraceHeader,
+		micros(e.AcceptedAt), micros(e.DueAt), e.Fence, e.Errors, e.Throttles)
+}
+
+// ClaimEvents takes over up to limit events that are due at now, the longest
+// overdue first: until the given time nobody else gets them.
+func (tx *Tx) ClaimEvents(now, until time.Time, limit int) ([]*function.Event, error) {
+	list, err := tx.events(`SELECT `+eventColumns+` FROM function_event e JOIN function f ON f.id = e.function_id
+		WHERE e.due_at <= $1 ORDER BY e.due_at LIMIT $2`, micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		e.Fence, e.DueAt = e.Fence+1, until
+		_, err := tx.exec(`UPDATE function_event SET due_at = $1, fence = $2 WHERE request_id = $3`, micros(until), e.Fence, e.RequestID)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func (tx *Tx) events(query string, args ...any) ([]*function.Event, error) {
+	var list []*function.Event
+	err := tx.each(func(rows *sql.Rows) error {
+		var e function.Event
+		var accepted, due int64
+		err := rows.Scan(&e.RequestID, &e.FunctionID, &e.Qualifier, &e.Account, &e.Region, &e.Name, &e.Payload, &e.ClientContext, &e.TraceHeader,
+			&accepted, &due, &e.Fence, &e.Errors, &e.Throttles)
+		e.AcceptedAt, e.DueAt = fromMicros(accepted), fromMicros(due)
+		list = append(list, &e)
+		return err
+	}, query, args...)
+	return list, err
+}
+
+// SaveEvent stores a claimed event's counts and its new DueAt. The error is
+// of kind Conflict, without message, when the claim was lost.
+func (tx *Tx) SaveEvent(e *function.Event) error {
+	return lost(tx.change(`UPDATE function_event SET due_at = $1, errors = $2, throttles = $3 WHERE request_id = $4 AND fence = $5`,
+		micros(e.DueAt), e.Errors, e.Throttles, e.RequestID, e.Fence))
+}
+
+// RemoveEvent removes a claimed event that is done or given up. The error is
+// as SaveEvent's.
+func (tx *Tx) RemoveEvent(e *function.Event) error {
+	return lost(tx.change(`DELETE FROM function_event WHERE request_id = $1 AND fence = $2`, e.RequestID, e.Fence))
+}
+
+// lost turns a row that is not there any more into a lost claim.
+func lost(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return fault.New(fault.Conflict, "")
+	}
+	return err
+}
+
+// NextEvent returns when the next event is due, or a claim ends; zero when
+// there is no event.
+func (tx *Tx) NextEvent() (time.Time, error) {
+	var at int64
+	err := tx.one([]any{&at}, `SELECT due_at FROM function_event ORDER BY due_at LIMIT 1`)
+	if fault.Is(err, fault.NotFound) {
+		return time.Time{}, nil
+	}
+	return fromMicros(at), err
+}
