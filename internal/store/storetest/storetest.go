@@ -20,6 +20,24 @@ func Run(t *testing.T, open Open) {
 		test func(*testing.T, Open)
 	}{
 		{"Meta", testMeta},
+		{"SecretRoundTrip", testSecretRoundTrip},
+		{"SecretChanges", testSecretChanges},
+		{"SecretValueKept", testSecretValueKept},
+		{"SecretLookup", testSecretLookup},
+		{"SecretUnique", testSecretUnique},
+		{"SecretRevision", testSecretRevision},
+		{"SecretDelete", testSecretDelete},
+		{"LabelTwice", testLabelTwice},
+		{"ReadVersion", testReadVersion},
+		{"FindLabelled", testFindLabelled},
+		{"Crowded", testCrowded},
+		{"Touch", testTouch},
+		{"PurgeAndDue", testPurgeAndDue},
+		{"Replicas", testReplicas},
+		{"List", testList},
+		{"ListContent", testListContent},
+		{"ListManyMatches", testListManyMatches},
+		{"ListUnderInserts", testListUnderInserts},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
