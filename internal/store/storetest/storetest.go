@@ -20,6 +20,13 @@ func Run(t *testing.T, open Open) {
 		test func(*testing.T, Open)
 	}{
 		{"Meta", testMeta},
+		{"Function", testFunction},
+		{"FunctionList", testFunctionList},
+		{"FunctionConcurrency", testFunctionConcurrency},
+		{"FunctionVersion", testFunctionVersion},
+		{"FunctionAlias", testFunctionAlias},
+		{"Layer", testLayer},
+		{"Event", testEvent},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
