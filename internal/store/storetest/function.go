@@ -324,18 +324,18 @@ func testEvent(t *testing.T, open Open) {
 	}
 	update(t, s, func(tx *store.Tx) error {
 		for i, id := range []string{"r2", "r1", "r3"} {
-			if err := tx.AddEvent(event(id, at.Add(time.Duration(i)*time.Minute))); err != nil {
+			if err := tx.AddFunctionEvent(event(id, at.Add(time.Duration(i)*time.Minute))); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.AddEvent(event("r1", at)) })
+	err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.AddFunctionEvent(event("r1", at)) })
 	wantKind(t, err, fault.Exists)
 
 	claim := func(now, until time.Time) (list []*function.Event) {
 		update(t, s, func(tx *store.Tx) (err error) {
-			list, err = tx.ClaimEvents(now, until, 10)
+			list, err = tx.ClaimFunctionEvents(now, until, 10)
 			return err
 		})
 		return list
@@ -352,26 +352,26 @@ func testEvent(t *testing.T, open Open) {
 	if again := claim(at.Add(time.Minute), until); len(again) != 0 {
 		t.Errorf("got %d events twice", len(again))
 	}
-	if next := read(t, s, (*store.Tx).NextEvent); !next.Equal(at.Add(2 * time.Minute)) {
+	if next := read(t, s, (*store.Tx).NextFunctionEvent); !next.Equal(at.Add(2 * time.Minute)) {
 		t.Errorf("got next at %v, want r3's time", next)
 	}
 
 	// r2 waits for another attempt; r1's claim ends and somebody else gets it.
 	list[0].Errors, list[0].DueAt = 1, at.Add(3*time.Minute)
-	update(t, s, func(tx *store.Tx) error { return tx.SaveEvent(list[0]) })
+	update(t, s, func(tx *store.Tx) error { return tx.SaveFunctionEvent(list[0]) })
 	later := claim(until, until.Add(time.Hour))
 	if len(later) != 3 || later[0].RequestID != "r3" || later[1].RequestID != "r2" || later[1].Errors != 1 || later[2].Fence != 2 {
 		t.Fatalf("got %+v after the claim ended", later)
 	}
 	for _, lost := range []func(*store.Tx) error{
-		func(tx *store.Tx) error { return tx.SaveEvent(list[1]) },
-		func(tx *store.Tx) error { return tx.RemoveEvent(list[1]) },
+		func(tx *store.Tx) error { return tx.SaveFunctionEvent(list[1]) },
+		func(tx *store.Tx) error { return tx.RemoveFunctionEvent(list[1]) },
 	} {
 		wantKind(t, s.Update(t.Context(), lost), fault.Conflict)
 	}
-	update(t, s, func(tx *store.Tx) error { return tx.RemoveEvent(later[2]) })
+	update(t, s, func(tx *store.Tx) error { return tx.RemoveFunctionEvent(later[2]) })
 	update(t, s, func(tx *store.Tx) error { return tx.DeleteFunction(f.ID) })
-	if next := read(t, s, (*store.Tx).NextEvent); !next.IsZero() {
+	if next := read(t, s, (*store.Tx).NextFunctionEvent); !next.IsZero() {
 		t.Errorf("got an event at %v of a function that is gone", next)
 	}
 }
