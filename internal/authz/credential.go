@@ -104,10 +104,7 @@ func (k *Keyring) Issue(role *iam.Role, name string, d time.Duration) (Credentia
 	if err != nil {
 		return Credentials{}, fmt.Errorf("encoding a session of %s: %w", s.RoleARN, err)
 	}
-	sealed, err := k.sealer.Seal(tokenPurpose, plain)
-	if err != nil {
-		return Credentials{}, fmt.Errorf("sealing a session of %s: %w", s.RoleARN, err)
-	}
+	sealed := k.sealer.Seal(tokenPurpose, plain)
 	return Credentials{s.AccessKeyID, s.Secret, base64.StdEncoding.EncodeToString(sealed), s.Expires}, nil
 }
 

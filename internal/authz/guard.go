@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
@@ -19,12 +20,13 @@ import (
 // nothing in another: the account is the boundary until policies are
 // evaluated.
 type Guard struct {
-	store *store.Store
-	keys  *key.Envelope
+	store  *store.Store
+	keeper key.Keeper
 }
 
-// NewGuard returns a Guard that makes missing default keys in the store.
-func NewGuard(s *store.Store, keys *key.Envelope) *Guard { return &Guard{s, keys} }
+// NewGuard returns a Guard that makes missing default keys in the store,
+// their material wrapped by the keeper.
+func NewGuard(s *store.Store, keeper key.Keeper) *Guard { return &Guard{s, keeper} }
 
 // Action authorises a call on a resource that does not exist yet, or on none
 // ("*"). The error is fault.Denied with AWS's text.
@@ -43,18 +45,39 @@ func denied(call *wire.Call, resource string) error {
 		call.Principal.ARN, action, resource, action)
 }
 
-// Secret returns the secret that id names, authorised for the call. Denied
-// (fault.Denied) comes before not found (fault.NotFound), so a caller cannot
-// learn from the difference what exists.
-func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id string) (*secret.Secret, error) {
+// Secret returns the secret that id names, authorised for the call, as
+// store.Tx.FindSecret does: with its labelled versions, and the deprecated
+// ones among versionIDs. Denied (fault.Denied) comes before not found
+// (fault.NotFound), so a caller cannot learn from the difference what exists.
+func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id string, versionIDs ...string) (*secret.Secret, error) {
+	ref, err := secretRef(call, id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tx.FindSecret(call.Principal.Account, call.Region, ref, versionIDs...)
+	return found(s, err, id)
+}
+
+// ReadVersion is Secret with the sealed value of one version, as
+// store.Tx.ReadVersion.
+func (g *Guard) ReadVersion(tx *store.Tx, call *wire.Call, id, versionID, stage string) (*secret.Secret, error) {
+	ref, err := secretRef(call, id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tx.ReadVersion(call.Principal.Account, call.Region, ref, versionID, stage)
+	return found(s, err, id)
+}
+
+func secretRef(call *wire.Call, id string) (arn.SecretRef, error) {
 	ref := arn.ParseSecretRef(id)
 	if ref.Account != "" && ref.Account != call.Principal.Account {
-		return nil, denied(call, id)
+		return ref, denied(call, id)
 	}
-	if ref.Region != "" && ref.Region != call.Region {
-		return nil, secret.NotFound().For(id)
-	}
-	s, err := tx.FindSecret(call.Principal.Account, call.Region, ref)
+	return ref, nil
+}
+
+func found(s *secret.Secret, err error, id string) (*secret.Secret, error) {
 	if fault.Is(err, fault.NotFound) {
 		return nil, secret.NotFound().For(id)
 	}
@@ -69,8 +92,8 @@ func errInvalidKey(id string) *fault.Error {
 
 // Key returns the key that id names, authorised for the call: a key ID, a
 // key ARN, an alias or an alias ARN; "" is the default key, which
-// EnsureDefaultKey has made. It must be enabled, or the error is
-// fault.Encryption.
+// EnsureDefaultKey has made. The key must be usable: the errors are
+// fault.Parameter for an unknown key, key.KeyDisabled and key.KeyState.
 func (g *Guard) Key(tx *store.Tx, call *wire.Call, id string) (*key.Record, error) {
 	return g.KeyIn(tx, call.Principal.Account, call.Region, id)
 }
@@ -88,10 +111,7 @@ func (g *Guard) KeyIn(tx *store.Tx, account, region, id string) (*key.Record, er
 	if err != nil {
 		return nil, err
 	}
-	if rec.State != key.Enabled {
-		return nil, fault.New(fault.Encryption, "%s is disabled.", rec.ARN()).For(id)
-	}
-	return rec, nil
+	return rec, rec.CheckUsable()
 }
 
 func findKey(tx *store.Tx, account, region, id string) (*key.Record, error) {
@@ -112,6 +132,10 @@ func findKey(tx *store.Tx, account, region, id string) (*key.Record, error) {
 	return tx.Key(account, region, alias.KeyID)
 }
 
+// defaultKeyDescription is what DescribeKey shows of the default key (AWS
+// docs).
+const defaultKeyDescription = "Default key that protects my Secrets Manager data when no other key is defined"
+
 // EnsureDefaultKey makes the AWS-managed key alias/aws/secretsmanager of the
 // account and region unless it exists. It is called before a transaction
 // that may seal, because wrapping new key material may leave the machine.
@@ -124,7 +148,9 @@ func (g *Guard) EnsureDefaultKey(ctx context.Context, account, region string) er
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	rec, err := g.keys.NewManagedRecord(ctx, account, region)
+	rec, err := key.NewRecord(ctx, g.keeper, key.NewKey{
+		Account: account, Region: region, Manager: key.AWS, Description: defaultKeyDescription,
+	}, time.Now())
 	if err != nil {
 		return fault.Wrap(err, "making the default key")
 	}

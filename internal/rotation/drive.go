@@ -10,7 +10,6 @@ import (
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/invocation"
-	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/trail"
@@ -26,11 +25,6 @@ var (
 // newToken returns a random version ID or RotationToken: a UUID, as AWS uses
 // for both.
 func newToken() string { return uuid.NewString() }
-
-// SealToken seals a RotationToken for a run's record.
-func SealToken(sealer *key.Sealer, token string) ([]byte, error) {
-	return sealer.Seal(TokenPurpose, []byte(token))
-}
 
 // driver carries one claimed run to its end.
 type driver struct {
@@ -289,16 +283,18 @@ func errorType(payload []byte) string {
 	return e.ErrorType
 }
 
-// load returns a secret and its run; run is nil when there is none.
+// load returns a secret, with the version of its run, and the run, or nil
+// when there is none.
 func load(tx *store.Tx, id string) (*secret.Secret, *secret.RotationRun, error) {
-	s, err := tx.SecretByID(id)
+	run, err := tx.Run(id)
+	if fault.Is(err, fault.NotFound) {
+		s, err := tx.SecretByID(id)
+		return s, nil, err
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	run, err := tx.Run(id)
-	if fault.Is(err, fault.NotFound) {
-		return s, nil, nil
-	}
+	s, err := tx.SecretByID(id, run.Token)
 	return s, run, err
 }
 

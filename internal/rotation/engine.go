@@ -195,10 +195,7 @@ func (e *Engine) startDue(ctx context.Context) error {
 // started twice; the end of the run plans the next.
 func (e *Engine) startScheduled(ctx context.Context, id string) error {
 	token := newToken()
-	sealed, err := e.sealNewToken()
-	if err != nil {
-		return err
-	}
+	sealed := e.cfg.Sealer.Seal(TokenPurpose, []byte(newToken()))
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		now := time.Now()
 		s, prev, err := load(tx, id)
@@ -258,9 +255,6 @@ func (e *Engine) refuseScheduled(tx *store.Tx, s, after *secret.Secret, cause er
 	event := trail.SecretEvent("RotationFailed", s.ARN(), trail.RotationRequestID(s.ARN(), ""), message(cause))
 	return tx.Record(event)
 }
-
-// sealNewToken mints a RotationToken and returns it sealed.
-func (e *Engine) sealNewToken() ([]byte, error) { return SealToken(e.cfg.Sealer, newToken()) }
 
 // jitter spreads retries.
 func jitter() float64 { return rand.Float64() }
