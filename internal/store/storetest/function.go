@@ -16,11 +16,6 @@ import (
 	"github.com/keyturn/keyturn/internal/store"
 )
 
-const (
-	account = "123456789012"
-	region  = "us-east-1"
-)
-
 // digest is the name under which code is stored.
 func digest(zip string) string {
 	sum := sha256.Sum256([]byte(zip))
