@@ -65,10 +65,10 @@ func newLogger(p *program, level string) (*slog.Logger, error) {
 }
 
 type devCmd struct {
-	Listen string   `help:"Loopback address to listen on." default:"127.0.0.1:4566" env:"KEYTURN_LISTEN"`
-	Region string   `help:"Home region." default:"us-east-1" env:"KEYTURN_REGION"`
-	Data   string   `help:"Folder to use instead of a temporary one; refused when serve made it." env:"KEYTURN_DEV_DATA" type:"path"`
-	Args   []string `arg:"" optional:"" passthrough:"" name:"command" help:"Command to run against the server, which then ends with it."`
+	Listen       string   `help:"Loopback address to listen on." default:"127.0.0.1:4566" env:"KEYTURN_LISTEN"`
+	Region       string   `help:"Home region." default:"us-east-1" env:"KEYTURN_REGION"`
+	Data         string   `help:"Folder to use instead of a temporary one; refused when serve made it." env:"KEYTURN_DEV_DATA" type:"path"`
+	Args         []string `arg:"" optional:"" passthrough:"" name:"command" help:"Command to run against the server, which then ends with it."`
 	runtimeFlags `embed:""`
 }
 

@@ -42,6 +42,8 @@ type RotationRun struct {
 	Step Step
 	// Attempt counts tries of the whole rotation, from 1.
 	Attempt int
+	// Announced is the last attempt whose start has its event.
+	Announced int
 	// FunctionARN is the function as configured when the run started.
 	FunctionARN string
 	// RotationToken is sealed; the function gets it in every event and may

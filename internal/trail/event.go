@@ -11,6 +11,9 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/iam"
 )
 
@@ -60,4 +63,28 @@ type Resource struct {
 	Type string
 	// Name is the resource's ARN.
 	Name string
+}
+
+// secretsManager is the service behind rotation and deletion events.
+const secretsManager = "secretsmanager.amazonaws.com"
+
+// SecretEvent returns an event of something that Secrets Manager did to a
+// secret by itself, such as RotationSucceeded, in the recorded shape. The
+// requestID ties the events of one rotation together; errorMessage is set for
+// failures only.
+func SecretEvent(name, secretARN, requestID, errorMessage string) Event {
+	a, _ := arn.Parse(secretARN)
+	additional, _ := json.Marshal(map[string]string{"SecretId": secretARN}) // strings always marshal
+	return Event{
+		ID: uuid.NewString(), Time: time.Now(), Type: ServiceEvent, Account: a.Account, Region: a.Region,
+		Source: secretsManager, Name: name,
+		Principal: iam.Principal{Type: iam.Service, Account: a.Account, InvokedBy: secretsManager},
+		SourceIP:  secretsManager, UserAgent: secretsManager, RequestID: requestID,
+		ErrorMessage: errorMessage, Additional: additional,
+	}
+}
+
+// RotationRequestID is the requestID of a rotation's events (AWS: recorded).
+func RotationRequestID(secretARN, token string) string {
+	return "Rotation-" + secretARN + "-" + token
 }

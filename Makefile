@@ -1,0 +1,53 @@
+# Keyturn. "make help" lists the targets.
+
+export CGO_ENABLED = 0
+GO ?= go
+BIN = bin/keyturn
+
+# What the targets need beside Go: command=Debian package.
+DEMO_NEEDS = pg=postgresql py:boto3=python3-boto3 py:psycopg2=python3-psycopg2
+TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc
+
+# Packages with concurrency of their own, tested under the race detector too.
+RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store/sqlite ./internal/wire \
+	./internal/function/environment ./internal/invocation ./internal/rotation ./internal/service/...
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/keyturn.
+	$(GO) build -trimpath -o $(BIN) ./cmd/keyturn
+
+.PHONY: demo
+demo: ## Rotate the password of a real PostgreSQL user, end to end.
+	@scripts/need $(DEMO_NEEDS)
+	@$(MAKE) -s build
+	@$(BIN) demo
+
+.PHONY: test
+test: ## Run every check and every test.
+	@scripts/need $(TEST_NEEDS)
+	@$(MAKE) -s lint
+	$(GO) test ./...
+	CGO_ENABLED=1 $(GO) test -race -short $(RACE)
+
+.PHONY: lint
+lint: ## Check format, vet, staticcheck and known vulnerabilities.
+	@unformatted=$$(gofmt -l cmd internal examples); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@scripts/vulncheck
+
+.PHONY: bench
+bench: ## Measure against a bare net/http server, as ratios.
+	$(GO) run ./internal/bench
+
+.PHONY: generate
+generate: ## Generate internal/api from the AWS service models in $KEYTURN_AWS_MODELS.
+	$(GO) generate ./internal/wire
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf bin build dist

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/sigv4"
+)
+
+// readers and writers are the connections of the measurements.
+const (
+	readers = 16
+	writers = 64
+)
+
+// value is what the secrets hold: the size of a database secret.
+const value = `{"engine":"postgres","host":"db.example.internal","port":5432,"dbname":"app","username":"app_user","password":"correct-horse-battery-staple-01"}`
+
+type bench struct {
+	length               time.Duration
+	bare, crypto, server *process
+}
+
+// request signs a Secrets Manager call for a server, as it goes on the wire.
+func request(addr, operation string, in any) []byte {
+	body, err := json.Marshal(in)
+	if err != nil {
+		panic(err) // our own literals
+	}
+	r, err := http.NewRequest(http.MethodPost, "http://"+addr+"/", bytes.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", "secretsmanager."+operation)
+	err = sigv4.Sign(r, body, sigv4.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}, region, "secretsmanager", time.Now())
+	if err != nil {
+		panic(err)
+	}
+	var b bytes.Buffer
+	if err := r.Write(&b); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+func same(b []byte) func(int) []byte { return func(int) []byte { return b } }
+
+// prepared returns n requests, made beforehand, one after another; nil after
+// the last.
+func prepared(n int, make func(i int) []byte) func(int) []byte {
+	all := [][]byte{}
+	for i := range n {
+		all = append(all, make(i))
+	}
+	return func(i int) []byte {
+		if i >= len(all) {
+			return nil
+		}
+		return all[i]
+	}
+}
+
+func (b *bench) all(many int) error {
+	if err := b.fill(0, 1000); err != nil {
+		return err
+	}
+	if err := b.reads("1,000"); err != nil {
+		return err
+	}
+	if err := b.writes(); err != nil {
+		return err
+	}
+	small, err := b.list()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := b.fill(1000, many); err != nil {
+		return err
+	}
+	fmt.Printf("created %d secrets more, %.0f per second\n\n", many-1000, float64(many-1000)/time.Since(began).Seconds())
+	large, err := b.list()
+	if err != nil {
+		return err
+	}
+	fmt.Println("ListSecrets, a page of 100")
+	row("1,000 secrets", small, nil)
+	row(fmt.Sprintf("%d secrets", many), large, &small)
+	fmt.Println()
+	return b.reads(fmt.Sprint(many))
+}
+
+// fill makes the secrets with numbers from up to to.
+func (b *bench) fill(from, to int) error {
+	const chunk = 10_000 // signatures last five minutes; this takes seconds
+	for ; from < to; from += chunk {
+		end := min(from+chunk, to)
+		next := prepared(end-from, func(i int) []byte {
+			return request(b.server.addr, "CreateSecret", map[string]any{
+				"Name": name(from + i), "SecretString": value, "ClientRequestToken": uuid.NewString(),
+			})
+		})
+		if _, err := load(b.server, writers, time.Hour, next); err != nil {
+			return fmt.Errorf("creating secrets: %w", err)
+		}
+	}
+	return nil
+}
+
+func name(i int) string { return fmt.Sprintf("bench/team-%03d/secret-%07d", i%100, i) }
+
+func (b *bench) reads(size string) error {
+	get := func(p *process) []byte {
+		return request(p.addr, "GetSecretValue", map[string]any{"SecretId": name(500)})
+	}
+	bare, err := load(b.bare, readers, b.length, same(get(b.bare)))
+	if err != nil {
+		return err
+	}
+	floor, err := load(b.crypto, readers, b.length, same(get(b.crypto)))
+	if err != nil {
+		return err
+	}
+	one, err := load(b.server, readers, b.length, same(get(b.server)))
+	if err != nil {
+		return err
+	}
+	spread := make([][]byte, 1000)
+	for i := range spread {
+		spread[i] = request(b.server.addr, "GetSecretValue", map[string]any{"SecretId": name(i)})
+	}
+	varied, err := load(b.server, readers, b.length, func(i int) []byte { return spread[i%len(spread)] })
+	if err != nil {
+		return err
+	}
+	fmt.Printf("GetSecretValue, %d connections, %s secrets; resident %s\n", readers, size, mebibytes(b.server.resident()))
+	row("bare net/http", bare, &floor)
+	row("floor (signature, one opening)", floor, nil)
+	row("keyturn, one secret", one, &floor)
+	row("keyturn, a thousand in turn", varied, &floor)
+	fmt.Println()
+	return nil
+}
+
+func (b *bench) writes() error {
+	fmt.Println("PutSecretValue, durable")
+	var lone result
+	for _, n := range []int{1, writers} {
+		count := int(b.length.Seconds()) * 10_000
+		next := prepared(count, func(i int) []byte {
+			return request(b.server.addr, "PutSecretValue", map[string]any{
+				"SecretId": name(i % 1000), "SecretString": value, "ClientRequestToken": uuid.NewString(),
+			})
+		})
+		got, err := load(b.server, n, b.length, next)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			lone = got
+			row("1 connection", got, nil)
+			continue
+		}
+		row(fmt.Sprintf("%d connections", n), got, &lone)
+	}
+	fmt.Println()
+	return nil
+}
+
+func (b *bench) list() (result, error) {
+	return load(b.server, 4, b.length, same(request(b.server.addr, "ListSecrets", map[string]any{"MaxResults": 100})))
+}
+
+// row prints a result, and beside it the ratios to a reference.
+func row(what string, r result, to *result) {
+	fmt.Printf("  %-32s %9.0f/s  p50 %8s  p99 %8s  cpu %8s", what, r.perSecond, short(r.p50), short(r.p99), short(r.cpu))
+	if to != nil {
+		fmt.Printf("   x%.2f/s  p99 x%.2f  cpu x%.2f", r.perSecond/to.perSecond, float64(r.p99)/float64(to.p99), float64(r.cpu)/float64(to.cpu))
+	}
+	fmt.Println()
+}
+
+func short(d time.Duration) string { return d.Round(time.Microsecond).String() }

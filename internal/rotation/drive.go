@@ -1,0 +1,326 @@
+package rotation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/invocation"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/secret"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/trail"
+)
+
+var (
+	errStopped = errors.New("the server stops")
+	errLost    = errors.New("another node has taken the rotation over")
+	// errTakenOver is returned by writes under an older fence.
+	errTakenOver = fault.New(fault.Conflict, "The rotation has ended or another node has taken it over.")
+)
+
+// newToken returns a random version ID or RotationToken: a UUID, as AWS uses
+// for both.
+func newToken() string { return uuid.NewString() }
+
+// SealToken seals a RotationToken for a run's record.
+func SealToken(sealer *key.Sealer, token string) ([]byte, error) {
+	return sealer.Seal(TokenPurpose, []byte(token))
+}
+
+// driver carries one claimed run to its end.
+type driver struct {
+	*Engine
+	id    string
+	token string
+	// fence is what this node's writes are made under.
+	fence int64
+	// attempt is the one being made, for reports.
+	attempt int
+	// secretARN is known after the first look at the secret.
+	secretARN string
+	// account and region own the secret.
+	account, region string
+}
+
+// drive runs step after step until the run ends, waits for a retry, is
+// claimed elsewhere, or ctx ends.
+func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
+	d := &driver{Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt}
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	// A step that runs when ctx ends gets its grace; a lost lease ends it.
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(e.cfg.Grace, func() { cancel(errStopped) })
+		context.AfterFunc(work, func() { timer.Stop() })
+	})()
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		d.renew(work, cancel)
+	}()
+	err := d.steps(ctx, work)
+	lost := errors.Is(context.Cause(work), errLost)
+	cancel(nil)
+	<-renewed
+	switch {
+	case err == nil:
+	case lost, fault.Is(err, fault.Conflict):
+		d.noticeEnd()
+	case errors.Is(err, errStopped):
+		d.release()
+	default:
+		// The claim runs out and some node repeats the step.
+		e.cfg.Logger.Error("rotation interrupted", "secret", d.secretARN, "token", d.token, "error", err)
+	}
+}
+
+// steps runs until there is nothing more to do now.
+func (d *driver) steps(ctx, work context.Context) error {
+	for {
+		if ctx.Err() != nil {
+			return errStopped
+		}
+		if more, err := d.step(work); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// renew extends the lease until work ends, and ends work when that fails.
+func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(d.cfg.Lease / 3)
+	defer tick.Stop()
+	held := time.Now().Add(d.cfg.Lease)
+	for {
+		select {
+		case <-work.Done():
+			return
+		case <-tick.C:
+		}
+		until := time.Now().Add(d.cfg.Lease)
+		err := d.cfg.Store.Update(work, func(tx *store.Tx) error {
+			return tx.RenewLease(d.id, d.cfg.Node, d.fence, until)
+		})
+		switch {
+		case err == nil:
+			held = until
+		case fault.Is(err, fault.Conflict), !time.Now().Before(held):
+			cancel(errLost)
+			return
+		}
+	}
+}
+
+// release gives the claim back so that the run goes on without waiting for
+// the lease to end.
+func (d *driver) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.RenewLease(d.id, d.cfg.Node, d.fence, time.Time{})
+	})
+	if err != nil {
+		d.cfg.Logger.Warn("giving a rotation back", "secret", d.secretARN, "error", err)
+	}
+}
+
+// step makes one step of the run: it looks what is to be done, invokes the
+// function, and stores the outcome. more is false when this drive is over.
+func (d *driver) step(work context.Context) (more bool, err error) {
+	plan, err := d.prepare(work)
+	if err != nil || plan == nil {
+		return false, err
+	}
+	d.report(plan.step, statusStarted, 0, "", time.Time{})
+	began := time.Now()
+	failed := plan.refused
+	if failed == nil {
+		failed = d.invoke(work, plan)
+	}
+	if cause := context.Cause(work); cause != nil {
+		return false, cause // the step was cut off: neither done nor failed
+	}
+	took := time.Since(began)
+	if failed != nil {
+		return false, d.fail(work, plan.step, failure{cause: failed}, took)
+	}
+	return d.succeed(work, plan.step, took)
+}
+
+// stepPlan is what a step needs, read in one snapshot.
+type stepPlan struct {
+	step    secret.Step
+	request invocation.Request
+	// refused is why the function may not be invoked.
+	refused error
+}
+
+// prepare reads the run afresh, records its start, and returns nil when
+// there is nothing more to do: it was cancelled, abandoned or taken over.
+func (d *driver) prepare(work context.Context) (*stepPlan, error) {
+	var plan *stepPlan
+	err := d.cfg.Store.Update(work, func(tx *store.Tx) error {
+		plan = nil
+		s, run, err := load(tx, d.id)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		d.secretARN, d.account, d.region = s.ARN(), s.Account, s.Region
+		if run == nil || run.Token != d.token || run.Fence != d.fence || run.State != secret.Running {
+			return errTakenOver
+		}
+		if s.Deleted() {
+			return d.abort(tx, run)
+		}
+		if err := d.announce(tx, s, run); err != nil {
+			return err
+		}
+		plan, err = d.plan(tx, s, run)
+		return err
+	})
+	if err == nil && plan == nil {
+		err = errTakenOver // aborted, or purged
+	}
+	return plan, err
+}
+
+// noticeEnd reports a run that a caller ended while this node drove it. A
+// run that another node took over is that node's to report.
+func (d *driver) noticeEnd() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var run *secret.RotationRun
+	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		_, run, err = load(tx, d.id)
+		return err
+	})
+	switch {
+	case err != nil && !fault.Is(err, fault.NotFound):
+		d.cfg.Logger.Error("looking at an ended rotation", "secret", d.secretARN, "error", err)
+	case run != nil && run.Token == d.token && (run.State == secret.Abandoned || run.State == secret.Cancelled):
+		d.end(run.State, "")
+	case err == nil:
+		d.cfg.Logger.Warn("rotation taken over by another node", "secret", d.secretARN, "token", d.token)
+	}
+}
+
+// abort ends a run whose secret is scheduled for deletion. AWSPENDING stays,
+// as after CancelRotateSecret.
+func (d *driver) abort(tx *store.Tx, run *secret.RotationRun) error {
+	run.Cancel(time.Now())
+	return tx.SaveRun(run, d.fence)
+}
+
+// announce records RotationStarted once for each attempt.
+func (d *driver) announce(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) error {
+	d.attempt = run.Attempt
+	if run.Announced >= run.Attempt {
+		return nil
+	}
+	run.Announced = run.Attempt
+	if err := tx.SaveRun(run, d.fence); err != nil {
+		return err
+	}
+	return tx.Record(trail.SecretEvent(eventName(run, "Started"), s.ARN(), trail.RotationRequestID(s.ARN(), run.Token), ""))
+}
+
+// eventName is the name of a run's service event: configuration tests have
+// their own.
+func eventName(run *secret.RotationRun, what string) string {
+	if run.TestOnly {
+		return "TestRotation" + what
+	}
+	return "Rotation" + what
+}
+
+// plan builds the invocation of the run's step.
+func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (*stepPlan, error) {
+	token, err := d.cfg.Sealer.Open(TokenPurpose, run.RotationToken)
+	if err != nil {
+		return nil, fault.Wrap(err, "opening the rotation token of "+s.ARN())
+	}
+	payload, err := json.Marshal(struct {
+		Step               secret.Step
+		SecretId           string //nolint:revive,staticcheck // AWS's spelling
+		ClientRequestToken string
+		RotationToken      string
+	}{run.Step, s.ARN(), run.Token, string(token)})
+	if err != nil {
+		return nil, err
+	}
+	refused := invocation.CanInvoke(tx, run.FunctionARN, s.ARN(), s.Account)
+	if kind := fault.KindOf(refused); kind == fault.Internal || kind == fault.Unavailable {
+		return nil, refused
+	}
+	return &stepPlan{
+		step: run.Step, refused: refused,
+		request: invocation.Request{Function: run.FunctionARN, Account: s.Account, Region: s.Region, Payload: payload},
+	}, nil
+}
+
+// invoke calls the function and turns everything that is not success into an
+// error whose text holds no secret: the function's own message stays in its
+// log.
+func (d *driver) invoke(work context.Context, plan *stepPlan) error {
+	result, err := d.cfg.Invoker.Invoke(work, plan.request)
+	if err != nil {
+		return err
+	}
+	if result.FunctionError != "" {
+		return fault.New(fault.State, "the function returned an error: %s", errorType(result.Payload))
+	}
+	return nil
+}
+
+// errorType returns the errorType of a function's error payload. The
+// errorMessage may quote anything and is left to the function's log.
+func errorType(payload []byte) string {
+	var e struct {
+		ErrorType string `json:"errorType"`
+	}
+	if json.Unmarshal(payload, &e) != nil || e.ErrorType == "" {
+		return "unknown error"
+	}
+	return e.ErrorType
+}
+
+// load returns a secret and its run; run is nil when there is none.
+func load(tx *store.Tx, id string) (*secret.Secret, *secret.RotationRun, error) {
+	s, err := tx.SecretByID(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	run, err := tx.Run(id)
+	if fault.Is(err, fault.NotFound) {
+		return s, nil, nil
+	}
+	return s, run, err
+}
+
+// ignoreNotFound passes over a secret that was purged meanwhile.
+func ignoreNotFound(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+func fenceOf(run *secret.RotationRun) int64 {
+	if run == nil {
+		return 0
+	}
+	return run.Fence
+}
+
+// message is the public text of an error.
+func message(err error) string {
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Message != "" {
+		return e.Message
+	}
+	return "internal error"
+}

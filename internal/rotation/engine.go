@@ -1,0 +1,266 @@
+// Package rotation runs rotations: it starts the ones that are due, calls
+// the function for each step, and carries on after a crash of its own or of
+// another node.
+//
+// All state is in the store. A node claims a run with a lease and a fence
+// that grows with every claim; what it writes later is refused once another
+// node has claimed the run. Each step's success is stored before the next
+// step begins, so after a crash the step that was running is repeated, which
+// the contract of rotation functions allows: steps are idempotent by token.
+package rotation
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/invocation"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/secret"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/trail"
+)
+
+// Config is what an Engine works with. Store, Invoker and Sealer are needed.
+type Config struct {
+	Store   *store.Store
+	Invoker *invocation.Invoker
+	// Sealer opens the runs' RotationTokens, sealed for TokenPurpose.
+	Sealer *key.Sealer
+	// Node names this server among those of one store.
+	Node string
+	// Lease is how long a claim holds without renewal; 30 seconds if zero.
+	// A node that dies is taken over within it.
+	Lease time.Duration
+	// Poll is the longest time between two looks for work; a third of Lease
+	// if zero. Work that this node knows of starts without waiting for it.
+	Poll time.Duration
+	// Parallel bounds the rotations that this node runs at once; 64 if zero.
+	Parallel int
+	// Grace is how long a running step may go on after Run was told to stop;
+	// 30 seconds if zero.
+	Grace time.Duration
+	// Observe is called when a run ends, with "succeeded", "failed",
+	// "abandoned" or "cancelled", and for each failed attempt with "retried".
+	Observe func(outcome string)
+	Logger  *slog.Logger
+}
+
+// TokenPurpose is the purpose under which RotationTokens are sealed.
+const TokenPurpose = "rotation-token"
+
+// Engine runs rotations. Use New.
+type Engine struct {
+	cfg  Config
+	wake chan struct{}
+	// slots holds a place for each rotation that may run at once.
+	slots chan struct{}
+}
+
+// New returns an Engine that does nothing until Run.
+func New(cfg Config) *Engine {
+	setDefault(&cfg.Lease, 30*time.Second)
+	setDefault(&cfg.Poll, cfg.Lease/3)
+	setDefault(&cfg.Grace, 30*time.Second)
+	setDefault(&cfg.Parallel, 64)
+	setDefault(&cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.Observe == nil {
+		cfg.Observe = func(string) {}
+	}
+	return &Engine{cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, cfg.Parallel)}
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Wake makes Run look for work at once, after a run was stored.
+func (e *Engine) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // it is about to look anyway
+	}
+}
+
+// Run starts due rotations and drives claimed ones until ctx ends. It then
+// takes on nothing new, waits up to Grace for the steps that run, and gives
+// its claims back so that the runs go on elsewhere, or here after a restart.
+func (e *Engine) Run(ctx context.Context) error {
+	var driving sync.WaitGroup
+	defer driving.Wait()
+	for {
+		wait := e.round(ctx, &driving)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-e.wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// round looks for work once and returns how long to wait before the next
+// look. Errors of the store are logged: the next round tries again.
+func (e *Engine) round(ctx context.Context, driving *sync.WaitGroup) time.Duration {
+	if err := e.startDue(ctx); err != nil && ctx.Err() == nil {
+		e.cfg.Logger.Error("starting due rotations", "error", err)
+	}
+	if err := e.claim(ctx, driving); err != nil && ctx.Err() == nil {
+		e.cfg.Logger.Error("claiming rotations", "error", err)
+	}
+	next, err := e.nextDue(ctx)
+	if err != nil || next.IsZero() {
+		return e.cfg.Poll
+	}
+	return min(max(time.Until(next), 0), e.cfg.Poll)
+}
+
+// nextDue returns when the store next has something to do: a schedule that
+// fires or an attempt whose wait is over. Zero means nothing is known.
+func (e *Engine) nextDue(ctx context.Context) (next time.Time, err error) {
+	err = e.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		next, err = tx.NextDue()
+		return err
+	})
+	if free := cap(e.slots) - len(e.slots); free == 0 {
+		next = time.Time{} // a slot that comes free wakes us
+	}
+	return next, err
+}
+
+// claim takes over as many runs as there are free slots and drives each in a
+// goroutine of its own.
+func (e *Engine) claim(ctx context.Context, driving *sync.WaitGroup) error {
+	free := cap(e.slots) - len(e.slots)
+	if free == 0 {
+		return nil
+	}
+	var runs []secret.RotationRun
+	now := time.Now()
+	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		runs, err = tx.ClaimRuns(e.cfg.Node, now, now.Add(e.cfg.Lease), free)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		e.slots <- struct{}{}
+		driving.Go(func() {
+			defer func() {
+				<-e.slots
+				e.Wake()
+			}()
+			e.drive(ctx, run)
+		})
+	}
+	return nil
+}
+
+// startDue begins the rotations whose schedule has fired.
+func (e *Engine) startDue(ctx context.Context) error {
+	const batch = 100
+	for ctx.Err() == nil {
+		var due []*secret.Secret
+		err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+			due, err = tx.DueSecrets(time.Now(), batch)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, s := range due {
+			if err := e.startScheduled(ctx, s.ID); err != nil {
+				return fault.Wrap(err, "starting the scheduled rotation of "+s.Name)
+			}
+		}
+		if len(due) < batch {
+			return nil
+		}
+	}
+	return nil
+}
+
+// startScheduled begins one scheduled rotation, or goes on with the one that
+// an earlier window left unfinished. Its DueAt is cleared, so it is not
+// started twice; the end of the run plans the next.
+func (e *Engine) startScheduled(ctx context.Context, id string) error {
+	token := newToken()
+	sealed, err := e.sealNewToken()
+	if err != nil {
+		return err
+	}
+	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		now := time.Now()
+		s, prev, err := load(tx, id)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		if s.Rotation.DueAt.IsZero() || s.Rotation.DueAt.After(now) || s.Deleted() || s.IsReplica() {
+			return nil // changed since it was listed
+		}
+		dates, err := s.PlanDates(prev)
+		if err != nil {
+			return err
+		}
+		after := s.Clone()
+		after.Rotation.DueAt = time.Time{}
+		run, err := begin(after, prev, secret.RotationStart{
+			Token: token, FunctionARN: s.Rotation.FunctionARN, RotationToken: sealed,
+			Scheduled: true, WindowEnd: dates.RetryUntil(now), Now: now,
+		})
+		if err != nil {
+			return e.refuseScheduled(tx, s, after, err)
+		}
+		if err := tx.SaveSecret(s, after); err != nil || run == nil {
+			return err
+		}
+		return tx.SaveRun(run, fenceOf(prev))
+	})
+}
+
+// begin starts a new run, resumes an exhausted one, or returns nil when one
+// is running already.
+func begin(s *secret.Secret, prev *secret.RotationRun, start secret.RotationStart) (*secret.RotationRun, error) {
+	if prev != nil && prev.State == secret.Running {
+		return nil, nil
+	}
+	if prev != nil && s.Resume(prev, start.WindowEnd, start.Now) {
+		return prev, nil
+	}
+	return s.BeginRotation(prev, start)
+}
+
+// refuseScheduled records that a scheduled rotation could not begin and
+// leaves it for the next window.
+func (e *Engine) refuseScheduled(tx *store.Tx, s, after *secret.Secret, cause error) error {
+	refusal := fault.KindOf(cause)
+	if refusal == fault.Internal || refusal == fault.Unavailable {
+		return cause
+	}
+	// The window counts as given up, whatever the secret's last run was.
+	gaveUp := &secret.RotationRun{State: secret.Exhausted, FinishedAt: time.Now()}
+	if err := after.Plan(gaveUp); err != nil {
+		return err
+	}
+	if err := tx.SaveSecret(s, after); err != nil {
+		return err
+	}
+	event := trail.SecretEvent("RotationFailed", s.ARN(), trail.RotationRequestID(s.ARN(), ""), message(cause))
+	return tx.Record(event)
+}
+
+// sealNewToken mints a RotationToken and returns it sealed.
+func (e *Engine) sealNewToken() ([]byte, error) { return SealToken(e.cfg.Sealer, newToken()) }
+
+// jitter spreads retries.
+func jitter() float64 { return rand.Float64() }

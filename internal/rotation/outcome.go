@@ -1,0 +1,205 @@
+package rotation
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/function"
+	"github.com/keyturn/keyturn/internal/loggroup"
+	"github.com/keyturn/keyturn/internal/secret"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/trail"
+)
+
+// succeed stores that a step is done. After the last one the rotation is
+// complete: labels, dates and the event change in the same transaction. What
+// the service can see of the step's work is checked first; a step that
+// returned without it has failed.
+func (d *driver) succeed(work context.Context, step secret.Step, took time.Duration) (more bool, err error) {
+	var done bool
+	var unmet *failure
+	err = d.change(work, func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
+		unmet = nil
+		var err error
+		if done, err = after.Advance(run); err != nil {
+			unmet = &failure{cause: err}
+		} else if step == secret.CreateSecret {
+			unmet = checkWriter(tx, after, run)
+		}
+		if unmet != nil {
+			return nil // stored as a failure below
+		}
+		if done {
+			if err := complete(after, run); err != nil {
+				return err
+			}
+			if err := tx.Record(trail.SecretEvent(eventName(run, "Succeeded"), s.ARN(), trail.RotationRequestID(s.ARN(), run.Token), "")); err != nil {
+				return err
+			}
+		}
+		return d.save(tx, s, after, run)
+	})
+	if err != nil {
+		return false, err
+	}
+	if unmet != nil {
+		return false, d.fail(work, step, *unmet, took)
+	}
+	d.report(step, statusDone, took, "", time.Time{})
+	if done {
+		d.end(secret.Succeeded, "")
+	}
+	return !done, nil
+}
+
+// complete ends a run whose steps are all done and plans the next rotation.
+func complete(s *secret.Secret, run *secret.RotationRun) error {
+	now := time.Now()
+	s.CompleteRotation(run, secret.Dates{}, now)
+	return s.Plan(run)
+}
+
+// checkWriter refuses a pending value that somebody other than the function
+// put: neither its execution role nor the RotationToken vouches for it.
+func checkWriter(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) *failure {
+	v := s.Version(run.Token)
+	if v == nil || v.Has(secret.Current) {
+		return nil
+	}
+	role := ""
+	if ref, ok := function.ParseRef(run.FunctionARN); ok {
+		if fn, err := tx.Function(ref.Account, ref.Region, ref.Name); err == nil {
+			role = fn.Config.Role
+		}
+	}
+	if v.ByRotation(role) {
+		return nil
+	}
+	err := secret.NotByRotation(run.Token, s.ARN(), run.FunctionARN)
+	return &failure{cause: err, text: err.Message}
+}
+
+// failure is why a step failed.
+type failure struct {
+	cause error
+	// text is the event's errorMessage where it is not the usual one.
+	text string
+}
+
+// fail stores that a step failed. The whole rotation is tried again later,
+// or waits for its next window.
+func (d *driver) fail(work context.Context, step secret.Step, why failure, took time.Duration) error {
+	var retry bool
+	var retryAt time.Time
+	var text string
+	spread := jitter()
+	err := d.change(work, func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
+		text = cmp.Or(why.text, secret.StepFailed(run.FunctionARN, step))
+		retry = after.FailRotation(run, step, message(why.cause), spread, time.Now())
+		retryAt = run.NotBefore
+		if !retry {
+			if err := after.Plan(run); err != nil {
+				return err
+			}
+		}
+		if err := tx.Record(trail.SecretEvent(eventName(run, "Failed"), s.ARN(), trail.RotationRequestID(s.ARN(), run.Token), text)); err != nil {
+			return err
+		}
+		return d.save(tx, s, after, run)
+	})
+	if err != nil {
+		return err
+	}
+	d.cfg.Logger.Warn("rotation failed", "secret", d.secretARN, "step", step, "attempt", d.attempt, "cause", why.cause, "retry", retry)
+	d.report(step, statusFailed, took, message(why.cause), time.Time{})
+	if !retry {
+		d.end(secret.Exhausted, text)
+		return nil
+	}
+	d.cfg.Observe("retried")
+	d.report("", statusRetrying, 0, text, retryAt)
+	return nil
+}
+
+// change loads secret and run, and calls fn unless the run is no longer
+// ours: then it has ended or another node has it, and nothing is stored.
+func (d *driver) change(work context.Context, fn func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error) error {
+	return d.cfg.Store.Update(work, func(tx *store.Tx) error {
+		s, run, err := load(tx, d.id)
+		if err != nil {
+			return err
+		}
+		if run == nil || run.Token != d.token || run.Fence != d.fence || run.State != secret.Running {
+			return errTakenOver
+		}
+		return fn(tx, s, s.Clone(), run)
+	})
+}
+
+// save stores the secret, if it changed, and the run. A run that goes on
+// keeps this node's fence; one that waits for a retry is free to be claimed.
+func (d *driver) save(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
+	if err := tx.SaveSecret(s, after); err != nil {
+		return err
+	}
+	if run.NotBefore.After(time.Now()) {
+		run.Owner, run.LeaseUntil = "", time.Time{}
+	}
+	return tx.SaveRun(run, d.fence)
+}
+
+// The statuses of reports; package rotate reads them.
+const (
+	statusStarted  = "started"
+	statusDone     = "done"
+	statusFailed   = "failed"
+	statusRetrying = "retrying"
+)
+
+// reportGroup is the log group of the engine's reports.
+const reportGroup = "/keyturn/rotation"
+
+// endStatus says how an ended run is reported and counted.
+var endStatus = map[secret.RotationState]string{
+	secret.Succeeded: "succeeded", secret.Exhausted: "failed", secret.Abandoned: "abandoned", secret.Cancelled: "cancelled",
+}
+
+func (d *driver) end(state secret.RotationState, text string) {
+	d.cfg.Observe(endStatus[state])
+	d.report("", endStatus[state], 0, text, time.Time{})
+}
+
+// report writes a line on the run's progress into the engine's log group,
+// where whoever waits for the rotation reads it. Progress is a courtesy: a
+// line that cannot be written is logged and does not stop the rotation.
+func (d *driver) report(step secret.Step, status string, took time.Duration, text string, retryAt time.Time) {
+	line := struct {
+		SecretARN  string      `json:"secretArn"`
+		Token      string      `json:"token"`
+		Status     string      `json:"status"`
+		Step       secret.Step `json:"step,omitempty"`
+		Attempt    int         `json:"attempt,omitempty"`
+		DurationMS int64       `json:"durationMs,omitempty"`
+		Error      string      `json:"error,omitempty"`
+		RetryAt    string      `json:"retryAt,omitempty"`
+	}{d.secretARN, d.token, status, step, d.attempt, took.Milliseconds(), text, ""}
+	if !retryAt.IsZero() {
+		line.RetryAt = retryAt.UTC().Format(time.RFC3339)
+	}
+	b, err := json.Marshal(line)
+	if err != nil {
+		d.cfg.Logger.Warn("encoding a rotation report", "error", err)
+		return
+	}
+	now := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.AppendLogEntries(d.account, d.region, reportGroup, d.token, []loggroup.Entry{{Time: now, IngestedAt: now, Message: string(b)}})
+	})
+	if err != nil {
+		d.cfg.Logger.Warn("writing a rotation report", "error", err)
+	}
+}

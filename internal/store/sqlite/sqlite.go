@@ -1,0 +1,224 @@
+// Package sqlite keeps the records in one SQLite database inside a data
+// folder: the backend for one machine.
+//
+// The database runs in WAL mode with synchronous=FULL, so an acknowledged
+// update survives power loss. Reads use a pool of connections and never
+// wait for a writer. Updates that come at the same time share one commit
+// and so one fsync; a lone update waits for no other and for no timer.
+//
+// A data folder serves one process at a time, which a lock file enforces.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/keyturn/keyturn/internal/store"
+)
+
+// File names inside the data folder.
+const (
+	databaseName = "keyturn.db"
+	lockName     = "keyturn.lock"
+)
+
+// Config says where the database is.
+type Config struct {
+	// Dir is the data folder. It is made with mode 0700 if it is missing.
+	// A folder in which every user may write is refused.
+	Dir string
+	// Readers bounds the connections for reading; 0 means twice the
+	// processors, at least 4.
+	Readers int
+	// Wrap, if not nil, stands between database/sql and the driver, to
+	// measure or to inject faults.
+	Wrap func(driver.Connector) driver.Connector
+}
+
+// types are the column types of the schema files.
+func types() *strings.Replacer {
+	return strings.NewReplacer(
+		"{text}", "TEXT",
+		"{int}", "INTEGER",
+		"{bytes}", "BLOB",
+		"{serial}", "INTEGER",
+		"{clustered}", " WITHOUT ROWID",
+	)
+}
+
+// Open opens the database in the data folder, makes it if it is missing and
+// migrates its schema. It fails when another process has the folder in use,
+// or when a newer version made it (*store.NewerSchemaError). Open starts
+// no goroutine.
+func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding the data folder: %w", err)
+	}
+	if err := prepareFolder(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	b := &backend{lock: lock}
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	if err := createPrivate(filepath.Join(dir, databaseName)); err != nil {
+		return nil, err
+	}
+	if b.writeDB, err = connect(dir, cfg.Wrap, writePragmas); err != nil {
+		return nil, err
+	}
+	if b.readDB, err = connect(dir, cfg.Wrap, readPragmas); err != nil {
+		return nil, err
+	}
+	if err := b.migrate(ctx); err != nil {
+		return nil, fmt.Errorf("opening data folder %s: %w", dir, err)
+	}
+	b.writer = newWriter(b.writeDB)
+	readers := cfg.Readers
+	if readers <= 0 {
+		readers = max(4, 2*runtime.GOMAXPROCS(0))
+	}
+	b.readers = newPool(b.readDB, readers)
+	return store.New(b), nil
+}
+
+// Pragmas of each connection. The cache sizes are in KiB when negative.
+var (
+	commonPragmas = []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-4000)"}
+	readPragmas   = append([]string{"query_only(1)"}, commonPragmas...)
+	writePragmas  = append([]string{"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"}, commonPragmas...)
+)
+
+func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Path: filepath.Join(dir, databaseName), RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	c, err := sqlite.NewConnector(dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	if wrap != nil {
+		c = wrap(c)
+	}
+	return sql.OpenDB(c), nil
+}
+
+// backend implements store.Backend.
+type backend struct {
+	lock            *os.File
+	writeDB, readDB *sql.DB
+	writer          *writer
+	readers         *pool
+}
+
+func (b *backend) migrate(ctx context.Context) error {
+	c, err := b.writeDB.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return store.Migrate(ctx, c, types(), "BEGIN IMMEDIATE")
+}
+
+// View implements store.Backend.
+func (b *backend) View(ctx context.Context, single bool, fn func(store.Conn) error) error {
+	return b.readers.view(ctx, single, fn)
+}
+
+// Update implements store.Backend.
+func (b *backend) Update(ctx context.Context, fn func(store.Conn) error) error {
+	return b.writer.update(ctx, fn)
+}
+
+// Check implements store.Backend with SQLite's own checks of pages,
+// indexes and foreign keys.
+func (b *backend) Check(ctx context.Context) error {
+	for _, pragma := range []string{"integrity_check", "foreign_key_check"} {
+		var found []string
+		err := b.readers.view(ctx, true, func(c store.Conn) error {
+			found = nil
+			rows, err := c.Query(ctx, "PRAGMA "+pragma, nil)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var finding sql.RawBytes
+				columns, err := rows.Columns()
+				if err != nil {
+					return err
+				}
+				dest := make([]any, len(columns))
+				for i := range dest {
+					dest[i] = new(any)
+				}
+				dest[0] = &finding
+				if err := rows.Scan(dest...); err != nil {
+					return err
+				}
+				if string(finding) != "ok" {
+					found = append(found, string(finding))
+				}
+			}
+			return rows.Err()
+		})
+		if err != nil {
+			return &store.DriverError{Doing: pragma, Err: err}
+		}
+		if found != nil {
+			return fmt.Errorf("the database is damaged: %s: %s", pragma, strings.Join(found, "; "))
+		}
+	}
+	return nil
+}
+
+// Close implements store.Backend.
+func (b *backend) Close() error {
+	var errs []error
+	if b.writer != nil {
+		b.writer.close()
+	}
+	if b.readers != nil {
+		b.readers.close()
+	}
+	for _, db := range []*sql.DB{b.readDB, b.writeDB} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	errs = append(errs, b.lock.Close())
+	return errors.Join(errs...)
+}
+
+// Classify implements store.Backend.
+func (b *backend) Classify(err error) store.Class {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return store.Other
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return store.Conflict
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY:
+		return store.Full
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+		return store.Unavailable
+	}
+	return store.Other
+}

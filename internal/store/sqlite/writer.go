@@ -1,0 +1,292 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/keyturn/keyturn/internal/store"
+)
+
+// maxBatch bounds the updates of one commit, and so the time that the
+// first of them waits for the last.
+const maxBatch = 256
+
+// writer runs updates one after the other and commits in groups.
+//
+// There is no writer goroutine. Callers queue; the first of the queue
+// leads: it takes everything that is queued at that moment as its batch,
+// runs each function in turn inside one transaction, commits once, hands
+// the lead to the first caller that queued meanwhile and wakes its batch.
+// So a lone caller does all of its work itself without waiting, and under
+// load the batch grows with the time that a commit takes.
+type writer struct {
+	db *sql.DB
+
+	mu     sync.Mutex
+	idle   sync.Cond // signalled when leading ends
+	queue  []*job
+	led    bool
+	closed bool
+
+	conn *conn // the leader's; nil until it is needed
+}
+
+// job is one update waiting for its commit.
+type job struct {
+	ctx context.Context
+	fn  func(store.Conn) error
+	// wake is closed when the job is finished, or leads is set.
+	wake  chan struct{}
+	leads bool
+	err   error
+	// panicked is what fn panicked with.
+	panicked *panicError
+	// finished tells that fn ran to its end, by return or by panic.
+	finished bool
+}
+
+// panicError carries a panic of one caller's function from the leader's
+// goroutine to the caller's.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%v\n\n%s", e.value, e.stack) }
+
+var errExited = errors.New("the update's function ended its goroutine")
+
+func newWriter(db *sql.DB) *writer {
+	w := &writer{db: db}
+	w.idle.L = &w.mu
+	return w
+}
+
+func (w *writer) update(ctx context.Context, fn func(store.Conn) error) error {
+	j := &job{ctx: ctx, fn: fn, wake: make(chan struct{})}
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return store.ErrClosed
+	}
+	w.queue = append(w.queue, j)
+	if !w.led {
+		w.led, j.leads = true, true
+	}
+	w.mu.Unlock()
+	if !j.leads && !w.wait(j) {
+		return ctx.Err()
+	}
+	if j.leads {
+		w.lead()
+	}
+	if j.panicked != nil {
+		panic(j.panicked)
+	}
+	return j.err
+}
+
+// wait returns true once the job is finished or leads, and false when its
+// context ended before any batch took it.
+func (w *writer) wait(j *job) bool {
+	select {
+	case <-j.wake:
+		return true
+	case <-j.ctx.Done():
+	}
+	w.mu.Lock()
+	i := slices.Index(w.queue, j)
+	if i >= 0 && !j.leads {
+		w.queue = slices.Delete(w.queue, i, i+1)
+		w.mu.Unlock()
+		return false
+	}
+	w.mu.Unlock()
+	<-j.wake
+	return true
+}
+
+// lead runs one batch and passes the lead on.
+func (w *writer) lead() {
+	w.mu.Lock()
+	n := min(len(w.queue), maxBatch)
+	batch := slices.Clone(w.queue[:n])
+	w.queue = slices.Delete(w.queue, 0, n)
+	w.mu.Unlock()
+
+	// A function that ends the goroutine unwinds through here; the
+	// callers that wait must not notice.
+	defer func() {
+		w.mu.Lock()
+		if len(w.queue) > 0 {
+			next := w.queue[0]
+			next.leads = true
+			close(next.wake)
+		} else {
+			w.led = false
+			w.idle.Broadcast()
+		}
+		w.mu.Unlock()
+		for _, j := range batch {
+			if !j.leads {
+				close(j.wake)
+			}
+		}
+	}()
+	w.commit(batch)
+}
+
+// commit brings every job of the batch to its end. When the transaction is
+// lost to one job's failure the others run again without it.
+func (w *writer) commit(batch []*job) {
+	unwinding := true
+	defer func() {
+		if !unwinding {
+			return
+		}
+		w.drop()
+		for _, j := range batch {
+			if !j.finished {
+				j.err = errExited
+			}
+		}
+	}()
+	for len(batch) > 0 {
+		lost := w.attempt(batch)
+		if lost == nil {
+			break
+		}
+		batch = slices.DeleteFunc(slices.Clone(batch), func(j *job) bool { return j == lost })
+	}
+	unwinding = false
+}
+
+// attempt runs the batch in one transaction. It returns the job whose
+// failure cost the transaction, or nil when all jobs have their result.
+func (w *writer) attempt(batch []*job) (lost *job) {
+	if err := w.begin(); err != nil {
+		for _, j := range batch {
+			j.err = err
+		}
+		return nil
+	}
+	for _, j := range batch {
+		if !w.runJob(j, len(batch) > 1) {
+			w.rollback()
+			return j
+		}
+	}
+	if err := w.conn.do("COMMIT"); err != nil {
+		w.rollback()
+		for _, j := range batch {
+			if j.err == nil {
+				j.err = &store.DriverError{Doing: "COMMIT", Err: err}
+			}
+		}
+	}
+	return nil
+}
+
+func (w *writer) begin() error {
+	if w.conn == nil {
+		c, err := open(w.db)
+		if err != nil {
+			return &store.DriverError{Doing: "connecting", Err: err}
+		}
+		w.conn = c
+	}
+	if err := w.conn.do("BEGIN IMMEDIATE"); err != nil {
+		w.drop()
+		return &store.DriverError{Doing: "BEGIN IMMEDIATE", Err: err}
+	}
+	return nil
+}
+
+// rollback undoes the transaction. SQLite undoes it by itself after some
+// errors, and then has none to roll back; a fresh connection is certain.
+func (w *writer) rollback() {
+	if w.conn.do("ROLLBACK") != nil {
+		w.drop()
+	}
+}
+
+// drop closes the connection, which undoes whatever is not committed.
+func (w *writer) drop() {
+	if w.conn != nil {
+		w.conn.close()
+		w.conn = nil
+	}
+}
+
+// runJob calls the job's function and sets its result. It returns false
+// when the transaction is lost.
+func (w *writer) runJob(j *job, shared bool) bool {
+	j.err, j.finished, j.panicked = nil, false, nil
+	c := &jobConn{conn: w.conn, shared: shared}
+	j.err = j.call(c)
+	if j.err == nil && j.panicked == nil {
+		return !c.wrote || !shared || w.finish(j, "RELEASE job")
+	}
+	if _, failed := errors.AsType[*store.DriverError](j.err); failed || !shared {
+		return false
+	}
+	return !c.wrote || w.finish(j, "ROLLBACK TO job") && w.finish(j, "RELEASE job")
+}
+
+// finish ends the job's savepoint.
+func (w *writer) finish(j *job, query string) bool {
+	if err := w.conn.do(query); err != nil {
+		if j.err == nil {
+			j.err = &store.DriverError{Doing: query, Err: err}
+		}
+		return false
+	}
+	return true
+}
+
+// call runs fn and keeps its panic.
+func (j *job) call(c store.Conn) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			j.panicked = &panicError{v, debug.Stack()}
+			j.finished = true
+		}
+	}()
+	err = j.fn(c)
+	j.finished = true
+	return err
+}
+
+// jobConn sets a savepoint before a job's first write, if its transaction
+// is shared with others.
+type jobConn struct {
+	*conn
+	shared, wrote bool
+}
+
+// Exec implements store.Conn.
+func (c *jobConn) Exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if c.shared && !c.wrote {
+		if err := c.do("SAVEPOINT job"); err != nil {
+			return nil, err
+		}
+	}
+	c.wrote = true
+	return c.conn.Exec(ctx, query, args)
+}
+
+// close waits for the queue to empty and closes the connection.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	for w.led {
+		w.idle.Wait()
+	}
+	w.mu.Unlock()
+	w.drop()
+}

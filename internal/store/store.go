@@ -1,0 +1,202 @@
+// Package store holds every record of the server and all of its SQL.
+//
+// One SQL body serves SQLite and PostgreSQL. Packages store/sqlite and
+// store/postgres open a database, migrate its schema and implement Backend:
+// how a transaction runs there and what its errors mean. Callers see Store
+// alone.
+//
+// All work happens in two kinds of transaction. View reads one consistent
+// snapshot. Update reads and writes, serially: it behaves as if no other
+// Update ran at the same time, and once it returned nil the change survives
+// a crash of the process and of the machine. The function given to either
+// may run more than once, because a conflict, or the failure of another
+// update in the same commit, makes the store start it again. So it must
+// take everything it needs from its Tx, change nothing outside but
+// variables that it sets anew each time, not wait for the network, and not
+// call View or Update of the same store.
+//
+// Rows keep times as microseconds since 1970 UTC, 0 for the zero time, and
+// lists as JSON text. Text is ordered by its bytes on both databases.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/keyturn/keyturn/internal/fault"
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	backend Backend
+	closed  atomic.Bool
+}
+
+// Backend runs transactions on one database. Packages store/sqlite and
+// store/postgres implement it.
+type Backend interface {
+	// View runs fn on a connection in a read-only transaction with one
+	// snapshot. With single, fn issues one statement only and needs no
+	// transaction around it.
+	View(ctx context.Context, single bool, fn func(Conn) error) error
+	// Update runs fn in a serial read-write transaction and returns nil
+	// once that is durable. It runs fn again after an error that Classify
+	// calls Conflict. A *DriverError from fn means that a statement failed
+	// and the transaction is lost; any other error undoes fn alone.
+	Update(ctx context.Context, fn func(Conn) error) error
+	// Classify says what an error of the driver means.
+	Classify(err error) Class
+	// Check verifies the integrity of the database as far as the database
+	// itself can.
+	Check(ctx context.Context) error
+	// Close waits for running transactions and closes the database.
+	Close() error
+}
+
+// Conn executes statements on a connection inside a transaction.
+// Parameters are written $1, $2 and so on, each once or more.
+type Conn interface {
+	Query(ctx context.Context, query string, args []any) (*sql.Rows, error)
+	Exec(ctx context.Context, query string, args []any) (sql.Result, error)
+}
+
+// New returns a Store on the backend, whose schema must be migrated.
+func New(b Backend) *Store { return &Store{backend: b} }
+
+// ErrClosed is the cause of the error that every call returns after Close.
+var ErrClosed = errors.New("the store is closed")
+
+// View calls fn with one consistent read-only snapshot. fn may run more
+// than once. View returns fn's error, or a *fault.Error of kind Unavailable
+// when the database cannot be reached or ctx ended, or Internal.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	return s.view(ctx, false, fn)
+}
+
+func (s *Store) view(ctx context.Context, single bool, fn func(*Tx) error) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	return s.explain(ctx, s.backend.View(ctx, single, func(c Conn) error {
+		return run(&Tx{ctx: ctx, conn: c, readOnly: true}, fn)
+	}))
+}
+
+// Update calls fn in a serial read-write transaction. fn may run more than
+// once. When Update returns nil the change is durable; when it returns an
+// error nothing of fn's work is stored, with one exception: after an error
+// of kind Unavailable the commit may have been applied, as the connection
+// or the disk failed while it was in progress. fn's own errors come back
+// unchanged. A context that ends before the commit undoes everything; one
+// that ends during the commit is ignored.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	return s.explain(ctx, s.backend.Update(ctx, func(c Conn) error {
+		return run(&Tx{ctx: ctx, conn: c}, fn)
+	}))
+}
+
+// run calls fn and lets the error of a failed statement win over what fn
+// made of it, so that the backend sees it even if fn hid it.
+func run(tx *Tx, fn func(*Tx) error) error {
+	defer func() { tx.done = true }()
+	err := fn(tx)
+	if tx.failed != nil {
+		return tx.failed
+	}
+	return err
+}
+
+func (s *Store) ready(ctx context.Context) error {
+	if s.closed.Load() {
+		return closed()
+	}
+	if err := ctx.Err(); err != nil {
+		return ended(err)
+	}
+	return nil
+}
+
+// Check verifies the database's integrity: pages, indexes and references
+// on SQLite, references on PostgreSQL. It reads everything and takes its
+// time.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	return s.explain(ctx, s.backend.Check(ctx))
+}
+
+// Close waits for transactions that run, then closes the database. Later
+// calls of any method return an error of kind Unavailable.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return s.backend.Close()
+}
+
+// explain turns an error of the driver into a *fault.Error.
+func (s *Store) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ErrClosed) {
+		return closed()
+	}
+	failed, ok := errors.AsType[*DriverError](err)
+	if !ok {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return ended(err)
+		}
+		return err
+	}
+	switch s.backend.Classify(failed.Err) {
+	case Conflict, Unavailable, Full:
+		return fault.New(fault.Unavailable, "").Because(failed)
+	}
+	if ctx.Err() != nil && errors.Is(failed, ctx.Err()) {
+		return ended(failed)
+	}
+	return &fault.Error{Kind: fault.Internal, Cause: failed}
+}
+
+func closed() error { return fault.New(fault.Unavailable, "").Because(ErrClosed) }
+
+func ended(cause error) error {
+	if fault.Is(cause, fault.Unavailable) {
+		return cause
+	}
+	return fault.New(fault.Unavailable, "").Because(cause)
+}
+
+// Class is the meaning of a driver's error.
+type Class int
+
+// The classes.
+const (
+	Other       Class = iota // a fault of ours or of the database
+	Conflict                 // not applied; running the transaction again may succeed
+	Unavailable              // the database does not answer; whether a commit was applied is unknown
+	Full                     // the disk is full or read-only; not applied
+)
+
+// DriverError is the failure of one statement, or of a begin or commit.
+// The text of a statement is logged, its arguments never are.
+type DriverError struct {
+	// Doing is the statement or a verb phrase.
+	Doing string
+	// Err comes from the driver.
+	Err error
+}
+
+// Error returns what was done and why it failed.
+func (e *DriverError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.Err) }
+
+// Unwrap returns the driver's error.
+func (e *DriverError) Unwrap() error { return e.Err }

@@ -1,0 +1,66 @@
+// Package storetest is the suite that every backend of package store has to
+// pass. Each subtest gets a fresh store.
+package storetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/store"
+)
+
+// Open returns a fresh, empty store that is closed when the test ends.
+type Open func(t testing.TB) *store.Store
+
+// Run runs the suite on stores that open makes.
+func Run(t *testing.T, open Open) {
+	for _, tc := range []struct {
+		name string
+		test func(*testing.T, Open)
+	}{
+		{"Meta", testMeta},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tc.test(t, open)
+		})
+	}
+}
+
+// update runs fn in an Update and fails the test on an error.
+func update(t testing.TB, s *store.Store, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), fn); err != nil {
+		t.Fatalf("update: %v", err)
+	}
+}
+
+// view runs fn in a View and fails the test on an error.
+func view(t testing.TB, s *store.Store, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := s.View(t.Context(), fn); err != nil {
+		t.Fatalf("view: %v", err)
+	}
+}
+
+// read returns what fn returns inside a View.
+func read[T any](t testing.TB, s *store.Store, fn func(tx *store.Tx) (T, error)) T {
+	t.Helper()
+	var v T
+	view(t, s, func(tx *store.Tx) (err error) {
+		v, err = fn(tx)
+		return err
+	})
+	return v
+}
+
+// wantKind fails the test unless err is a fault of the kind.
+func wantKind(t testing.TB, err error, kind fault.Kind) {
+	t.Helper()
+	if !fault.Is(err, kind) {
+		t.Errorf("got error %v, want one of kind %q", err, kind)
+	}
+}
+
+var errOnPurpose = errors.New("on purpose")
