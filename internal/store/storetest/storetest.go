@@ -20,6 +20,13 @@ func Run(t *testing.T, open Open) {
 		test func(*testing.T, Open)
 	}{
 		{"Meta", testMeta},
+		{"Function", testFunction},
+		{"FunctionList", testFunctionList},
+		{"FunctionConcurrency", testFunctionConcurrency},
+		{"FunctionVersion", testFunctionVersion},
+		{"FunctionAlias", testFunctionAlias},
+		{"Layer", testLayer},
+		{"Event", testEvent},
 		{"SecretRoundTrip", testSecretRoundTrip},
 		{"SecretChanges", testSecretChanges},
 		{"SecretValueKept", testSecretValueKept},
