@@ -45,13 +45,6 @@ func Run(t *testing.T, open Open) {
 		{"ListContent", testListContent},
 		{"ListManyMatches", testListManyMatches},
 		{"ListUnderInserts", testListUnderInserts},
-		{"Function", testFunction},
-		{"FunctionList", testFunctionList},
-		{"FunctionConcurrency", testFunctionConcurrency},
-		{"FunctionVersion", testFunctionVersion},
-		{"FunctionAlias", testFunctionAlias},
-		{"Layer", testLayer},
-		{"Event", testEvent},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
