@@ -73,7 +73,7 @@ func (e *Event) Next(o Outcome, cfg AsyncConfig, now time.Time) (due time.Time, 
 	return due, due.Sub(e.AcceptedAt) <= age
 }
 
-// Async returns the EventInvokeConfig of a qualifier; "" is $LATEST.
+// AsyncOf returns the EventInvokeConfig of a qualifier; "" is $LATEST.
 func (f *Function) AsyncOf(qualifier string) AsyncConfig {
 	if qualifier == "" {
 		qualifier = Latest

@@ -8,7 +8,12 @@
 // levels, so a sealed value moved to another secret or version does not open.
 package key
 
-import "time"
+import (
+	"time"
+
+	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/fault"
+)
 
 // State is a key's state (AWS service model).
 type State string
@@ -74,6 +79,25 @@ type Alias struct {
 const DefaultAlias = "alias/aws/secretsmanager"
 
 // ARN returns the key's address.
-func (r *Record) ARN() string {
-	return "arn:aws:kms:" + r.Region + ":" + r.Account + ":key/" + r.ID
+func (r *Record) ARN() string { return arn.New("kms", r.Region, r.Account, "key/"+r.ID).String() }
+
+// Why a key cannot be used, beside the kinds of package fault. KMS has a code
+// for each; Secrets Manager turns both into its own two.
+const (
+	KeyDisabled fault.Kind = "key disabled"
+	KeyState    fault.Kind = "key in an invalid state"
+)
+
+// CheckUsable refuses cryptographic use of a key that is not enabled, with
+// KeyDisabled or KeyState (AWS: recorded).
+func (r *Record) CheckUsable() error {
+	switch r.State {
+	case Enabled:
+		return nil
+	case Disabled:
+		return fault.New(KeyDisabled, "%s is disabled.", r.ARN())
+	case PendingDeletion:
+		return fault.New(KeyState, "%s is pending deletion.", r.ARN())
+	}
+	return fault.New(KeyState, "%s is in state %s.", r.ARN(), r.State)
 }

@@ -133,6 +133,7 @@ func TestNextAndFiring(t *testing.T) {
 		{"calendar: rotated after a missed window", weekly, "", "2025-03-04T12:00:00Z", "2025-03-12T09:00:00Z", "", "2025-03-17T02:00:00Z", "2025-03-17T02:00:00Z"},
 		{"calendar: reconfigured after rotating in the window", weekly, "", "2025-03-10T12:00:00Z", "2025-03-10T11:00:00Z", "", "2025-03-17T02:00:00Z", "2025-03-17T02:00:00Z"},
 		{"calendar: given up in the window", weekly, "", "2025-03-04T12:00:00Z", "", "2025-03-10T04:00:00Z", "2025-03-10T02:00:00Z", "2025-03-17T02:00:00Z"},
+		{"calendar: given up as it opens", weekly, "", "2025-03-04T12:00:00Z", "", "2025-03-10T02:00:00Z", "2025-03-10T02:00:00Z", "2025-03-17T02:00:00Z"},
 		{"calendar: given up twice", weekly, "", "2025-03-04T12:00:00Z", "", "2025-03-17T04:00:00Z", "2025-03-10T02:00:00Z", "2025-03-24T02:00:00Z"},
 		{"calendar: given up on demand, before the window", weekly, "", "2025-03-04T12:00:00Z", "", "2025-03-09T04:00:00Z", "2025-03-10T02:00:00Z", "2025-03-10T02:00:00Z"},
 		{"calendar: reconfigured after giving up", weekly, "", "2025-03-10T05:00:00Z", "", "2025-03-10T04:00:00Z", "2025-03-10T02:00:00Z", "2025-03-10T02:00:00Z"},

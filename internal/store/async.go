@@ -11,9 +11,9 @@ import (
 const eventColumns = `e.request_id, e.function_id, e.qualifier, f.account, f.region, f.name, e.payload, e.client_context, e.trace_header,
 	e.accepted_at, e.due_at, e.fence, e.errors, e.throttles`
 
-// AddEvent stores an accepted asynchronous invocation, due at its DueAt. The
+// AddFunctionEvent stores an accepted asynchronous invocation, due at its DueAt. The
 // error is of kind Exists, without message, when its request ID is taken.
-func (tx *Tx) AddEvent(e *function.Event) error {
+func (tx *Tx) AddFunctionEvent(e *function.Event) error {
 	return tx.insert(`INSERT INTO function_event (request_id, function_id, qualifier, payload, client_context, trace_header,
 			accepted_at, due_at, fence, errors, throttles)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
@@ -21,10 +21,10 @@ func (tx *Tx) AddEvent(e *function.Event) error {
 		micros(e.AcceptedAt), micros(e.DueAt), e.Fence, e.Errors, e.Throttles)
 }
 
-// ClaimEvents takes over up to limit events that are due at now, the longest
+// ClaimFunctionEvents takes over up to limit events that are due at now, the longest
 // overdue first: until the given time nobody else gets them.
-func (tx *Tx) ClaimEvents(now, until time.Time, limit int) ([]*function.Event, error) {
-	list, err := tx.events(`SELECT `+eventColumns+` FROM function_event e JOIN function f ON f.id = e.function_id
+func (tx *Tx) ClaimFunctionEvents(now, until time.Time, limit int) ([]*function.Event, error) {
+	list, err := tx.functionEvents(`SELECT `+eventColumns+` FROM function_event e JOIN function f ON f.id = e.function_id
 		WHERE e.due_at <= $1 ORDER BY e.due_at LIMIT $2`, micros(now), limit)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (tx *Tx) ClaimEvents(now, until time.Time, limit int) ([]*function.Event, e
 	return list, nil
 }
 
-func (tx *Tx) events(query string, args ...any) ([]*function.Event, error) {
+func (tx *Tx) functionEvents(query string, args ...any) ([]*function.Event, error) {
 	var list []*function.Event
 	err := tx.each(func(rows *sql.Rows) error {
 		var e function.Event
@@ -53,16 +53,16 @@ func (tx *Tx) events(query string, args ...any) ([]*function.Event, error) {
 	return list, err
 }
 
-// SaveEvent stores a claimed event's counts and its new DueAt. The error is
+// SaveFunctionEvent stores a claimed event's counts and its new DueAt. The error is
 // of kind Conflict, without message, when the claim was lost.
-func (tx *Tx) SaveEvent(e *function.Event) error {
+func (tx *Tx) SaveFunctionEvent(e *function.Event) error {
 	return lost(tx.change(`UPDATE function_event SET due_at = $1, errors = $2, throttles = $3 WHERE request_id = $4 AND fence = $5`,
 		micros(e.DueAt), e.Errors, e.Throttles, e.RequestID, e.Fence))
 }
 
-// RemoveEvent removes a claimed event that is done or given up. The error is
-// as SaveEvent's.
-func (tx *Tx) RemoveEvent(e *function.Event) error {
+// RemoveFunctionEvent removes a claimed event that is done or given up. The error is
+// as SaveFunctionEvent's.
+func (tx *Tx) RemoveFunctionEvent(e *function.Event) error {
 	return lost(tx.change(`DELETE FROM function_event WHERE request_id = $1 AND fence = $2`, e.RequestID, e.Fence))
 }
 
@@ -74,9 +74,9 @@ func lost(err error) error {
 	return err
 }
 
-// NextEvent returns when the next event is due, or a claim ends; zero when
+// NextFunctionEvent returns when the next event is due, or a claim ends; zero when
 // there is no event.
-func (tx *Tx) NextEvent() (time.Time, error) {
+func (tx *Tx) NextFunctionEvent() (time.Time, error) {
 	var at int64
 	err := tx.one([]any{&at}, `SELECT due_at FROM function_event ORDER BY due_at LIMIT 1`)
 	if fault.Is(err, fault.NotFound) {

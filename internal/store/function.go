@@ -189,22 +189,22 @@ func (tx *Tx) ClaimedConcurrency(account, region string) (int64, error) {
 // FunctionVersion returns a published version; the error is of kind
 // NotFound, without message, when there is none.
 func (tx *Tx) FunctionVersion(functionID string, number int64) (*function.Config, error) {
-	return first(tx.versions(`SELECT config FROM function_version WHERE function_id = $1 AND number = $2`, functionID, number))
+	return first(tx.functionVersions(`SELECT config FROM function_version WHERE function_id = $1 AND number = $2`, functionID, number))
 }
 
 // LastFunctionVersion returns the published version with the highest number
 // that is left; the error is as FunctionVersion's.
 func (tx *Tx) LastFunctionVersion(functionID string) (*function.Config, error) {
-	return first(tx.versions(`SELECT config FROM function_version WHERE function_id = $1 ORDER BY number DESC LIMIT 1`, functionID))
+	return first(tx.functionVersions(`SELECT config FROM function_version WHERE function_id = $1 ORDER BY number DESC LIMIT 1`, functionID))
 }
 
 // FunctionVersions returns up to limit published versions with numbers
 // after the given one, in order.
 func (tx *Tx) FunctionVersions(functionID string, after int64, limit int) ([]*function.Config, error) {
-	return tx.versions(`SELECT config FROM function_version WHERE function_id = $1 AND number > $2 ORDER BY number LIMIT $3`, functionID, after, limit)
+	return tx.functionVersions(`SELECT config FROM function_version WHERE function_id = $1 AND number > $2 ORDER BY number LIMIT $3`, functionID, after, limit)
 }
 
-func (tx *Tx) versions(query string, args ...any) ([]*function.Config, error) {
+func (tx *Tx) functionVersions(query string, args ...any) ([]*function.Config, error) {
 	var list []*function.Config
 	err := tx.each(func(rows *sql.Rows) error {
 		var config string
@@ -282,9 +282,9 @@ func (tx *Tx) ChangingFunctions(limit int) ([]ChangingVersion, error) {
 	return list[:min(len(list), limit)], err
 }
 
-const aliasColumns = `function_id, name, version, description, revision_id, weights`
+const functionAliasColumns = `function_id, name, version, description, revision_id, weights`
 
-func (tx *Tx) aliases(query string, args ...any) ([]*function.Alias, error) {
+func (tx *Tx) functionAliases(query string, args ...any) ([]*function.Alias, error) {
 	var list []*function.Alias
 	err := tx.each(func(rows *sql.Rows) error {
 		var a function.Alias
@@ -301,13 +301,13 @@ func (tx *Tx) aliases(query string, args ...any) ([]*function.Alias, error) {
 // FunctionAlias returns an alias of a function; the error is of kind
 // NotFound, without message, when there is none.
 func (tx *Tx) FunctionAlias(functionID, name string) (*function.Alias, error) {
-	return first(tx.aliases(`SELECT `+aliasColumns+` FROM function_alias WHERE function_id = $1 AND name = $2`, functionID, name))
+	return first(tx.functionAliases(`SELECT `+functionAliasColumns+` FROM function_alias WHERE function_id = $1 AND name = $2`, functionID, name))
 }
 
 // FunctionAliases returns up to limit aliases with names after the given
 // one, in the order of their names.
 func (tx *Tx) FunctionAliases(functionID, after string, limit int) ([]*function.Alias, error) {
-	return tx.aliases(`SELECT `+aliasColumns+` FROM function_alias WHERE function_id = $1 AND name > $2 ORDER BY name LIMIT $3`, functionID, after, limit)
+	return tx.functionAliases(`SELECT `+functionAliasColumns+` FROM function_alias WHERE function_id = $1 AND name > $2 ORDER BY name LIMIT $3`, functionID, after, limit)
 }
 
 // AllFunctionAliases returns every alias of a function.
@@ -322,7 +322,7 @@ func (tx *Tx) CreateFunctionAlias(a *function.Alias) error {
 	if err != nil {
 		return err
 	}
-	return tx.insert(`INSERT INTO function_alias (`+aliasColumns+`) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+	return tx.insert(`INSERT INTO function_alias (`+functionAliasColumns+`) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
 		a.FunctionID, a.Name, a.Version, a.Description, a.RevisionID, weights)
 }
 

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +19,7 @@ import (
 const secretColumns = `s.id, s.account, s.region, s.name, s.suffix, s.description, s.kms_key_id, s.type, s.owning_service,
 	s.created_at, s.changed_at, s.accessed_on, s.delete_at, s.tags, s.policy,
 	s.rotation_configured, s.rotation_enabled, s.rotation_function, s.rotation_days, s.rotation_duration, s.rotation_expression,
-	s.rotation_configured_at, s.last_rotated_at, s.value_changed_at, s.next_date, s.due_at, s.primary_region, s.revision`
+	s.rotation_configured_at, s.last_rotated_at, s.value_changed_at, s.next_date, s.due_at, s.primary_region, s.version_count, s.revision`
 
 // secretRow is a row of secretColumns on its way into a Secret.
 type secretRow struct {
@@ -26,6 +28,8 @@ type secretRow struct {
 	configured, enabled                                      int64
 	configuredAt, rotatedAt, valueChangedAt, nextDate, dueAt int64
 	tags                                                     string
+	// versions counts all versions, loaded or not.
+	versions int64
 }
 
 // dest returns what to scan secretColumns into.
@@ -35,7 +39,7 @@ func (r *secretRow) dest() []any {
 		&r.created, &r.changed, &r.accessed, &r.deleteAt, &r.tags, &r.Policy,
 		&r.configured, &r.enabled, &r.Rotation.FunctionARN, &r.Rotation.Rules.AutomaticallyAfterDays,
 		&r.Rotation.Rules.Duration, &r.Rotation.Rules.Expression,
-		&r.configuredAt, &r.rotatedAt, &r.valueChangedAt, &r.nextDate, &r.dueAt, &r.PrimaryRegion, &r.Revision,
+		&r.configuredAt, &r.rotatedAt, &r.valueChangedAt, &r.nextDate, &r.dueAt, &r.PrimaryRegion, &r.versions, &r.Revision,
 	}
 }
 
@@ -105,9 +109,9 @@ var (
 		`CASE WHEN v.id = $4 OR ($4 = '' AND l.label = $5) THEN v.sealed END`)
 )
 
-// find runs a findQuery. It returns an error of kind NotFound when there is
-// no such secret.
-func (tx *Tx) find(query string, args ...any) (*secret.Secret, error) {
+// find runs a findQuery and also returns how many versions there are. It
+// returns an error of kind NotFound when there is no such secret.
+func (tx *Tx) find(query string, args ...any) (_ *secret.Secret, count int64, err error) {
 	var s secretRow
 	var v versionRow
 	var label string
@@ -115,7 +119,7 @@ func (tx *Tx) find(query string, args ...any) (*secret.Secret, error) {
 	dest := append(append(s.dest(), &label), append(v.dest(), &sealed)...)
 	var versions versionList
 	found := false
-	err := tx.each(func(rows *sql.Rows) error {
+	err = tx.each(func(rows *sql.Rows) error {
 		found, sealed = true, nil
 		if err := rows.Scan(dest...); err != nil {
 			return err
@@ -126,17 +130,17 @@ func (tx *Tx) find(query string, args ...any) (*secret.Secret, error) {
 		return nil
 	}, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !found {
-		return nil, fault.New(fault.NotFound, "")
+		return nil, 0, fault.New(fault.NotFound, "")
 	}
 	got, err := s.finish()
 	if err != nil {
-		return nil, fault.Wrap(err, "reading a secret")
+		return nil, 0, fault.Wrap(err, "reading a secret")
 	}
 	got.Versions = versions.sorted()
-	return got, tx.loadReplicas(got)
+	return got, s.versions, tx.loadReplicas(got)
 }
 
 // lookup returns the name under which ref may be found in the region, and
@@ -156,53 +160,70 @@ func lookup(account, region string, ref arn.SecretRef) (name, want string, ok bo
 	return resource[:len(resource)-arn.SuffixLen-1], ref.ARN, true
 }
 
+// findRef runs one of the statements that find a secret by name.
+func (tx *Tx) findRef(query, account, region string, ref arn.SecretRef, args ...any) (*secret.Secret, int64, error) {
+	name, want, ok := lookup(account, region, ref)
+	if !ok {
+		return nil, 0, fault.New(fault.NotFound, "")
+	}
+	s, count, err := tx.find(query, append([]any{account, region, name}, args...)...)
+	if err == nil && want != "" && s.ARN() != want {
+		return nil, 0, fault.New(fault.NotFound, "")
+	}
+	return s, count, err
+}
+
 // FindSecret returns the secret that ref names in the account and region,
-// by exact ARN or else by name, also when it is scheduled for deletion. It
-// has all its labelled versions and, of the deprecated ones, those with the
-// given IDs; Versions gives all. It returns an error of kind NotFound,
-// without message, when there is no such secret.
-func (tx *Tx) FindSecret(account, region string, ref arn.SecretRef, versionIDs ...string) (*secret.Secret, error) {
-	name, want, ok := lookup(account, region, ref)
-	if !ok {
-		return nil, fault.New(fault.NotFound, "")
+// by exact ARN or else by name, also when it is scheduled for deletion, with
+// all its versions. It returns an error of kind NotFound, without message,
+// when there is no such secret.
+func (tx *Tx) FindSecret(account, region string, ref arn.SecretRef) (*secret.Secret, error) {
+	s, count, err := tx.findRef(findByName, account, region, ref)
+	if err == nil && count > int64(len(s.Versions)) {
+		err = tx.loadAll(s)
 	}
-	s, err := tx.find(findByName, account, region, name)
-	if err != nil {
-		return nil, err
-	}
-	if want != "" && s.ARN() != want {
-		return nil, fault.New(fault.NotFound, "")
-	}
-	return s, tx.loadVersions(s, versionIDs)
+	return s, err
 }
 
-// SecretByID returns a secret as FindSecret does.
-func (tx *Tx) SecretByID(id string, versionIDs ...string) (*secret.Secret, error) {
-	s, err := tx.find(findByID, id)
-	if err != nil {
-		return nil, err
+// FindLabelled is FindSecret at a cost that does not grow with the number
+// of deprecated versions: of those it loads only the ones with the given
+// IDs, which need not exist. That is enough to put or to move a version: it
+// loads all once the secret has so many versions that their limit or their
+// purge come into play.
+func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionIDs ...string) (*secret.Secret, error) {
+	s, count, err := tx.findRef(findByName, account, region, ref)
+	switch {
+	case err != nil || count == int64(len(s.Versions)):
+	case count >= secret.KeptVersions:
+		err = tx.loadAll(s)
+	default:
+		err = tx.loadVersions(s, versionIDs)
 	}
-	return s, tx.loadVersions(s, versionIDs)
+	return s, err
 }
 
-// ReadVersion returns a secret as FindSecret does, with the sealed value of
-// one version: the one that versionID names, also a deprecated one, or else
-// the one that carries the label stage. It is one statement but for a
-// deprecated version.
+// SecretByID returns a secret with all its versions. It returns an error of
+// kind NotFound, without message, when there is no such secret.
+func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
+	s, count, err := tx.find(findByID, id)
+	if err == nil && count > int64(len(s.Versions)) {
+		err = tx.loadAll(s)
+	}
+	return s, err
+}
+
+// ReadVersion returns a secret with its labelled versions and, in
+// Version.Sealed, the value of one version: the one that versionID names,
+// which may be deprecated, or for "" the one that carries the label stage.
+// That version is missing, or has no value, if there is no such thing. It
+// is one statement but for a deprecated version.
 func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
-	name, want, ok := lookup(account, region, ref)
-	if !ok {
-		return nil, fault.New(fault.NotFound, "")
+	s, count, err := tx.findRef(readByName, account, region, ref, versionID, stage)
+	if err != nil || versionID == "" || count == int64(len(s.Versions)) || s.Version(versionID) != nil {
+		return s, err
 	}
-	s, err := tx.find(readByName, account, region, name, versionID, stage)
-	if err != nil {
-		return nil, err
-	}
-	if want != "" && s.ARN() != want {
-		return nil, fault.New(fault.NotFound, "")
-	}
-	if versionID == "" || s.Version(versionID) != nil || tx.single {
-		return s, nil
+	if tx.single {
+		return nil, errAnother
 	}
 	if err := tx.loadVersions(s, []string{versionID}); err != nil {
 		return nil, err
@@ -213,29 +234,51 @@ func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, 
 	return s, err
 }
 
+// errAnother tells that a read needs another statement and so a snapshot.
+var errAnother = errors.New("a second statement is needed")
+
+// ReadVersion is Tx.ReadVersion in a View of its own, at the cost of the
+// one statement alone.
+func (s *Store) ReadVersion(ctx context.Context, account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
+	var got *secret.Secret
+	read := func(tx *Tx) (err error) {
+		got, err = tx.ReadVersion(account, region, ref, versionID, stage)
+		return err
+	}
+	err := s.view(ctx, true, read)
+	if errors.Is(err, errAnother) {
+		err = s.view(ctx, false, read)
+	}
+	return got, err
+}
+
 // SecretsToPurge returns up to limit secrets whose recovery window ended by
-// now, the longest overdue first.
+// now, the longest overdue first, with their labelled versions.
 func (tx *Tx) SecretsToPurge(now time.Time, limit int) ([]*secret.Secret, error) {
 	return tx.secrets(`SELECT `+secretColumns+` FROM secret s
 		WHERE s.delete_at > 0 AND s.delete_at <= $1 ORDER BY s.delete_at LIMIT $2`, micros(now), limit)
 }
 
 // DueSecrets returns up to limit secrets whose rotation is due at now, the
-// longest overdue first. Its cost does not depend on how many are not due.
+// longest overdue first, with their labelled versions. The cost does not
+// depend on how many are not due.
 func (tx *Tx) DueSecrets(now time.Time, limit int) ([]*secret.Secret, error) {
 	return tx.secrets(`SELECT `+secretColumns+` FROM secret s
 		WHERE s.due_at > 0 AND s.delete_at = 0 AND s.due_at <= $1 ORDER BY s.due_at LIMIT $2`, micros(now), limit)
 }
 
-// NextDue returns the time at which the next rotation of any secret is due;
-// zero when none ever is.
-func (tx *Tx) NextDue() (time.Time, error) {
-	var at int64
-	err := tx.one([]any{&at}, `SELECT s.due_at FROM secret s WHERE s.due_at > 0 AND s.delete_at = 0 ORDER BY s.due_at LIMIT 1`)
-	if fault.Is(err, fault.NotFound) {
-		return time.Time{}, nil
+// CrowdedSecrets returns up to limit secrets that have more than
+// secret.KeptVersions versions, with all of them, in the order of their IDs
+// and beginning behind the ID after.
+func (tx *Tx) CrowdedSecrets(after string, limit int) ([]*secret.Secret, error) {
+	list, err := tx.secrets(`SELECT `+secretColumns+` FROM secret s
+		WHERE s.version_count > 100 AND s.id > $1 ORDER BY s.id LIMIT $2`, after, limit)
+	for _, s := range list {
+		if err == nil {
+			err = tx.loadAll(s)
+		}
 	}
-	return fromMicros(at), err
+	return list, err
 }
 
 // secrets runs a query for secretColumns and loads the labelled versions.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -146,49 +145,62 @@ func (tx *Tx) loadLabelled(list []*secret.Secret) error {
 	return nil
 }
 
-// loadVersions adds the deprecated versions with the given IDs to s.
+// loadVersions adds the deprecated versions with the given IDs to s, in
+// their place by creation.
 func (tx *Tx) loadVersions(s *secret.Secret, ids []string) error {
 	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" || s.Version(id) != nil })
 	if len(missing) == 0 {
 		return nil
 	}
 	slices.Sort(missing)
-	return tx.mergeVersions(s, slices.Compact(missing))
+	missing = slices.Compact(missing)
+	found, err := tx.versions(s, missing)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	// Rare: read the others too, for their place in the order.
+	for i := range s.Versions {
+		missing = append(missing, s.Versions[i].ID)
+	}
+	found, err = tx.versions(s, missing)
+	if err == nil {
+		s.Versions = found.sorted()
+	}
+	return err
 }
 
-// Versions loads all versions of the secret into s.Versions, with the
-// deprecated ones in their place by creation.
-func (tx *Tx) Versions(s *secret.Secret) error { return tx.mergeVersions(s, nil) }
-
-// mergeVersions reads the versions with the IDs, or all for nil, and puts
-// them with the labelled ones in order.
-func (tx *Tx) mergeVersions(s *secret.Secret, only []string) error {
-	query, args := `SELECT `+versionColumns+` FROM version v WHERE v.secret_id = $1`, []any{s.ID}
-	if only != nil {
-		known := make([]string, 0, len(s.Versions)+len(only))
-		for i := range s.Versions {
-			known = append(known, s.Versions[i].ID)
-		}
-		places, ids := inList(2, append(known, only...))
-		query, args = query+` AND v.id IN (`+places+`)`, append(args, ids...)
+// loadAll loads all versions of s, in their order by creation.
+func (tx *Tx) loadAll(s *secret.Secret) error {
+	found, err := tx.versions(s, nil)
+	if err == nil {
+		s.Versions = found.sorted()
 	}
-	var all versionList
-	var v versionRow
-	dest := v.dest()
+	return err
+}
+
+// versions reads the versions with the IDs, or all for nil. Labels and
+// sealed values are those that s knows.
+func (tx *Tx) versions(s *secret.Secret, ids []string) (versionList, error) {
+	query, args := `SELECT `+versionColumns+` FROM version v WHERE v.secret_id = $1`, []any{s.ID}
+	if ids != nil {
+		places, list := inList(2, ids)
+		query, args = query+` AND v.id IN (`+places+`)`, append(args, list...)
+	}
+	var found versionList
+	var r versionRow
+	dest := r.dest()
 	err := tx.each(func(rows *sql.Rows) error {
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		got := all.add(&v, "")
-		if known := s.Version(v.id); known != nil {
-			got.Labels, got.Sealed = known.Labels, known.Sealed
+		v := numbered{r.version(), r.seq}
+		if known := s.Version(r.id); known != nil {
+			v.Labels, v.Sealed = known.Labels, known.Sealed
 		}
+		found = append(found, v)
 		return nil
 	}, query, args...)
-	if err == nil {
-		s.Versions = all.sorted()
-	}
-	return err
+	return found, err
 }
 
 // SealedValue returns the value of a version as package key sealed it. It
@@ -198,55 +210,6 @@ func (tx *Tx) SealedValue(secretID, versionID string) ([]byte, error) {
 	var sealed []byte
 	err := tx.one([]any{&sealed}, `SELECT sealed FROM version WHERE secret_id = $1 AND id = $2 AND has_value = 1`, secretID, versionID)
 	return sealed, err
-}
-
-// VersionCount returns how many versions a secret has, deprecated ones
-// included.
-func (tx *Tx) VersionCount(secretID string) (int64, error) {
-	var n int64
-	err := tx.one([]any{&n}, `SELECT version_count FROM secret WHERE id = $1`, secretID)
-	return n, err
-}
-
-// VersionsKept is how many versions of a secret PruneVersions leaves alone
-// (AWS docs: about 100).
-const VersionsKept = 100
-
-// PruneVersions removes deprecated versions, oldest first and none created
-// at or after before, from up to limit secrets that have more than
-// VersionsKept versions, in the order of their IDs and beginning behind
-// after. It returns the ID to go on behind, or "" at the end.
-func (tx *Tx) PruneVersions(after string, before time.Time, limit int) (next string, err error) {
-	type crowded struct {
-		id    string
-		count int64
-	}
-	var list []crowded
-	err = tx.each(func(rows *sql.Rows) error {
-		var c crowded
-		err := rows.Scan(&c.id, &c.count)
-		list = append(list, c)
-		return err
-	}, `SELECT id, version_count FROM secret WHERE version_count > 100 AND id > $1 ORDER BY id LIMIT $2`, after, limit)
-	if err != nil {
-		return "", err
-	}
-	for _, c := range list {
-		removed, err := tx.exec(`DELETE FROM version WHERE secret_id = $1 AND id IN (
-			SELECT v.id FROM version v WHERE v.secret_id = $1 AND v.created_at < $2 AND NOT EXISTS (
-				SELECT 1 FROM label l WHERE l.secret_id = v.secret_id AND l.version_id = v.id)
-			ORDER BY v.seq LIMIT $3)`, c.id, micros(before), c.count-VersionsKept)
-		if err == nil && removed > 0 {
-			_, err = tx.exec(`UPDATE secret SET version_count = version_count - $2 WHERE id = $1`, c.id, removed)
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	if len(list) < limit {
-		return "", nil
-	}
-	return list[len(list)-1].id, nil
 }
 
 // errTwice tells that a label is on two versions of a secret to be saved.

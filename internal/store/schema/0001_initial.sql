@@ -92,6 +92,7 @@ CREATE TABLE rotation (
     state          {text} NOT NULL,
     step           {text} NOT NULL,
     attempt        {int} NOT NULL,
+    announced      {int} NOT NULL,
     function_arn   {text} NOT NULL,
     rotation_token {bytes},
     started_at     {int} NOT NULL,

@@ -16,11 +16,6 @@ import (
 	"github.com/keyturn/keyturn/internal/store"
 )
 
-const (
-	account = "123456789012"
-	region  = "us-east-1"
-)
-
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // lines makes entries one second apart, from at on.

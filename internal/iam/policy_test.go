@@ -1,0 +1,211 @@
+package iam
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const wholePolicy = `{
+  "Version": "2012-10-17",
+  "Id": "p",
+  "Statement": [
+    {"Sid": "One", "Effect": "Allow", "Principal": {"AWS": ["111122223333", "*"], "Service": "lambda.amazonaws.com"},
+     "Action": "secretsmanager:GetSecretValue", "Resource": "*",
+     "Condition": {"StringEquals": {"aws:SourceAccount": "111122223333", "aws:PrincipalTag/t": ["a", "b"]}, "Bool": {"aws:SecureTransport": true}}},
+    {"Effect": "Deny", "NotPrincipal": "*", "NotAction": ["kms:*", "*"], "NotResource": ["a", "b"],
+     "Condition": {"NumericLessThanIfExists": {"secretsmanager:RecoveryWindowInDays": 8}, "Null": {"aws:x": "false"}}}
+  ]
+}`
+
+func TestParseDocument(t *testing.T) {
+	got, err := ParseDocument(wholePolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Document{Version: Version2012, ID: "p", Statements: []Statement{
+		{
+			Sid: "One", Effect: Allow,
+			Principals: &Principals{AWS: []string{"111122223333", "*"}, Service: []string{"lambda.amazonaws.com"}},
+			Actions:    []string{"secretsmanager:GetSecretValue"}, Resources: []string{"*"},
+			Conditions: []Condition{
+				{"StringEquals", "aws:SourceAccount", []string{"111122223333"}},
+				{"StringEquals", "aws:PrincipalTag/t", []string{"a", "b"}},
+				{"Bool", "aws:SecureTransport", []string{"true"}},
+			},
+		},
+		{
+			Effect: Deny, NotPrincipals: &Principals{AWS: []string{"*"}},
+			NotActions: []string{"kms:*", "*"}, NotResources: []string{"a", "b"},
+			Conditions: []Condition{
+				{"NumericLessThanIfExists", "secretsmanager:RecoveryWindowInDays", []string{"8"}},
+				{"Null", "aws:x", []string{"false"}},
+			},
+		},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("document differs (-want +got):\n%s", diff)
+	}
+}
+
+// statement wraps the members of one statement into a document.
+func statement(members string) string { return `{"Statement":{` + members + `}}` }
+
+func TestParseDocumentScalars(t *testing.T) {
+	d, err := ParseDocument(statement(`"Sid":"","Effect":"Allow","Action":"*"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Version != Version2008 || len(d.Statements) != 1 || d.Statements[0].Principals != nil || d.Statements[0].Resources != nil {
+		t.Errorf("got %+v, want one statement of the older version without principal and resource", d)
+	}
+}
+
+func TestParseDocumentRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing":            "",
+		"not an object":      `["a"]`,
+		"broken":             `{"Statement":[`,
+		"trailing":           statement(`"Effect":"Allow","Action":"*"`) + "x",
+		"two documents":      strings.Repeat(statement(`"Effect":"Allow","Action":"*"`), 2),
+		"no statement":       `{"Version":"2012-10-17"}`,
+		"empty statements":   `{"Statement":[]}`,
+		"null statement":     `{"Statement":null}`,
+		"version":            `{"Version":"2012-10-18","Statement":{"Effect":"Allow","Action":"*"}}`,
+		"case of an element": `{"statement":{"Effect":"Allow","Action":"*"}}`,
+		"unknown element":    statement(`"Effect":"Allow","Action":"*","Actions":"*"`),
+		"repeated element":   statement(`"Effect":"Allow","Effect":"Deny","Action":"*"`),
+		"repeated Sid":       `{"Statement":[{"Sid":"a","Effect":"Allow","Action":"*"},{"Sid":"a","Effect":"Allow","Action":"*"}]}`,
+		"case of the effect": statement(`"Effect":"allow","Action":"*"`),
+		"no effect":          statement(`"Action":"*"`),
+		"null effect":        statement(`"Effect":null,"Action":"*"`),
+		"no action":          statement(`"Effect":"Allow"`),
+		"empty action":       statement(`"Effect":"Allow","Action":[]`),
+		"action of nobody":   statement(`"Effect":"Allow","Action":"GetSecretValue"`),
+		"both actions":       statement(`"Effect":"Allow","Action":"*","NotAction":"a:b"`),
+		"both resources":     statement(`"Effect":"Allow","Action":"*","Resource":"*","NotResource":"a"`),
+		"both principals":    statement(`"Effect":"Allow","Action":"*","Principal":"*","NotPrincipal":"*"`),
+		"bare principal":     statement(`"Effect":"Allow","Action":"*","Principal":"111122223333"`),
+		"empty principal":    statement(`"Effect":"Allow","Action":"*","Principal":{}`),
+		"principal's kind":   statement(`"Effect":"Allow","Action":"*","Principal":{"aws":"*"}`),
+		"number as resource": statement(`"Effect":"Allow","Action":"*","Resource":1`),
+		"operator":           statement(`"Effect":"Allow","Action":"*","Condition":{"StringIs":{"a":"b"}}`),
+		"condition's value":  statement(`"Effect":"Allow","Action":"*","Condition":{"Bool":{"a":{}}}`),
+		"condition's list":   statement(`"Effect":"Allow","Action":"*","Condition":{"Bool":{"a":[]}}`),
+		"condition's keys":   statement(`"Effect":"Allow","Action":"*","Condition":{"Bool":"a"}`),
+	} {
+		if d, err := ParseDocument(text); err == nil {
+			t.Errorf("%s: got %+v, want an error", name, d)
+		}
+	}
+}
+
+func TestPrincipalsRequiredOrForbidden(t *testing.T) {
+	with, err := ParseDocument(statement(`"Effect":"Allow","Action":"*","Principal":"*"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := ParseDocument(statement(`"Effect":"Allow","Action":"*"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if with.RequirePrincipals() != nil || with.ForbidPrincipals() == nil {
+		t.Error("a principal is there: want it accepted where required and refused where forbidden")
+	}
+	if without.RequirePrincipals() == nil || without.ForbidPrincipals() != nil {
+		t.Error("no principal is there: want it refused where required and accepted where forbidden")
+	}
+}
+
+func TestSupported(t *testing.T) {
+	for _, tc := range []struct {
+		principal string
+		want      bool
+	}{
+		{`{"AWS":"*"}`, true},
+		{`"*"`, true},
+		{`{"AWS":"111122223333"}`, true},
+		{`{"AWS":"11112222333"}`, false},
+		{`{"AWS":"arn:aws:iam::111122223333:root"}`, true},
+		{`{"AWS":"arn:aws:iam::111122223333:user/path/u"}`, true},
+		{`{"AWS":"arn:aws:iam::111122223333:role/r"}`, true},
+		{`{"AWS":"arn:aws:iam::111122223333:role/*"}`, false},
+		{`{"AWS":"arn:aws:iam::111122223333:role/"}`, false},
+		{`{"AWS":"arn:aws:iam::111122223333:group/g"}`, false},
+		{`{"AWS":"arn:aws:iam::*:root"}`, false},
+		{`{"AWS":"arn:aws:sts::111122223333:assumed-role/r/s"}`, true},
+		{`{"AWS":"arn:aws:s3:::bucket"}`, false},
+		{`{"AWS":"AROAEXAMPLE"}`, true},
+		{`{"AWS":"somebody"}`, false},
+		{`{"Service":"lambda.amazonaws.com"}`, true},
+		{`{"Service":"lambda"}`, false},
+		{`{"Service":["lambda.amazonaws.com","*"]}`, false},
+		{`{"Federated":"arn:aws:iam::111122223333:saml-provider/p"}`, true},
+		{`{"CanonicalUser":"79a5"}`, false},
+	} {
+		d, err := ParseDocument(statement(`"Effect":"Allow","Action":"*","Principal":` + tc.principal))
+		if err != nil {
+			t.Fatalf("%s: %v", tc.principal, err)
+		}
+		if got := d.Statements[0].Principals.Supported(); got != tc.want {
+			t.Errorf("%s: supported is %v, want %v", tc.principal, got, tc.want)
+		}
+	}
+}
+
+func TestPublic(t *testing.T) {
+	const anybody = `"Effect":"Allow","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*"`
+	for _, tc := range []struct {
+		members string
+		want    bool
+	}{
+		{anybody, true},
+		{`"Effect":"Allow","NotPrincipal":{"AWS":"111122223333"},"Action":"*"`, true},
+		{`"Effect":"Deny","Principal":"*","Action":"*"`, false},
+		{`"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"*"`, false},
+		{anybody + `,"Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}`, false},
+		{anybody + `,"Condition":{"StringEquals":{"AWS:sourceaccount":"111122223333"}}`, false},
+		{anybody + `,"Condition":{"StringLike":{"aws:SourceAccount":"*"}}`, true},
+		{anybody + `,"Condition":{"StringNotEquals":{"aws:SourceAccount":"111122223333"}}`, true},
+		{anybody + `,"Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"111122223333"}}`, true},
+		{anybody + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}`, true},
+		{anybody + `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/*"}}`, false},
+		{anybody + `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/r"}}`, true},
+		{anybody + `,"Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, false},
+		{anybody + `,"Condition":{"IpAddress":{"aws:SourceIp":["192.0.2.1","0.0.0.0/0"]}}`, true},
+	} {
+		d, err := ParseDocument(statement(tc.members))
+		if err != nil {
+			t.Fatalf("%s: %v", tc.members, err)
+		}
+		if got := d.Public(); got != tc.want {
+			t.Errorf("%s: public is %v, want %v", tc.members, got, tc.want)
+		}
+	}
+}
+
+func FuzzParseDocument(f *testing.F) {
+	f.Add(wholePolicy)
+	f.Add(statement(`"Effect":"Allow","Action":"*","Principal":"*"`))
+	f.Add(`{"Statement":[{"Effect":"Allow","Action":["a:b",null]}]}`)
+	f.Add(`{"Statement":{"Effect":"Allow","Action":"*","Condition":{"Null":{"a":[1,true,"x"]}}}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		d, err := ParseDocument(text)
+		if err != nil {
+			return
+		}
+		if len(d.Statements) == 0 {
+			t.Fatal("accepted a document without statements")
+		}
+		d.Public()
+		for i := range d.Statements {
+			d.Statements[i].Principals.Supported()
+			for _, c := range d.Statements[i].Conditions {
+				if len(c.Values) == 0 {
+					t.Fatalf("condition %s without values", c.Operator)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,130 @@
+// Package server wires everything together: storage, keys, functions, the
+// services and their listener, and the parts that work by themselves. It
+// starts them in one group and stops them in an order that leaves nothing
+// half done.
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"time"
+)
+
+// Config says how to serve. Dir, Listen, Region and Account are needed.
+type Config struct {
+	// Dir is the data folder: the database unless StoreURL is set, the root
+	// key, the root credentials, the read trail and the functions' files.
+	Dir string
+	// Dev marks a throw-away server: loopback only, a known root key, and
+	// never on a folder that a production server made.
+	Dev bool
+	// Listen is the address of the one listener.
+	Listen string
+	// StoreURL is a postgres:// URL, or "" for SQLite in Dir.
+	StoreURL string
+	// TLSCert and TLSKey are PEM files; both or neither.
+	TLSCert, TLSKey string
+	// InsecureHTTP admits plain HTTP on an address that is not loopback.
+	InsecureHTTP bool
+	// Region is the home region; Account has 12 digits.
+	Region, Account string
+	// RootAccessKeyID and RootSecretAccessKey are the root user's; both or
+	// neither, and then they are generated into Dir once.
+	RootAccessKeyID, RootSecretAccessKey string
+	// RootKey is the root key in base64, or "" for a key file in Dir.
+	RootKey string
+	// Interpreters maps runtimes to executables; StrictRuntimes refuses
+	// interpreters of another version.
+	Interpreters   map[string]string
+	StrictRuntimes bool
+	// CABundle lists PEM files that functions trust beside the host's.
+	CABundle []string
+	// Concurrency is the account's limit of functions that run at once;
+	// 1000 if zero.
+	Concurrency int
+	// Grace is how long requests and running steps may take to finish after
+	// Run was told to stop; 30 seconds if zero.
+	Grace  time.Duration
+	Logger *slog.Logger
+}
+
+var (
+	regionPattern  = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-\d+$`)
+	accountPattern = regexp.MustCompile(`^\d{12}$`)
+)
+
+// defaultConcurrency is AWS's limit of a new account (AWS docs).
+const defaultConcurrency = 1000
+
+func (c *Config) check() error {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = defaultConcurrency
+	}
+	if c.Grace == 0 {
+		c.Grace = 30 * time.Second
+	}
+	switch {
+	case !regionPattern.MatchString(c.Region):
+		return fmt.Errorf("region %q is not a region name such as us-east-1", c.Region)
+	case !accountPattern.MatchString(c.Account):
+		return fmt.Errorf("account %q does not have 12 digits", c.Account)
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("TLS needs both a certificate and its key")
+	case (c.RootAccessKeyID == "") != (c.RootSecretAccessKey == ""):
+		return errors.New("the root credentials need both an access key ID and a secret access key")
+	}
+	return c.checkListen()
+}
+
+// checkListen refuses to send secrets over the network in the clear.
+func (c *Config) checkListen() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen address: %w", err)
+	}
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	switch {
+	case c.Dev && !loopback:
+		return fmt.Errorf("a throw-away server listens on loopback only, not on %s", c.Listen)
+	case !loopback && c.TLSCert == "" && !c.InsecureHTTP:
+		return fmt.Errorf("%s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http if others may read the secrets on the network", c.Listen)
+	}
+	return nil
+}
+
+// listen opens the listener, with TLS if it is configured.
+func (c *Config) listen() (net.Listener, error) {
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	if c.TLSCert == "" {
+		return l, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the TLS certificate: %w", err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{
+		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+	}), nil
+}
+
+// regions are the regions to which secrets may be replicated: AWS's (AWS
+// docs), and the home region whatever its name.
+func (c *Config) regions() []string {
+	return append([]string{c.Region},
+		"af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+		"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ca-central-1", "ca-west-1",
+		"eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2", "eu-west-3",
+		"il-central-1", "me-central-1", "me-south-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+		"us-gov-east-1", "us-gov-west-1", "cn-north-1", "cn-northwest-1")
+}

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/keyturn/keyturn/internal/authz"
+)
+
+// Files in the data folder.
+const (
+	credentialFile = "root-credentials.json"
+	reachFile      = "server.json"
+	rootKeyFile    = "root.key"
+)
+
+// storedRoot is the text of the credential file.
+type storedRoot struct {
+	AccessKeyID     string `json:"accessKeyId"`
+	SecretAccessKey string `json:"secretAccessKey"`
+}
+
+// rootCredential returns the root user's credential: the configured one, or
+// the one in the data folder, made on first use with mode 0600.
+func rootCredential(c *Config) (authz.Root, error) {
+	if c.RootAccessKeyID != "" {
+		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, nil
+	}
+	path := filepath.Join(c.Dir, credentialFile)
+	stored, err := readJSON[storedRoot](path)
+	if errors.Is(err, fs.ErrNotExist) {
+		made := authz.NewRoot(c.Account)
+		return made, writeJSON(path, storedRoot{made.AccessKeyID, made.SecretAccessKey})
+	}
+	if err != nil {
+		return authz.Root{}, fmt.Errorf("reading the root credentials: %w", err)
+	}
+	if stored.AccessKeyID == "" || stored.SecretAccessKey == "" {
+		return authz.Root{}, fmt.Errorf("%s holds no credentials: restore it, or remove it to have new ones made", path)
+	}
+	return authz.Root{Account: c.Account, AccessKeyID: stored.AccessKeyID, SecretAccessKey: stored.SecretAccessKey}, nil
+}
+
+// Reach is what a client on this machine needs to reach a running server.
+type Reach struct {
+	URL    string `json:"url"`
+	Region string `json:"region"`
+	// TLSCert is the server's certificate chain, or "".
+	TLSCert string `json:"tlsCert,omitempty"`
+	// PID is the server's process.
+	PID int `json:"pid"`
+	// The credentials are not in this file, but in the root's own or in the
+	// environment.
+	AccessKeyID     string `json:"-"`
+	SecretAccessKey string `json:"-"`
+}
+
+// ReadReach tells how to reach the server that runs on a data folder, with
+// the root credentials in the folder or, if they are not there, in the
+// environment of the caller.
+func ReadReach(dir string) (Reach, error) {
+	reach, err := readJSON[Reach](filepath.Join(dir, reachFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %s", dir, dir)
+	}
+	if err != nil {
+		return Reach{}, err
+	}
+	stored, err := readJSON[storedRoot](filepath.Join(dir, credentialFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		stored = storedRoot{os.Getenv("KEYTURN_ROOT_ACCESS_KEY_ID"), os.Getenv("KEYTURN_ROOT_SECRET_ACCESS_KEY")}
+		if stored.AccessKeyID == "" {
+			return Reach{}, fmt.Errorf("the server of %s got its root credentials by environment: set KEYTURN_ROOT_ACCESS_KEY_ID and KEYTURN_ROOT_SECRET_ACCESS_KEY here too", dir)
+		}
+	} else if err != nil {
+		return Reach{}, err
+	}
+	reach.AccessKeyID, reach.SecretAccessKey = stored.AccessKeyID, stored.SecretAccessKey
+	return reach, nil
+}
+
+func readJSON[T any](path string) (v T, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	return v, nil
+}
+
+// writeJSON writes a file with mode 0600 that is whole or absent, through to
+// the disk.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}

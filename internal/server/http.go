@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/authz"
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/service/cloudtrail"
+	"github.com/keyturn/keyturn/internal/service/iam"
+	"github.com/keyturn/keyturn/internal/service/kms"
+	"github.com/keyturn/keyturn/internal/service/lambda"
+	"github.com/keyturn/keyturn/internal/service/logs"
+	"github.com/keyturn/keyturn/internal/service/sts"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/wire"
+)
+
+// services returns what is served.
+func (s *Server) services(guard *authz.Guard, keeper key.Keeper) []*wire.Service {
+	return []*wire.Service{
+		s.secrets.Wire(),
+		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency}).Wire(),
+		logs.New(logs.Config{Store: s.store, Guard: guard}).Wire(),
+		cloudtrail.New(cloudtrail.Config{Store: s.store, Guard: guard, Recorder: s.recorder, Sealer: s.sealer}).Wire(),
+		iam.New(iam.Config{Store: s.store, Guard: guard}).Wire(),
+		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring}).Wire(),
+		kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper}).Wire(),
+	}
+}
+
+// Paths that are no AWS API.
+const (
+	healthPath  = "/health"
+	metricsPath = "/metrics"
+	codePath    = "/_keyturn/code"
+)
+
+// Bounds on what a client may make the server wait for.
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 5 * time.Minute
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+)
+
+func (s *Server) newHTTP(services []*wire.Service) *http.Server {
+	aws := wire.NewHandler(wire.Config{
+		Services: services, Authenticate: newAuthenticator(s.keyring).authenticate,
+		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
+	})
+	measured := s.metrics.handler()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// AWS paths hold encoded slashes and must not be cleaned, so there is
+		// no ServeMux here.
+		switch r.URL.Path {
+		case healthPath:
+			s.health(w, r)
+		case metricsPath:
+			measured.ServeHTTP(w, r)
+		case codePath:
+			s.code(w, r)
+		default:
+			aws.ServeHTTP(w, r)
+		}
+	})
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	}
+}
+
+// health answers whether the store can be read.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	status, text := http.StatusOK, "ok"
+	err := s.store.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Meta(metaMadeBy)
+		return err
+	})
+	if err != nil {
+		s.cfg.Logger.Error("health check", "error", err)
+		status, text = http.StatusServiceUnavailable, "the store cannot be read"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": text}) // a client that went away gets no answer
+}
+
+// codeLife is how long GetFunction's link to the code is good (AWS docs).
+const codeLife = 10 * time.Minute
+
+const codePurpose = "code-link"
+
+// codeLink is what a link to a code package carries, sealed.
+type codeLink struct {
+	SHA256  string
+	Expires time.Time
+}
+
+// codeURL returns a link to a code package that needs no signature.
+func (s *Server) codeURL(sha256 string) string {
+	b, _ := json.Marshal(codeLink{sha256, time.Now().Add(codeLife)}) // strings and times always marshal
+	token := base64.RawURLEncoding.EncodeToString(s.sealer.Seal(codePurpose, b))
+	return s.URL() + codePath + "?" + url.Values{"token": {token}}.Encode()
+}
+
+// code serves the package that a link names.
+func (s *Server) code(w http.ResponseWriter, r *http.Request) {
+	var link codeLink
+	sealed, err := base64.RawURLEncoding.DecodeString(r.URL.Query().Get("token"))
+	if err == nil {
+		var b []byte
+		if b, err = s.sealer.Open(codePurpose, sealed); err == nil {
+			err = json.Unmarshal(b, &link)
+		}
+	}
+	if err != nil || time.Now().After(link.Expires) {
+		http.Error(w, "This link is not valid or has expired.", http.StatusForbidden)
+		return
+	}
+	var zip []byte
+	err = s.store.View(r.Context(), func(tx *store.Tx) (err error) {
+		zip, err = tx.Code(link.SHA256)
+		return err
+	})
+	switch {
+	case fault.Is(err, fault.NotFound):
+		http.Error(w, "This code package has been deleted.", http.StatusNotFound)
+		return
+	case err != nil:
+		s.cfg.Logger.Error("reading a code package", "error", err)
+		http.Error(w, "The code package cannot be read now.", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/zip")
+	w.Header().Set("Content-Length", strconv.Itoa(len(zip)))
+	_, _ = w.Write(zip) // a client that went away gets no answer
+}

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/key"
+)
+
+const keyColumns = `k.account, k.region, k.id, k.description, k.manager, k.state, k.policy, k.created_at, k.delete_at, k.tags`
+
+// keys runs a query for keyColumns and loads the key material.
+func (tx *Tx) keys(query string, args ...any) ([]*key.Record, error) {
+	var list []*key.Record
+	err := tx.each(func(rows *sql.Rows) error {
+		var k key.Record
+		var created, deleteAt int64
+		var tags string
+		err := rows.Scan(&k.Account, &k.Region, &k.ID, &k.Description, &k.Manager, &k.State, &k.Policy, &created, &deleteAt, &tags)
+		if err != nil {
+			return err
+		}
+		k.CreatedAt, k.DeleteAt = fromMicros(created), fromMicros(deleteAt)
+		k.Tags, err = parseTags[key.Tag](tags)
+		list = append(list, &k)
+		return err
+	}, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range list {
+		if err := tx.loadMaterial(k); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func (tx *Tx) loadMaterial(k *key.Record) error {
+	return tx.each(func(rows *sql.Rows) error {
+		var m key.Material
+		var created int64
+		err := rows.Scan(&m.ID, &m.Wrapped, &created)
+		m.CreatedAt = fromMicros(created)
+		k.Material = append(k.Material, m)
+		return err
+	}, `SELECT id, wrapped, created_at FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 ORDER BY seq`,
+		k.Account, k.Region, k.ID)
+}
+
+// Key returns a key with its material. It returns an error of kind
+// NotFound, without message, when there is none with the ID.
+func (tx *Tx) Key(account, region, id string) (*key.Record, error) {
+	list, err := tx.keys(`SELECT `+keyColumns+` FROM kms_key k WHERE k.account = $1 AND k.region = $2 AND k.id = $3`, account, region, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fault.New(fault.NotFound, "")
+	}
+	return list[0], nil
+}
+
+// Keys returns up to limit keys of the account and region in the order of
+// their IDs, beginning behind the ID after.
+func (tx *Tx) Keys(account, region, after string, limit int) ([]*key.Record, error) {
+	return tx.keys(`SELECT `+keyColumns+` FROM kms_key k
+		WHERE k.account = $1 AND k.region = $2 AND k.id > $3 ORDER BY k.id LIMIT $4`, account, region, after, limit)
+}
+
+// KeysToPurge returns up to limit keys whose waiting period ended by now.
+func (tx *Tx) KeysToPurge(now time.Time, limit int) ([]*key.Record, error) {
+	return tx.keys(`SELECT `+keyColumns+` FROM kms_key k
+		WHERE k.delete_at > 0 AND k.delete_at <= $1 ORDER BY k.delete_at LIMIT $2`, micros(now), limit)
+}
+
+// SaveKey stores a key with its material, new or in place of the stored
+// one.
+func (tx *Tx) SaveKey(k *key.Record) error {
+	_, err := tx.exec(`INSERT INTO kms_key (account, region, id, description, manager, state, policy, created_at, delete_at, tags)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description, manager = excluded.manager,
+			state = excluded.state, policy = excluded.policy, created_at = excluded.created_at,
+			delete_at = excluded.delete_at, tags = excluded.tags`,
+		k.Account, k.Region, k.ID, k.Description, string(k.Manager), string(k.State), k.Policy,
+		micros(k.CreatedAt), micros(k.DeleteAt), formatTags(k.Tags))
+	if err != nil {
+		return err
+	}
+	for i, m := range k.Material {
+		_, err := tx.exec(`INSERT INTO kms_material (account, region, key_id, seq, id, wrapped, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (account, region, key_id, seq) DO UPDATE SET id = excluded.id, wrapped = excluded.wrapped, created_at = excluded.created_at`,
+			k.Account, k.Region, k.ID, i, m.ID, m.Wrapped, micros(m.CreatedAt))
+		if err != nil {
+			return err
+		}
+	}
+	_, err = tx.exec(`DELETE FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 AND seq >= $4`,
+		k.Account, k.Region, k.ID, len(k.Material))
+	return err
+}
+
+// DeleteKey removes a key with its material and aliases. It returns an
+// error of kind NotFound if it is gone already.
+func (tx *Tx) DeleteKey(account, region, id string) error {
+	return tx.change(`DELETE FROM kms_key WHERE account = $1 AND region = $2 AND id = $3`, account, region, id)
+}
+
+const aliasColumns = `a.account, a.region, a.name, a.key_id, a.created_at, a.updated_at`
+
+func (tx *Tx) aliases(query string, args ...any) ([]key.Alias, error) {
+	var list []key.Alias
+	err := tx.each(func(rows *sql.Rows) error {
+		var a key.Alias
+		var created, updated int64
+		err := rows.Scan(&a.Account, &a.Region, &a.Name, &a.KeyID, &created, &updated)
+		a.CreatedAt, a.UpdatedAt = fromMicros(created), fromMicros(updated)
+		list = append(list, a)
+		return err
+	}, query, args...)
+	return list, err
+}
+
+// Alias returns an alias by its name, which starts with "alias/". It
+// returns an error of kind NotFound, without message, when there is none.
+func (tx *Tx) Alias(account, region, name string) (*key.Alias, error) {
+	list, err := tx.aliases(`SELECT `+aliasColumns+` FROM kms_alias a WHERE a.account = $1 AND a.region = $2 AND a.name = $3`, account, region, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fault.New(fault.NotFound, "")
+	}
+	return &list[0], nil
+}
+
+// Aliases returns up to limit aliases of the account and region, of one
+// key unless keyID is "", in the order of their names and beginning behind
+// the name after.
+func (tx *Tx) Aliases(account, region, keyID, after string, limit int) ([]key.Alias, error) {
+	query := `SELECT ` + aliasColumns + ` FROM kms_alias a WHERE a.account = $1 AND a.region = $2 AND a.name > $3`
+	args := []any{account, region, after, limit}
+	if keyID != "" {
+		query += ` AND a.key_id = $5`
+		args = append(args, keyID)
+	}
+	return tx.aliases(query+` ORDER BY a.name LIMIT $4`, args...)
+}
+
+// SaveAlias stores an alias, new or in place of the stored one. The key
+// must exist.
+func (tx *Tx) SaveAlias(a *key.Alias) error {
+	_, err := tx.exec(`INSERT INTO kms_alias (account, region, name, key_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (account, region, name) DO UPDATE SET key_id = excluded.key_id,
+			created_at = excluded.created_at, updated_at = excluded.updated_at`,
+		a.Account, a.Region, a.Name, a.KeyID, micros(a.CreatedAt), micros(a.UpdatedAt))
+	return err
+}
+
+// DeleteAlias removes an alias. It returns an error of kind NotFound if it
+// is gone already.
+func (tx *Tx) DeleteAlias(account, region, name string) error {
+	return tx.change(`DELETE FROM kms_alias WHERE account = $1 AND region = $2 AND name = $3`, account, region, name)
+}
