@@ -8,16 +8,16 @@ import (
 	"github.com/keyturn/keyturn/internal/function"
 )
 
-const eventColumns = `e.request_id, e.function_id, e.qualifier, f.account, f.region, f.name, e.payload, e.client_context, e.trace_header,
+const eventColumns = `e.request_id, e.function_id, e.qualifier, f.account, f.region, f.name, e.payload, e.trace_header,
 	e.accepted_at, e.due_at, e.fence, e.errors, e.throttles`
 
 // AddFunctionEvent stores an accepted asynchronous invocation, due at its DueAt. The
 // error is of kind Exists, without message, when its request ID is taken.
 func (tx *Tx) AddFunctionEvent(e *function.Event) error {
-	return tx.insert(`INSERT INTO function_event (request_id, function_id, qualifier, payload, client_context, trace_header,
+	return tx.insert(`INSERT INTO function_event (request_id, function_id, qualifier, payload, trace_header,
 			accepted_at, due_at, fence, errors, throttles)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
-		e.RequestID, e.FunctionID, e.Qualifier, e.Payload, e.ClientContext, e.TraceHeader,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+		e.RequestID, e.FunctionID, e.Qualifier, e.Payload, e.TraceHeader,
 		micros(e.AcceptedAt), micros(e.DueAt), e.Fence, e.Errors, e.Throttles)
 }
 
@@ -44,7 +44,7 @@ func (tx *Tx) functionEvents(query string, args ...any) ([]*function.Event, erro
 	err := tx.each(func(rows *sql.Rows) error {
 		var e function.Event
 		var accepted, due int64
-		err := rows.Scan(&e.RequestID, &e.FunctionID, &e.Qualifier, &e.Account, &e.Region, &e.Name, &e.Payload, &e.ClientContext, &e.TraceHeader,
+		err := rows.Scan(&e.RequestID, &e.FunctionID, &e.Qualifier, &e.Account, &e.Region, &e.Name, &e.Payload, &e.TraceHeader,
 			&accepted, &due, &e.Fence, &e.Errors, &e.Throttles)
 		e.AcceptedAt, e.DueAt = fromMicros(accepted), fromMicros(due)
 		list = append(list, &e)

@@ -315,7 +315,7 @@ func testEvent(t *testing.T, open Open) {
 	f := createFunction(t, s, "f", "zip")
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	event := func(id string, due time.Time) *function.Event {
-		return &function.Event{RequestID: id, FunctionID: f.ID, Qualifier: "live", Payload: []byte{0, 255}, ClientContext: "{}", TraceHeader: "t", AcceptedAt: at, DueAt: due}
+		return &function.Event{RequestID: id, FunctionID: f.ID, Qualifier: "live", Payload: []byte{0, 255}, TraceHeader: "t", AcceptedAt: at, DueAt: due}
 	}
 	update(t, s, func(tx *store.Tx) error {
 		for i, id := range []string{"r2", "r1", "r3"} {
