@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"rotation"},
 	{"service/..."},
 	{"server"},
-	{"demo"},
+	{"demo", "bench"},
 	{"cli"},
 }
 
@@ -41,7 +41,7 @@ var clients = []string{"rotate", "rotator", "doctor", "rehearse"}
 // only lists imports that few packages may have, with the packages that may.
 var only = map[string][]string{
 	"net/http": {
-		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "apitest",
+		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
 		"rotate", "rotator", "doctor", "rehearse",
 	},
 	"database/sql":                      {"store/..."},

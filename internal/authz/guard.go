@@ -45,16 +45,26 @@ func denied(call *wire.Call, resource string) error {
 		call.Principal.ARN, action, resource, action)
 }
 
-// Secret returns the secret that id names, authorised for the call, as
-// store.Tx.FindSecret does: with its labelled versions, and the deprecated
-// ones among versionIDs. Denied (fault.Denied) comes before not found
-// (fault.NotFound), so a caller cannot learn from the difference what exists.
+// Secret returns the secret that id names, authorised for the call, with its
+// labelled versions and, of the deprecated ones, those with the given IDs.
+// Denied (fault.Denied) comes before not found (fault.NotFound), so a caller
+// cannot learn from the difference what exists.
 func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id string, versionIDs ...string) (*secret.Secret, error) {
 	ref, err := secretRef(call, id)
 	if err != nil {
 		return nil, err
 	}
-	s, err := tx.FindSecret(call.Principal.Account, call.Region, ref, versionIDs...)
+	s, err := tx.FindLabelled(call.Principal.Account, call.Region, ref, versionIDs...)
+	return found(s, err, id)
+}
+
+// Whole is Secret with all its versions, however many.
+func (g *Guard) Whole(tx *store.Tx, call *wire.Call, id string) (*secret.Secret, error) {
+	ref, err := secretRef(call, id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tx.FindSecret(call.Principal.Account, call.Region, ref)
 	return found(s, err, id)
 }
 

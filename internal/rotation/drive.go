@@ -294,7 +294,7 @@ func load(tx *store.Tx, id string) (*secret.Secret, *secret.RotationRun, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := tx.SecretByID(id, run.Token)
+	s, err := tx.SecretByID(id)
 	return s, run, err
 }
 

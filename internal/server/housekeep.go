@@ -22,7 +22,7 @@ func (s *Server) housekeep(ctx context.Context) error {
 		now := time.Now()
 		err := s.recorder.Prune(now.Add(-keepEvents))
 		if err == nil {
-			err = s.store.Update(ctx, func(tx *store.Tx) error { return tx.DropEvents(now.Add(-keepEvents)) })
+			err = s.dropEvents(ctx, now.Add(-keepEvents))
 		}
 		if err == nil {
 			err = s.store.Update(ctx, func(tx *store.Tx) error { return tx.TrimLogs(now) })
@@ -34,6 +34,22 @@ func (s *Server) housekeep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+	}
+}
+
+// dropEvents removes the stored events of before, a few at a time so that
+// other changes get their turn.
+func (s *Server) dropEvents(ctx context.Context, before time.Time) error {
+	const batch = 1000
+	for {
+		var dropped int64
+		err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+			dropped, err = tx.DropEvents(before, batch)
+			return err
+		})
+		if err != nil || dropped < batch {
+			return err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -49,6 +50,10 @@ type Call struct {
 // ones become null (AWS docs: 100 KB).
 const maxElements = 100 << 10
 
+// maxText bounds the error message and the user agent in an event, in bytes
+// (AWS docs: 1 KB).
+const maxText = 1 << 10
+
 // Event returns the event of the call's success, for the transaction that
 // stores its change. The Handler then records none, unless the operation
 // fails after all. Repeated calls return the same event, as a transaction
@@ -65,7 +70,7 @@ func (c *Call) event(out Output) trail.Event {
 	e := trail.Event{
 		ID: c.eventID, Time: c.Time, Type: trail.APICall, Account: c.Account, Region: c.Region,
 		Source: c.Service + ".amazonaws.com", Name: c.Operation, ReadOnly: readOnly(c.Operation),
-		Principal: c.Principal, SourceIP: c.SourceIP, UserAgent: c.UserAgent, RequestID: c.RequestID,
+		Principal: c.Principal, SourceIP: c.SourceIP, UserAgent: shorten(c.UserAgent), RequestID: c.RequestID,
 		Additional: c.Additional, Resources: c.Resources, TLS: c.Secure,
 	}
 	if e.Account == "" {
@@ -92,7 +97,7 @@ func (c *Call) failure(code, message string) trail.Event {
 		c.eventID = "" // the operation may have stored the success after all
 	}
 	e := c.event(nil)
-	e.ErrorCode, e.ErrorMessage = code, message
+	e.ErrorCode, e.ErrorMessage = code, shorten(message)
 	return e
 }
 
@@ -118,4 +123,16 @@ func elements(x interface{ EncodeJSON(*Encoder) }) json.RawMessage {
 		return nil
 	}
 	return e.Bytes()
+}
+
+// shorten cuts s to maxText bytes without splitting a character.
+func shorten(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

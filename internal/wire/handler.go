@@ -63,13 +63,21 @@ func NewHandler(c Config) *Handler {
 
 // Call performs an operation in process, as the principal of c: validation,
 // the operation's own authorisation and the trail are those of any client.
-// c.Service and c.Operation name the operation.
+// c.Service and c.Operation name the operation; a request ID and a time are
+// added if c has none. The error is the operation's own, so its text is not
+// for clients unless it is a *fault.Error's Message.
 func (h *Handler) Call(ctx context.Context, c *Call, in Input) (Output, error) {
 	b := h.router.find(c.Service, c.Operation)
 	if b == nil {
 		return nil, fault.New(UnknownOperation, "%s has no operation %s", c.Service, c.Operation)
 	}
 	c.op, c.in = b, in
+	if c.RequestID == "" {
+		c.RequestID = uuid.NewString()
+	}
+	if c.Time.IsZero() {
+		c.Time = time.Now()
+	}
 	out, err := b.perform(ctx, c)
 	p := public{}
 	if err != nil {

@@ -248,6 +248,13 @@ func TestEvents(t *testing.T) {
 			t.Errorf("got %s", e.Request)
 		}
 	})
+	t.Run("headers of an answer stay out", func(t *testing.T) {
+		b := newBench(t)
+		b.send(t, request{method: "POST", path: "/2015-03-31/functions/f/invocations", service: "lambda", key: secret, body: `{"a":"hunter2"}`})
+		if e, _ := b.lastEvent(t); string(e.Request) != `{"functionName":"f"}` || string(e.Response) != `{}` {
+			t.Errorf("got %s, %s", e.Request, e.Response)
+		}
+	})
 	t.Run("opaque operations leave everything out", func(t *testing.T) {
 		b := newBench(t)
 		b.send(t, request{method: "PUT", path: "/2017-10-31/functions/f/concurrency", service: "lambda", key: secret, body: `{"ReservedConcurrentExecutions":5}`})
@@ -297,8 +304,8 @@ func TestEvents(t *testing.T) {
 	t.Run("large parameters become null", func(t *testing.T) {
 		b := newBench(t)
 		b.send(t, jsonRequest("CreateSecret", `{"Name":"db","Description":"`+strings.Repeat("x", 200<<10)+`"}`))
-		if e, _ := b.lastEvent(t); e.ErrorCode != "ValidationException" || e.Request != nil {
-			t.Errorf("got %s with %d bytes", e.ErrorCode, len(e.Request))
+		if e, _ := b.lastEvent(t); e.ErrorCode != "ValidationException" || e.Request != nil || len(e.ErrorMessage) != 1024 {
+			t.Errorf("got %s with %d and %d bytes", e.ErrorCode, len(e.Request), len(e.ErrorMessage))
 		}
 	})
 }

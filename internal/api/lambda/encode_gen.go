@@ -210,9 +210,6 @@ func (x *DeleteFunctionRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *DeleteFunctionResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
-	if e.Trail() {
-		e.Long("StatusCode", x.StatusCode)
-	}
 	e.End()
 }
 
@@ -674,21 +671,6 @@ func (x *InvocationRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *InvocationResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
-	if e.Trail() {
-		e.Long("StatusCode", x.StatusCode)
-	}
-	if e.Trail() {
-		e.String("FunctionError", x.FunctionError)
-	}
-	if e.Trail() {
-		e.String("LogResult", x.LogResult)
-	}
-	if e.Trail() {
-		e.String("ExecutedVersion", x.ExecutedVersion)
-	}
-	if e.Trail() {
-		e.String("DurableExecutionArn", x.DurableExecutionArn)
-	}
 	e.End()
 }
 

@@ -55,7 +55,8 @@ func (g *generator) reader(s *shape) string {
 }
 
 // emitEncode writes EncodeJSON for every structure: answers need it, and
-// the trail needs it of requests.
+// the trail needs it of requests, where it shows the members of path, query
+// and headers too. Those of answers it leaves out: they may quote logs.
 func (g *generator) emitEncode() error {
 	for _, s := range g.shapes {
 		g.p("// EncodeJSON writes the members as a JSON object.")
@@ -66,7 +67,7 @@ func (g *generator) emitEncode() error {
 			target := g.shape(&f.ref)
 			switch {
 			case s.Payload == f.name:
-			case f.ref.Location != "" && g.sensitive(target):
+			case f.ref.Location != "" && (g.sensitive(target) || !g.in[s.name]):
 			case f.ref.Location != "":
 				g.p("if e.Trail() {\n%s\n}", g.encode(f, target))
 			case g.sensitive(target):
