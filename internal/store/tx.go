@@ -68,6 +68,9 @@ func (tx *Tx) exec(query string, args ...any) (changed int64, err error) {
 	return n, nil
 }
 
+// errEnough, returned by the scan of each, ends the query without error.
+var errEnough = errors.New("enough rows")
+
 // each runs a query and calls scan at every row.
 func (tx *Tx) each(scan func(*sql.Rows) error, query string, args ...any) error {
 	if err := tx.usable(); err != nil {
@@ -79,7 +82,9 @@ func (tx *Tx) each(scan func(*sql.Rows) error, query string, args ...any) error 
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := scan(rows); err != nil {
+		if err := scan(rows); errors.Is(err, errEnough) {
+			return rows.Close()
+		} else if err != nil {
 			return tx.fail(query, err)
 		}
 	}

@@ -45,6 +45,11 @@ func Run(t *testing.T, open Open) {
 		{"ListContent", testListContent},
 		{"ListManyMatches", testListManyMatches},
 		{"ListUnderInserts", testListUnderInserts},
+		{"LogGroups", testLogGroups},
+		{"LogStreams", testLogStreams},
+		{"LogEntries", testLogEntries},
+		{"LogEntriesModel", testLogEntriesModel},
+		{"TrimLogs", testTrimLogs},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
