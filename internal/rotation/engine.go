@@ -30,7 +30,8 @@ type Config struct {
 	Invoker *invocation.Invoker
 	// Sealer opens the runs' RotationTokens, sealed for TokenPurpose.
 	Sealer *key.Sealer
-	// Node names this server among those of one store.
+	// Node names this server among those of one store, the same after a
+	// restart: what an earlier process of that name had claimed is free.
 	Node string
 	// Lease is how long a claim holds without renewal; 30 seconds if zero.
 	// A node that dies is taken over within it.
@@ -92,6 +93,10 @@ func (e *Engine) Wake() {
 // takes on nothing new, waits up to Grace for the steps that run, and gives
 // its claims back so that the runs go on elsewhere, or here after a restart.
 func (e *Engine) Run(ctx context.Context) error {
+	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.ReleaseRuns(e.cfg.Node) })
+	if err != nil { // their leases end anyway
+		e.cfg.Logger.Warn("freeing the rotations of an earlier run", "error", err)
+	}
 	var driving sync.WaitGroup
 	defer driving.Wait()
 	for {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/uuid"
+
 	"github.com/keyturn/keyturn/internal/authz"
 )
 
@@ -16,6 +18,7 @@ const (
 	credentialFile = "root-credentials.json"
 	reachFile      = "server.json"
 	rootKeyFile    = "root.key"
+	nodeFile       = "node.json"
 )
 
 // storedRoot is the text of the credential file.
@@ -43,6 +46,18 @@ func rootCredential(c *Config) (authz.Root, error) {
 		return authz.Root{}, fmt.Errorf("%s holds no credentials: restore it, or remove it to have new ones made", path)
 	}
 	return authz.Root{Account: c.Account, AccessKeyID: stored.AccessKeyID, SecretAccessKey: stored.SecretAccessKey}, nil
+}
+
+// nodeName returns the name of the node whose data folder this is: made
+// once, so that a restarted node knows what was its own.
+func nodeName(dir string) (string, error) {
+	path := filepath.Join(dir, nodeFile)
+	name, err := readJSON[string](path)
+	if errors.Is(err, fs.ErrNotExist) {
+		name = uuid.NewString()
+		return name, writeJSON(path, name)
+	}
+	return name, err
 }
 
 // Reach is what a client on this machine needs to reach a running server.

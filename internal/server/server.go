@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/iam"
@@ -97,7 +95,10 @@ func (s *Server) openListeners() (err error) {
 
 // assemble makes the parts and wires them together.
 func (s *Server) assemble(keeper key.Keeper) (err error) {
-	node := uuid.NewString()
+	node, err := nodeName(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
 	guard := authz.NewGuard(s.store, keeper)
 	keys := key.NewRing(keeper, materialCache)
 	s.invoker = invocation.New(invocation.Config{

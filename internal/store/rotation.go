@@ -108,6 +108,13 @@ func (tx *Tx) RenewLease(secretID, owner string, fence int64, until time.Time) e
 	return err
 }
 
+// ReleaseRuns gives back every claim of the engine named owner, which must
+// not be running: after a crash its runs then need not wait for their leases.
+func (tx *Tx) ReleaseRuns(owner string) error {
+	_, err := tx.exec(`UPDATE rotation SET owner = '', lease_until = 0, fence = fence + 1 WHERE owner = $1 AND state = 'running'`, owner)
+	return err
+}
+
 // NextDue returns when a rotation engine next finds something to do: the
 // first scheduled rotation of any secret, the next attempt of a running one
 // or the end of its lease. It is zero when there is nothing to wait for.

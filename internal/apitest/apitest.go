@@ -1,0 +1,168 @@
+// Package apitest runs real servers for tests: in the test's own process, or
+// as a process that can be killed. Clients are the AWS SDK's.
+//
+// A test binary that runs functions calls Main from its TestMain.
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/keyturn/keyturn/internal/function/environment"
+	"github.com/keyturn/keyturn/internal/server"
+)
+
+// What every test server has.
+const (
+	Region    = "us-east-1"
+	Account   = "123456789012"
+	AccessKey = "AKIATESTTESTTESTTEST"
+	SecretKey = "test-only-root-secret-access-key"
+)
+
+// Main runs the tests of a binary: it lets execution environments start, and
+// stops what the tests shared. Call it from TestMain.
+func Main(m *testing.M) {
+	environment.LaunchIfAsked()
+	code := m.Run()
+	shared.close()
+	os.Exit(code)
+}
+
+// Options say what is special about a server; the zero value is an ordinary
+// one on a fresh folder with SQLite.
+type Options struct {
+	// Dir is the data folder; a fresh one if empty.
+	Dir string
+	// StoreURL is a postgres:// URL.
+	StoreURL string
+	// Interpreters maps runtimes to executables.
+	Interpreters map[string]string
+	// CABundle lists authorities that functions trust.
+	CABundle []string
+}
+
+// Server is a running server and its clients.
+type Server struct {
+	URL string
+	Dir string
+	// Config reaches the server as its root user.
+	Config  aws.Config
+	Secrets *secretsmanager.Client
+	Lambda  *lambda.Client
+	Logs    *cloudwatchlogs.Client
+	Trail   *cloudtrail.Client
+	IAM     *iam.Client
+	STS     *sts.Client
+}
+
+func newServer(url, dir string) *Server {
+	cfg := ConfigFor(url, Region)
+	return &Server{
+		URL: url, Dir: dir, Config: cfg, Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
+		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg),
+	}
+}
+
+// ConfigFor reaches a test server as its root user, in a region.
+func ConfigFor(url, region string) aws.Config {
+	return aws.Config{
+		Region: region, BaseEndpoint: &url, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, SecretKey, ""),
+	}
+}
+
+// Start runs a server in this process until the test ends.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	dir := o.Dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	s, err := server.New(t.Context(), server.Config{
+		Dir: dir, Listen: "127.0.0.1:0", StoreURL: o.StoreURL, Region: Region, Account: Account,
+		RootAccessKeyID: AccessKey, RootSecretAccessKey: SecretKey, Interpreters: o.Interpreters, CABundle: o.CABundle,
+		Grace: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatalf("making the server: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-done:
+		cancel()
+		t.Fatalf("running the server: %v", err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+	})
+	return newServer(s.URL(), dir)
+}
+
+// testWriter puts the server's log into the test's.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("server: %s", b)
+	return len(b), nil
+}
+
+// once makes a value on first use and ends it with the test binary.
+type once[T any] struct {
+	mu    sync.Mutex
+	made  bool
+	value T
+	err   error
+}
+
+func (o *once[T]) get(make func() (T, error)) (T, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.made {
+		o.made = true
+		o.value, o.err = make()
+	}
+	return o.value, o.err
+}
+
+// sharedParts are made once for all tests of a binary.
+type sharedParts struct {
+	mu  sync.Mutex
+	end []func() error
+}
+
+var shared sharedParts
+
+func (s *sharedParts) atEnd(fn func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = append(s.end, fn)
+}
+
+func (s *sharedParts) close() {
+	for _, fn := range s.end {
+		if err := fn(); err != nil {
+			fmt.Fprintln(os.Stderr, "cleaning up:", err)
+		}
+	}
+}

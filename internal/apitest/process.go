@@ -1,0 +1,176 @@
+package apitest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var binary once[string]
+
+// Binary builds the keyturn program once and returns its path.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := binary.get(func() (string, error) {
+		dir, err := os.MkdirTemp("", "keyturn-binary-")
+		if err != nil {
+			return "", err
+		}
+		shared.atEnd(func() error { return os.RemoveAll(dir) })
+		path := filepath.Join(dir, "keyturn")
+		cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
+		cmd.Dir = Root()
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", errors.New(err.Error() + "\n" + string(out))
+		}
+		return path, os.Chmod(dir, 0o755)
+	})
+	if err != nil {
+		t.Fatalf("building keyturn: %v", err)
+	}
+	return path
+}
+
+// Root is the project's folder.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Process is a server that runs as a process of its own and can be killed
+// and started again on the same folder and address.
+type Process struct {
+	*Server
+	t    testing.TB
+	args []string
+	env  []string
+	cmd  *exec.Cmd
+	// log is what the process wrote to stderr, over all starts.
+	log logBuffer
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String returns what was written so far.
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// StartProcess runs a server as a process until the test ends.
+func StartProcess(t testing.TB, o Options) *Process {
+	t.Helper()
+	dir := o.Dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	p := &Process{t: t, args: []string{"serve", "--data", dir, "--region", Region, "--account", Account}}
+	if o.StoreURL != "" {
+		p.args = append(p.args, "--store", o.StoreURL)
+	}
+	for name, path := range o.Interpreters {
+		p.args = append(p.args, "--runtime", name+"="+path)
+	}
+	p.env = append(os.Environ(),
+		"KEYTURN_ROOT_ACCESS_KEY_ID="+AccessKey, "KEYTURN_ROOT_SECRET_ACCESS_KEY="+SecretKey,
+		"KEYTURN_CA_BUNDLE="+strings.Join(o.CABundle, ","))
+	url := p.start("127.0.0.1:0")
+	p.Server = newServer(url, dir)
+	t.Cleanup(func() {
+		if p.cmd != nil {
+			p.Stop()
+		}
+		if t.Failed() {
+			t.Logf("the server said:\n%s", p.log.String())
+		}
+	})
+	return p
+}
+
+// start runs the process and returns its URL.
+func (p *Process) start(listen string) string {
+	p.t.Helper()
+	cmd := exec.Command(Binary(p.t), append(p.args, "--listen", listen)...)
+	cmd.Env = p.env
+	cmd.Stderr = &p.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatalf("starting the server: %v", err)
+	}
+	p.cmd = cmd
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if i := strings.Index(lines.Text(), "http://"); i >= 0 {
+			return strings.Fields(lines.Text()[i:])[0]
+		}
+	}
+	p.t.Fatalf("the server did not start:\n%s", p.log.String())
+	return ""
+}
+
+// Kill ends the process with SIGKILL and waits until it is gone.
+func (p *Process) Kill() {
+	p.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Fatalf("killing the server: %v", err)
+	}
+	_ = p.cmd.Wait() // it was killed
+	p.cmd = nil
+}
+
+// Restart starts the process again on the same address.
+func (p *Process) Restart() {
+	p.t.Helper()
+	listen := strings.TrimPrefix(p.URL, "http://")
+	if got := p.start(listen); got != p.URL {
+		p.t.Fatalf("the server came back at %s, not at %s", got, p.URL)
+	}
+}
+
+// Stop ends the process with SIGTERM and demands that it ends well.
+func (p *Process) Stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatalf("stopping the server: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			p.t.Errorf("the server ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		p.t.Error("the server did not end within a minute of SIGTERM")
+		_ = p.cmd.Process.Kill() // so that the test ends
+		<-done
+	}
+	p.cmd = nil
+}
+
+// Log is what the process wrote to stderr so far.
+func (p *Process) Log() string { return p.log.String() }

@@ -1,0 +1,128 @@
+package environment
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// insideUserID is the user that functions see themselves as in a user
+// namespace; Lambda's own is the same.
+const insideUserID = 993
+
+// The capabilities that the launcher needs in a user namespace.
+const (
+	capSetPCap  = 8
+	capSysAdmin = 21
+)
+
+// start starts a launcher in the given confinement, which then starts the
+// program. Output of the whole tree goes to sink.
+func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
+	var pipes [3][2]*os.File // control, status, output: reading end, writing end
+	for i := range pipes {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closePipes(pipes[:i])
+			return nil, err
+		}
+		pipes[i] = [2]*os.File{r, w}
+	}
+	control, status, output := pipes[0], pipes[1], pipes[2]
+	plan.OwnProcesses = c.namespaces()
+	plan.DropCapabilities = c == userNamespaces
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{launchName},
+		Env:    []string{"GOMAXPROCS=2"},
+		Stdout: output[1], Stderr: output[1],
+		ExtraFiles:  []*os.File{control[0], status[1]},
+		SysProcAttr: attributes(c),
+	}
+	p := &process{exited: make(chan struct{}), confined: c, output: newPump(output[0], sink)}
+	started := make(chan error)
+	go func() {
+		// The parent-death signal follows the thread that started the
+		// process, so this one stays until the process has ended.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		if err == nil {
+			p.pid = cmd.Process.Pid
+		}
+		control[0].Close()
+		status[1].Close()
+		output[1].Close()
+		started <- err
+		if err != nil {
+			return
+		}
+		p.wait(cmd, status[0])
+	}()
+	p.kill = sync.OnceFunc(func() {
+		control[1].Close()
+		if c.namespaces() {
+			cmd.Process.Kill()
+			return
+		}
+		time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
+	})
+	if err := <-started; err != nil {
+		control[1].Close()
+		status[0].Close()
+		<-p.output.done
+		return nil, err
+	}
+	// The launcher reads its plan after it has started; a plan larger than
+	// the pipe must not hold up the caller.
+	go func() {
+		if err := json.NewEncoder(control[1]).Encode(plan); err != nil {
+			p.kill()
+		}
+	}()
+	return p, nil
+}
+
+func closePipes(pipes [][2]*os.File) {
+	for _, p := range pipes {
+		p[0].Close()
+		p[1].Close()
+	}
+}
+
+// wait collects the end of the launcher and of everything below it.
+func (p *process) wait(cmd *exec.Cmd, status *os.File) {
+	defer close(p.exited)
+	lost := json.NewDecoder(status).Decode(&p.status.launchReport) != nil
+	if lost {
+		p.status = exitStatus{Lost: true}
+	}
+	status.Close()
+	cmd.Wait()
+	p.kill() // lets go of the control pipe
+	select {
+	case <-p.output.done:
+	case <-time.After(time.Second):
+		p.output.stop() // somebody outside still holds the output
+	}
+}
+
+// attributes are the namespaces and identities that the launcher starts with.
+func attributes(c confinement) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	switch c {
+	case rootNamespaces:
+		attr.Cloneflags = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
+	case userNamespaces:
+		attr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: insideUserID, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: insideUserID, HostID: os.Getegid(), Size: 1}}
+		attr.AmbientCaps = []uintptr{capSysAdmin, capSetPCap}
+	}
+	return attr
+}
+
+// memory measures the runtime and everything it started, not the launcher.
+func (p *process) memory() memoryUse { return measure(processTree(p.pid)) }

@@ -1,0 +1,303 @@
+package secretsmanager
+
+import (
+	"context"
+	"slices"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/secret"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/wire"
+)
+
+// value is the value that a call brings: one of the two kinds, none, or,
+// wrongly, both.
+type value struct {
+	text      *string
+	binary    []byte
+	plaintext secret.Plaintext
+}
+
+func newValue(text *string, binary []byte) value {
+	v := value{text: text, binary: binary, plaintext: secret.NewPlaintext(binary)}
+	if text != nil {
+		v.plaintext = secret.NewPlaintext([]byte(*text))
+	}
+	return v
+}
+
+func (v value) given() bool { return v.text != nil || v.binary != nil }
+
+// check refuses two values at once (AWS: reported) and a text that is longer
+// in bytes than in characters allowed (assumed).
+func (v value) check() error {
+	if v.text != nil && v.binary != nil {
+		return fault.New(fault.Parameter, "You can't specify both a binary secret value and a string secret value in the same secret.")
+	}
+	if v.plaintext.Len() > secret.MaxValueBytes {
+		return fault.New(fault.Validation, "1 validation error detected: Value at 'secretString' failed to satisfy constraint: "+
+			"Member must have length less than or equal to %d", secret.MaxValueBytes)
+	}
+	return nil
+}
+
+// sealed is what it takes to open a version: read in a transaction, opened
+// after it.
+type sealed struct {
+	arn, versionID string
+	key            *key.Record
+	box            []byte
+}
+
+// sealedVersion returns a version's sealed value with its key, on which it
+// authorises the call.
+func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secret, v *secret.Version) (sealed, error) {
+	rec, err := s.Guard.Key(tx, call, v.KeyARN)
+	if err != nil {
+		return sealed{}, cannotOpen(err)
+	}
+	return boxOf(tx, sec, v, rec)
+}
+
+func boxOf(tx *store.Tx, sec *secret.Secret, v *secret.Version, rec *key.Record) (sealed, error) {
+	box := v.Sealed
+	if box == nil {
+		var err error
+		if box, err = tx.SealedValue(sec.ID, v.ID); err != nil {
+			return sealed{}, fault.Wrap(err, "reading the value of version "+v.ID)
+		}
+	}
+	return sealed{sec.ARN(), v.ID, rec, box}, nil
+}
+
+// open opens a value.
+func (s *Service) open(ctx context.Context, box *sealed) (secret.Plaintext, error) {
+	plain, err := s.Keys.Open(ctx, box.key, key.SecretContext(box.arn, box.versionID), box.box)
+	if err != nil {
+		return secret.Plaintext{}, cannotOpen(err)
+	}
+	return secret.NewPlaintext(plain), nil
+}
+
+// cannotOpen turns what is wrong with a key into DecryptionFailure, whose
+// texts are not known.
+func cannotOpen(err error) error {
+	switch fault.KindOf(err) {
+	case fault.Decryption, fault.Encryption, fault.Parameter, fault.NotFound, key.KeyDisabled, key.KeyState:
+		return fault.New(fault.Decryption, "Secrets Manager can't decrypt the protected secret text using the provided KMS key.").Because(err)
+	}
+	return err
+}
+
+// cannotSeal turns what is wrong with a key into EncryptionFailure, whose
+// texts are not known.
+func cannotSeal(err error) error {
+	switch fault.KindOf(err) {
+	case fault.Encryption, key.KeyDisabled, key.KeyState:
+		return fault.New(fault.Encryption, "Secrets Manager can't encrypt the protected secret text using the provided KMS key. "+
+			"Check that the key is available and enabled.").Because(err)
+	}
+	return err
+}
+
+// seal seals a value for one version of the secret with the ARN.
+func (s *Service) seal(ctx context.Context, rec *key.Record, arn, versionID string, plain secret.Plaintext) ([]byte, error) {
+	box, err := s.Keys.Seal(ctx, rec, key.SecretContext(arn, versionID), plain.Reveal())
+	return box, cannotSeal(err)
+}
+
+// sealingKey returns the key that the secret's new versions are sealed with,
+// authorised for the call.
+func (s *Service) sealingKey(tx *store.Tx, call *wire.Call, keyID string) (*key.Record, error) {
+	rec, err := s.Guard.Key(tx, call, keyID)
+	return rec, cannotSeal(err)
+}
+
+// ensureDefaultKey makes the default key of the region before the first
+// value is sealed there.
+func (s *Service) ensureDefaultKey(ctx context.Context, account, region string) error {
+	place := account + "/" + region
+	if _, known := s.defaults.Load(place); known {
+		return nil
+	}
+	if err := s.Guard.EnsureDefaultKey(ctx, account, region); err != nil {
+		return err
+	}
+	s.defaults.Store(place, true)
+	return nil
+}
+
+// prepared is a value as it goes into the transaction that stores it.
+type prepared struct {
+	secretID string
+	token    string
+	// version is sealed under key; both are empty when the token named a
+	// version with a value, which equal then compares.
+	version secret.Version
+	key     *key.Record
+	equal   *bool
+	// keyID is the key that the caller chose, nil to keep the secret's.
+	keyID *string
+	// revision is that of the secret when other versions were sealed again.
+	revision int64
+	resealed []secret.Version
+}
+
+// prepare reads what the secret is like, and seals the value for it or
+// compares it with the one that the token already names. keyID is the key
+// that the call chooses for the secret, nil to keep its own; the versions with
+// AWS's labels are then sealed again under it.
+func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string) (*prepared, error) {
+	if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
+		return nil, err
+	}
+	p := &prepared{token: token, keyID: keyID}
+	var look glance
+	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		look, err = s.look(tx, call, id, v, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.secretID, p.revision = look.secret.ID, look.secret.Revision
+	if look.stored != nil {
+		plain, err := s.open(ctx, &look.stored.sealed)
+		if err != nil {
+			return nil, err
+		}
+		p.equal = new(look.stored.version.Binary == (v.text == nil) && plain.Equal(v.plaintext))
+	} else if v.given() {
+		p.key = look.key
+		p.version = secret.Version{ID: token, Binary: v.text == nil, KeyARN: look.key.ARN()}
+		if p.version.Sealed, err = s.seal(ctx, look.key, look.secret.ARN(), token, v.plaintext); err != nil {
+			return nil, err
+		}
+	}
+	return p, s.reseal(ctx, look, p)
+}
+
+// glance is what prepare reads.
+type glance struct {
+	secret *secret.Secret
+	// stored is the version that the token names, if it has a value.
+	stored *reading
+	// key seals what the call brings and what it seals again.
+	key *key.Record
+	// again are the versions to be sealed again under key.
+	again []reading
+}
+
+// look reads what prepare needs in one snapshot.
+func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared) (glance, error) {
+	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), versions: []string{p.token}})
+	if err != nil {
+		return glance{}, err
+	}
+	g := glance{secret: sec}
+	if err := checkAccount(call, sec); err != nil {
+		return g, err
+	}
+	if err := v.check(); err != nil {
+		return g, err
+	}
+	if p.keyID == nil && !v.given() {
+		return g, fault.New(fault.State, "You must provide either SecretString or SecretBinary.")
+	}
+	keyID := sec.KMSKeyID
+	if p.keyID != nil {
+		keyID = *p.keyID
+	}
+	if old := sec.Version(p.token); v.given() && old != nil && old.HasValue {
+		box, err := s.sealedVersion(tx, call, sec, old)
+		if err != nil {
+			return g, err
+		}
+		g.stored = &reading{sec, old, box}
+	}
+	if g.stored != nil && p.keyID == nil {
+		return g, nil
+	}
+	if g.key, err = s.sealingKey(tx, call, keyID); err != nil {
+		return g, err
+	}
+	if p.keyID != nil {
+		g.again, err = s.underOtherKeys(tx, call, sec, g.key)
+	}
+	return g, err
+}
+
+// useOf is the use that a prepared call makes of its secret: a new key alone
+// is admitted on replicas.
+func useOf(v value, p *prepared) secret.Use {
+	if p.keyID != nil && !v.given() {
+		return secret.Rekey
+	}
+	return secret.Write
+}
+
+// underOtherKeys returns the versions with AWS's labels that rec did not
+// seal.
+func (s *Service) underOtherKeys(tx *store.Tx, call *wire.Call, sec *secret.Secret, rec *key.Record) ([]reading, error) {
+	var list []reading
+	for _, label := range []string{secret.Current, secret.Pending, secret.Previous} {
+		v := sec.Holder(label)
+		if v == nil || !v.HasValue || v.KeyARN == rec.ARN() ||
+			slices.ContainsFunc(list, func(r reading) bool { return r.version == v }) {
+			continue
+		}
+		box, err := s.sealedVersion(tx, call, sec, v)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, reading{sec, v, box})
+	}
+	return list, nil
+}
+
+// reseal seals the versions again under the new key.
+func (s *Service) reseal(ctx context.Context, look glance, p *prepared) error {
+	for i := range look.again {
+		r := &look.again[i]
+		plain, err := s.open(ctx, &r.sealed)
+		if err != nil {
+			return err
+		}
+		box, err := s.seal(ctx, look.key, r.sealed.arn, r.version.ID, plain)
+		if err != nil {
+			return err
+		}
+		p.resealed = append(p.resealed, secret.Version{ID: r.version.ID, KeyARN: look.key.ARN(), Sealed: box})
+	}
+	return nil
+}
+
+// fits reports, with errStale, that the secret is no longer the one that was
+// prepared for, or is to be sealed with another key by now.
+func (p *prepared) fits(s *Service, c changing) error {
+	if c.before.ID != p.secretID || p.resealed != nil && c.before.Revision != p.revision {
+		return errStale
+	}
+	if p.key == nil {
+		return nil
+	}
+	keyID := c.before.KMSKeyID
+	if p.keyID != nil {
+		keyID = *p.keyID
+	}
+	rec, err := s.sealingKey(c.tx, c.call, keyID)
+	if err == nil && rec.ARN() != p.key.ARN() {
+		return errStale
+	}
+	return err
+}
+
+// same tells how the value compares with that of the version which the token
+// names. Values never change, so what prepare found holds.
+func (p *prepared) same() (bool, error) {
+	if p.equal == nil {
+		return false, errStale
+	}
+	return *p.equal, nil
+}
