@@ -30,6 +30,8 @@ type Event struct {
 	AcceptedAt  time.Time
 	// DueAt is when it is tried next, or, while it runs, when its claim ends.
 	DueAt time.Time
+	// Owner is the node that claimed it, or "".
+	Owner string
 	// Fence grows with every claim; what was written under an older one is
 	// refused.
 	Fence int64

@@ -84,9 +84,11 @@ CREATE TABLE function_event (
     trace_header {text} NOT NULL,
     accepted_at  {int} NOT NULL,
     due_at       {int} NOT NULL,
+    owner        {text} NOT NULL,
     fence        {int} NOT NULL,
     errors       {int} NOT NULL,
     throttles    {int} NOT NULL
 ){clustered};
 CREATE INDEX function_event_due ON function_event (due_at);
+CREATE INDEX function_event_owner ON function_event (owner) WHERE owner <> '';
 CREATE INDEX function_event_function ON function_event (function_id);
