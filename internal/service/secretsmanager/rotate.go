@@ -67,6 +67,10 @@ func (s *Service) rotate(c changing, in *api.RotateSecretRequest, start secret.R
 	if err != nil {
 		return err
 	}
+	if in.ExternalSecretRotationMetadata != nil || in.ExternalSecretRotationRoleArn != nil {
+		return fault.New(fault.Parameter, "Rotation of managed external secrets is not supported: "+
+			"ExternalSecretRotationMetadata and ExternalSecretRotationRoleArn can't be used.")
+	}
 	rules, err := rulesOf(c.after, in.RotationRules)
 	if err != nil {
 		return err
