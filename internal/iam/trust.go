@@ -1,0 +1,43 @@
+package iam
+
+import (
+	"slices"
+	"strings"
+)
+
+// TrustsService reports whether the role's trust policy lets a service assume
+// the role: some statement allows it and none denies it. Conditions are not
+// evaluated: a statement that has some allows, and denies, nothing.
+func (r *Role) TrustsService(service string) bool {
+	d, err := ParseDocument(r.TrustPolicy)
+	if err != nil {
+		return false
+	}
+	allowed := false
+	for i := range d.Statements {
+		s := &d.Statements[i]
+		if len(s.Conditions) > 0 || !s.namesService(service) || !s.assumes() {
+			continue
+		}
+		if s.Effect == Deny {
+			return false
+		}
+		allowed = true
+	}
+	return allowed
+}
+
+func (s *Statement) namesService(service string) bool {
+	return s.Principals != nil && (slices.Contains(s.Principals.Service, service) || slices.Contains(s.Principals.AWS, "*"))
+}
+
+// assumes reports whether the statement speaks of sts:AssumeRole.
+func (s *Statement) assumes() bool {
+	return slices.ContainsFunc(s.Actions, func(action string) bool {
+		switch strings.ToLower(action) {
+		case "*", "sts:*", "sts:assume*", "sts:assumerole":
+			return true
+		}
+		return false
+	})
+}
