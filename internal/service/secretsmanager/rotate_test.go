@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/trail"
 )
@@ -46,7 +47,7 @@ func TestRotateSecret(t *testing.T) {
 	if run.Token != tok("v2") || run.State != secret.Running || run.Step != secret.CreateSecret || run.FunctionARN != function || run.TestOnly || run.Scheduled {
 		t.Errorf("got run %+v", run)
 	}
-	token, err := b.Sealer.Open(tokenPurpose, run.RotationToken)
+	token, err := b.Sealer.Open(rotation.TokenPurpose, run.RotationToken)
 	if err != nil || len(token) < 36 {
 		t.Errorf("the rotation token has %d characters (%v), want 36 or more", len(token), err)
 	}
@@ -167,7 +168,7 @@ func TestFunctionPuts(t *testing.T) {
 	b := newBench(t)
 	b.create("s", "1")
 	b.ok("RotateSecret", rotateWith("v2", withFunction))
-	token, err := b.Sealer.Open(tokenPurpose, b.run("s").RotationToken)
+	token, err := b.Sealer.Open(rotation.TokenPurpose, b.run("s").RotationToken)
 	b.must(err)
 	putAs := func(c caller, rotationToken string) object {
 		return b.okAs(c, "PutSecretValue", rotateWith("v2", `,"SecretString":"2","VersionStages":["AWSPENDING"]`+rotationToken))
@@ -187,7 +188,7 @@ func TestFunctionPuts(t *testing.T) {
 		b.put("s", "p"+name, "x", "") // ends the rotation
 		b.ok("RotateSecret", rotateWith(name, ""))
 		if name == "right" {
-			token, err = b.Sealer.Open(tokenPurpose, b.run("s").RotationToken)
+			token, err = b.Sealer.Open(rotation.TokenPurpose, b.run("s").RotationToken)
 			b.must(err)
 			rotationToken = string(token)
 		}

@@ -6,6 +6,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/trail"
@@ -219,7 +220,7 @@ func (s *Service) byToken(run *secret.RotationRun, versionID, token string) bool
 	if token == "" || run == nil || !run.Active() || run.Token != versionID || run.RotationToken == nil {
 		return false
 	}
-	want, err := s.Sealer.Open(tokenPurpose, run.RotationToken)
+	want, err := s.Sealer.Open(rotation.TokenPurpose, run.RotationToken)
 	return err == nil && subtle.ConstantTimeCompare(want, []byte(token)) == 1
 }
 
