@@ -161,6 +161,19 @@ func TestRotationRules(t *testing.T) {
 	if got := b.stored(home, "s").Rotation; got.NextDate.IsZero() || got.DueAt.IsZero() {
 		t.Errorf("got no dates: %+v", got)
 	}
+	// A rotation on demand leaves the schedule where it stands; other rules
+	// begin anew.
+	was := time.UnixMilli(1e12).UTC()
+	b.edit(home, "s", func(s *secret.Secret) { s.Rotation.ConfiguredAt = was })
+	b.ok("RotateSecret", rotateWith("demand", ""))
+	if got := b.stored(home, "s").Rotation.ConfiguredAt; !got.Equal(was) {
+		t.Errorf("configured at %v after a rotation on demand, want %v", got, was)
+	}
+	b.put("s", "last", "x", "")
+	b.ok("RotateSecret", rotateWith("other", `,"RotationRules":{"AutomaticallyAfterDays":3}`))
+	if got := b.stored(home, "s").Rotation.ConfiguredAt; time.Since(got) > time.Minute {
+		t.Errorf("configured at %v after new rules, want now", got)
+	}
 }
 
 // TestFunctionPuts fills the placeholder as a rotation function does.
