@@ -24,13 +24,14 @@ type Event struct {
 	// FunctionID is the function's; Qualifier what the caller named.
 	FunctionID, Qualifier string
 	Account, Region, Name string
-	// Payload, ClientContext and TraceHeader are as accepted; Payload is
-	// sealed.
-	Payload                    []byte
-	ClientContext, TraceHeader string
-	AcceptedAt                 time.Time
+	// Payload is sealed.
+	Payload     []byte
+	TraceHeader string
+	AcceptedAt  time.Time
 	// DueAt is when it is tried next, or, while it runs, when its claim ends.
 	DueAt time.Time
+	// Owner is the node that claimed it, or "".
+	Owner string
 	// Fence grows with every claim; what was written under an older one is
 	// refused.
 	Fence int64

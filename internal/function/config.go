@@ -35,7 +35,8 @@ func atMost(value int64, member string, limit int64) error {
 }
 
 // Check checks what the service model does not: the limits of time and
-// memory, a handler and a runtime, and the number of layers.
+// memory, a handler, the number of layers, and the size of everything
+// unzipped.
 func (c *Config) Check() error {
 	if err := atMost(c.TimeoutSeconds, "timeout", MaxTimeout); err != nil {
 		return err
@@ -49,7 +50,15 @@ func (c *Config) Check() error {
 	if len(c.Layers) > MaxLayers {
 		return TooManyLayers()
 	}
-	return CheckUnzipped(c.CodeSize)
+	total := c.Unzipped
+	for _, l := range c.Layers {
+		total += l.Unzipped
+	}
+	if len(c.Layers) > 0 && total >= MaxUnzipped {
+		return fault.New(fault.Parameter,
+			"Function code combined with layers exceeds the maximum allowed size of %d bytes. The actual size is %d bytes.", MaxUnzipped, total)
+	}
+	return CheckUnzipped(total)
 }
 
 // TooManyLayers is the error for more layers than a function may have (AWS:

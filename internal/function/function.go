@@ -72,9 +72,10 @@ type Config struct {
 	SnapStart     string
 	Logging       Logging
 	PackageType   string
-	// CodeSHA256 is the base64 SHA-256 of the zip; CodeSize its bytes.
-	CodeSHA256 string
-	CodeSize   int64
+	// CodeSHA256 is the base64 SHA-256 of the zip, CodeSize its bytes,
+	// Unzipped those of its files.
+	CodeSHA256         string
+	CodeSize, Unzipped int64
 	// Change counts the changes of code and configuration. A version keeps
 	// the count of the $LATEST that it was made from.
 	Change int64
@@ -92,9 +93,9 @@ type Config struct {
 type Layer struct {
 	// ARN is the layer version's address.
 	ARN string
-	// CodeSHA256 is the base64 SHA-256 of the zip; CodeSize its bytes.
-	CodeSHA256 string
-	CodeSize   int64
+	// CodeSHA256, CodeSize and Unzipped are as in Config.
+	CodeSHA256         string
+	CodeSize, Unzipped int64
 }
 
 // VPC is a function's VpcConfig. A detached function keeps an empty one.
@@ -132,11 +133,12 @@ type LayerVersion struct {
 	Account, Region, Name string
 	Version               int64
 	Description, License  string
-	CodeSHA256            string
-	CodeSize              int64
-	Runtimes              []string
-	Architectures         []string
-	CreatedAt             time.Time
+	// CodeSHA256, CodeSize and Unzipped are as in Config.
+	CodeSHA256         string
+	CodeSize, Unzipped int64
+	Runtimes           []string
+	Architectures      []string
+	CreatedAt          time.Time
 }
 
 // The states of a version and of its last update (AWS service model).

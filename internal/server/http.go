@@ -26,11 +26,11 @@ import (
 func (s *Server) services(guard *authz.Guard, keeper key.Keeper) []*wire.Service {
 	return []*wire.Service{
 		s.secrets.Wire(),
-		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency}).Wire(),
+		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
 		logs.New(logs.Config{Store: s.store, Guard: guard}).Wire(),
 		cloudtrail.New(cloudtrail.Config{Store: s.store, Guard: guard, Recorder: s.recorder, Sealer: s.sealer}).Wire(),
 		iam.New(iam.Config{Store: s.store, Guard: guard}).Wire(),
-		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring}).Wire(),
+		sts.New(sts.Config{Store: s.store, Keyring: s.keyring}).Wire(),
 		kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper}).Wire(),
 	}
 }

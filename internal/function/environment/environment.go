@@ -161,9 +161,9 @@ type Config struct {
 	CABundle []string
 	// Credentials returns a session of the function's role.
 	Credentials func(context.Context, Spec) (Credentials, error)
-	// Logs takes what functions and the platform write, in order per stream.
-	// It must not block for long. Nil drops logs.
-	Logs func(group, stream string, entries []Entry)
+	// Logs takes what functions and the platform write into a stream of the
+	// spec's log group, in order per stream. It must not block for long. Nil drops logs.
+	Logs func(spec Spec, stream string, entries []Entry)
 	// IdleTimeout is how long an unused environment lives; zero means 5 min.
 	IdleTimeout time.Duration
 	// Grace is how long running invocations may take to finish once Run is
@@ -206,7 +206,7 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Logs == nil {
-		c.Logs = func(string, string, []Entry) {}
+		c.Logs = func(Spec, string, []Entry) {}
 	}
 	return c
 }

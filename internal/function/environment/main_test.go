@@ -78,10 +78,11 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (k *kit) log(group, stream string, entries []Entry) {
+func (k *kit) log(spec Spec, stream string, entries []Entry) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.logs[group+" "+stream] = append(k.logs[group+" "+stream], entries...)
+	name := spec.LogGroup + " " + stream
+	k.logs[name] = append(k.logs[name], entries...)
 }
 
 // text joins what was logged, stream by stream.

@@ -77,17 +77,18 @@ CREATE INDEX code_use_size ON code_use (account, region, size);
 -- Asynchronous invocations that wait or run. due_at is when one is tried
 -- next, or, while it runs, when its claim ends.
 CREATE TABLE function_event (
-    request_id     {text} PRIMARY KEY,
-    function_id    {text} NOT NULL REFERENCES function (id) ON DELETE CASCADE,
-    qualifier      {text} NOT NULL,
-    payload        {bytes} NOT NULL, -- sealed
-    client_context {text} NOT NULL,
-    trace_header   {text} NOT NULL,
-    accepted_at    {int} NOT NULL,
-    due_at         {int} NOT NULL,
-    fence          {int} NOT NULL,
-    errors         {int} NOT NULL,
-    throttles      {int} NOT NULL
+    request_id   {text} PRIMARY KEY,
+    function_id  {text} NOT NULL REFERENCES function (id) ON DELETE CASCADE,
+    qualifier    {text} NOT NULL,
+    payload      {bytes} NOT NULL, -- sealed
+    trace_header {text} NOT NULL,
+    accepted_at  {int} NOT NULL,
+    due_at       {int} NOT NULL,
+    owner        {text} NOT NULL,
+    fence        {int} NOT NULL,
+    errors       {int} NOT NULL,
+    throttles    {int} NOT NULL
 ){clustered};
 CREATE INDEX function_event_due ON function_event (due_at);
+CREATE INDEX function_event_owner ON function_event (owner) WHERE owner <> '';
 CREATE INDEX function_event_function ON function_event (function_id);

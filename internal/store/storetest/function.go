@@ -3,6 +3,7 @@ package storetest
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -315,7 +316,7 @@ func testEvent(t *testing.T, open Open) {
 	f := createFunction(t, s, "f", "zip")
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	event := func(id string, due time.Time) *function.Event {
-		return &function.Event{RequestID: id, FunctionID: f.ID, Qualifier: "live", Payload: []byte{0, 255}, ClientContext: "{}", TraceHeader: "t", AcceptedAt: at, DueAt: due}
+		return &function.Event{RequestID: id, FunctionID: f.ID, Qualifier: "live", Payload: []byte{0, 255}, TraceHeader: "t", AcceptedAt: at, DueAt: due}
 	}
 	update(t, s, func(tx *store.Tx) error {
 		for i, id := range []string{"r2", "r1", "r3"} {
@@ -330,7 +331,7 @@ func testEvent(t *testing.T, open Open) {
 
 	claim := func(now, until time.Time) (list []*function.Event) {
 		update(t, s, func(tx *store.Tx) (err error) {
-			list, err = tx.ClaimFunctionEvents(now, until, 10)
+			list, err = tx.ClaimFunctionEvents("node", now, until, 10)
 			return err
 		})
 		return list
@@ -339,7 +340,7 @@ func testEvent(t *testing.T, open Open) {
 	list := claim(at.Add(time.Minute), until)
 	want := []*function.Event{event("r2", until), event("r1", until)}
 	for _, e := range want {
-		e.Fence, e.Account, e.Region, e.Name = 1, account, region, "f"
+		e.Owner, e.Fence, e.Account, e.Region, e.Name = "node", 1, account, region, "f"
 	}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Fatalf("claimed (-want +got):\n%s", diff)
@@ -352,7 +353,7 @@ func testEvent(t *testing.T, open Open) {
 	}
 
 	// r2 waits for another attempt; r1's claim ends and somebody else gets it.
-	list[0].Errors, list[0].DueAt = 1, at.Add(3*time.Minute)
+	list[0].Errors, list[0].Owner, list[0].DueAt = 1, "", at.Add(3*time.Minute)
 	update(t, s, func(tx *store.Tx) error { return tx.SaveFunctionEvent(list[0]) })
 	later := claim(until, until.Add(time.Hour))
 	if len(later) != 3 || later[0].RequestID != "r3" || later[1].RequestID != "r2" || later[1].Errors != 1 || later[2].Fence != 2 {
@@ -365,6 +366,15 @@ func testEvent(t *testing.T, open Open) {
 		wantKind(t, s.Update(t.Context(), lost), fault.Conflict)
 	}
 	update(t, s, func(tx *store.Tx) error { return tx.RemoveFunctionEvent(later[2]) })
+
+	// A node that starts again frees what it owned, and nothing else.
+	later[0].Owner, later[0].DueAt = "", until.Add(30*time.Minute)
+	update(t, s, func(tx *store.Tx) error {
+		return errors.Join(tx.SaveFunctionEvent(later[0]), tx.FreeFunctionEvents("other", at), tx.FreeFunctionEvents("node", at))
+	})
+	if freed := claim(at, until.Add(time.Hour)); len(freed) != 1 || freed[0].RequestID != "r2" {
+		t.Errorf("got %+v freed, want r2 alone", freed)
+	}
 	update(t, s, func(tx *store.Tx) error { return tx.DeleteFunction(f.ID) })
 	if next := read(t, s, (*store.Tx).NextFunctionEvent); !next.IsZero() {
 		t.Errorf("got an event at %v of a function that is gone", next)

@@ -1,0 +1,218 @@
+package invocation
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/function"
+	"github.com/keyturn/keyturn/internal/function/environment"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/store"
+)
+
+// Lookup returns the function and the version that ref names. An alias leads
+// to one of its versions, chosen by a random number from 0 up to but not
+// including 1. The error is of kind NotFound with AWS's text.
+func Lookup(tx *store.Tx, ref function.Ref, random float64) (*function.Function, *function.Config, error) {
+	f, err := tx.Function(ref.Account, ref.Region, ref.Name)
+	if fault.Is(err, fault.NotFound) {
+		err = ref.NotFound()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	version := ref.Qualifier
+	if function.IsAlias(version) {
+		alias, err := tx.FunctionAlias(f.ID, version)
+		if fault.Is(err, fault.NotFound) {
+			err = ref.NotFound()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		version = alias.Pick(random)
+	}
+	c, err := Version(tx, f, version)
+	if fault.Is(err, fault.NotFound) {
+		err = ref.NotFound()
+	}
+	return f, c, err
+}
+
+// Version returns one version of a function: "" and $LATEST are the live
+// configuration, anything else a number. The error is of kind NotFound,
+// without message, when there is none.
+func Version(tx *store.Tx, f *function.Function, version string) (*function.Config, error) {
+	if version == "" || version == function.Latest {
+		return &f.Config, nil
+	}
+	number, ok := function.VersionNumber(version)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "")
+	}
+	return tx.FunctionVersion(f.ID, number)
+}
+
+// secretsManager is the principal that rotations invoke functions as.
+const secretsManager = "secretsmanager.amazonaws.com"
+
+// notAdmitted is the refusal of a rotation function that Secrets Manager may
+// not invoke (AWS: recorded). It does not tell a missing function from a
+// missing grant.
+func notAdmitted() *fault.Error {
+	return fault.New(fault.Denied, "Secrets Manager cannot invoke the specified Lambda function. "+
+		"Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.")
+}
+
+// CanInvoke checks that Secrets Manager may invoke a function for a secret:
+// the function, and its version or alias if the ARN names one, exists, and
+// the resource policy of exactly that admits the service on behalf of the
+// secret. The error is of kind Denied with AWS's text.
+func CanInvoke(tx *store.Tx, functionARN, secretARN, secretAccount string) error {
+	ref, ok := function.ParseRef(functionARN)
+	if !ok || ref.Region == "" {
+		return notAdmitted().For(functionARN)
+	}
+	f, _, err := Lookup(tx, ref, 0)
+	if fault.Is(err, fault.NotFound) {
+		return notAdmitted().For(functionARN).Because(err)
+	}
+	if err != nil {
+		return err
+	}
+	qualifier := ref.Qualifier
+	if qualifier == function.Latest {
+		qualifier = "" // $LATEST has no policy of its own
+	}
+	if !f.Policies[qualifier].Admits(function.Source{Service: secretsManager, ARN: secretARN, Account: secretAccount}) {
+		return notAdmitted().For(functionARN)
+	}
+	return nil
+}
+
+// spec describes a version to the pool.
+func (i *Invoker) spec(f *function.Function, c *function.Config) (environment.Spec, error) {
+	variables, err := i.Variables(f.ID, c)
+	if err != nil {
+		return environment.Spec{}, err
+	}
+	s := environment.Spec{
+		FunctionName: f.Name, FunctionARN: f.ARN(), Version: c.Version, Account: f.Account, Region: f.Region,
+		Runtime: c.Runtime, Handler: c.Handler, RoleARN: c.Role, RevisionID: f.Deployment(c),
+		Timeout: time.Duration(c.TimeoutSeconds) * time.Second, MemoryMB: int(c.MemoryMB), EphemeralMB: int(c.EphemeralMB),
+		Env: variables, TracingMode: c.TracingMode, LogGroup: c.LogGroup(f.Name), LogFormat: c.Logging.Format,
+		LogLevel: c.Logging.ApplicationLogLevel, Code: i.code(c.CodeSHA256),
+	}
+	for _, l := range c.Layers {
+		s.Layers = append(s.Layers, i.code(l.CodeSHA256))
+	}
+	return s, nil
+}
+
+// errCodeGone is the cause when a package was replaced or its function
+// deleted before an environment could read it.
+var errCodeGone = errors.New("the code package is not stored any more")
+
+// code is a stored package.
+func (i *Invoker) code(sha256 string) environment.Package {
+	return environment.Package{SHA256: sha256, Open: func(ctx context.Context) (io.ReaderAt, int64, error) {
+		var zip []byte
+		err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+			zip, err = tx.Code(sha256)
+			return err
+		})
+		if fault.Is(err, fault.NotFound) {
+			return nil, 0, errCodeGone
+		}
+		return bytes.NewReader(zip), int64(len(zip)), err
+	}}
+}
+
+// variablePurpose separates sealed environment variables from whatever else
+// is sealed, and those of one function from another's.
+func variablePurpose(functionID string) string { return "function-environment/" + functionID }
+
+// SealVariables returns the stored form of a function's environment
+// variables; nil for nil.
+func (i *Invoker) SealVariables(functionID string, variables map[string]string) ([]byte, error) {
+	if variables == nil {
+		return nil, nil
+	}
+	plain, err := json.Marshal(variables)
+	if err != nil {
+		return nil, fault.Wrap(err, "encoding environment variables")
+	}
+	return i.cfg.Sealer.Seal(variablePurpose(functionID), plain), nil
+}
+
+// Variables opens the environment variables of a version; nil when none were
+// given.
+func (i *Invoker) Variables(functionID string, c *function.Config) (map[string]string, error) {
+	if c.Environment == nil {
+		return nil, nil
+	}
+	plain, err := i.cfg.Sealer.Open(variablePurpose(functionID), c.Environment)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Internal, Cause: err}
+	}
+	var variables map[string]string
+	err = json.Unmarshal(plain, &variables)
+	return variables, fault.Wrap(err, "reading environment variables")
+}
+
+// Assumable refuses a role that does not exist or that Lambda may not assume
+// (AWS: reported).
+func Assumable(tx *store.Tx, roleARN string) error {
+	_, err := executionRole(tx, roleARN)
+	return err
+}
+
+// lambdaService is the principal that execution roles trust.
+const lambdaService = "lambda.amazonaws.com"
+
+func executionRole(tx *store.Tx, roleARN string) (*iam.Role, error) {
+	refused := fault.New(fault.Parameter, "The role defined for the function cannot be assumed by Lambda.").For(roleARN)
+	account, name, ok := iam.RoleNameFromARN(roleARN)
+	if !ok {
+		return nil, refused
+	}
+	role, err := tx.Role(account, name)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil, refused.Because(err)
+	case err != nil:
+		return nil, err
+	case role.ARN() != roleARN || !role.TrustsService(lambdaService):
+		return nil, refused
+	}
+	return role, nil
+}
+
+// sessionLife is how long the credentials of an environment last (AWS docs:
+// up to 12 hours).
+const sessionLife = 12 * time.Hour
+
+// Credentials makes the session of a function's execution role; it is the
+// pool's. A role that is gone or trusts Lambda no more is an error of kind
+// Denied.
+func (i *Invoker) Credentials(ctx context.Context, s environment.Spec) (environment.Credentials, error) {
+	var role *iam.Role
+	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		role, err = executionRole(tx, s.RoleARN)
+		return err
+	})
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Kind == fault.Parameter {
+		denied := *e
+		denied.Kind = fault.Denied
+		return environment.Credentials{}, &denied
+	}
+	if err != nil {
+		return environment.Credentials{}, err
+	}
+	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife)
+}
