@@ -89,10 +89,14 @@ func (p *Parts) Serve(t testing.TB, services ...*wire.Service) (endpoint string,
 	}))
 	t.Cleanup(s.Close)
 	return s.URL, aws.Config{
-		Region: Region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: plainBody{}},
+		Region: Region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1, HTTPClient: HTTPClient(),
 		Credentials: credentials.NewStaticCredentialsProvider(p.root.AccessKeyID, p.root.SecretAccessKey, ""),
 	}
 }
+
+// HTTPClient returns a client for SDKs whose calls do not fail by the race
+// described at plainBody.
+func HTTPClient() *http.Client { return &http.Client{Transport: plainBody{}} }
 
 // plainBody hides from net/http that a request's body implements
 // io.WriterTo. The SDK's body, closed as soon as the answer begins, fails
