@@ -73,7 +73,7 @@ type Condition struct {
 // contradictory elements are refused. Whether Principal and Resource belong in
 // the document is for the caller to say: see RequirePrincipals and
 // ForbidPrincipals. The error is for logs; services answer in words of their
-// own.
+// own, for some of them by ErrNoAction and ErrNoVendor.
 func ParseDocument(text string) (*Document, error) {
 	members, err := object([]byte(text))
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Statement) check() error {
 	case s.Effect == "":
 		return errors.New("Effect is missing")
 	case s.Actions == nil && s.NotActions == nil:
-		return errors.New("Action is missing")
+		return ErrNoAction
 	case s.Actions != nil && s.NotActions != nil:
 		return errors.New("Action and NotAction exclude each other")
 	case s.Resources != nil && s.NotResources != nil:
@@ -124,7 +124,7 @@ func (s *Statement) check() error {
 	}
 	for _, a := range slices.Concat(s.Actions, s.NotActions) {
 		if service, name, ok := strings.Cut(a, ":"); a != "*" && (!ok || service == "" || name == "") {
-			return fmt.Errorf("%q is not an action", a)
+			return fmt.Errorf("%q: %w", a, ErrNoVendor)
 		}
 	}
 	return nil
@@ -151,6 +151,12 @@ func (d *Document) ForbidPrincipals() error {
 	}
 	return nil
 }
+
+// What may be wrong with a document and has words of its own in AWS.
+var (
+	ErrNoAction = errors.New("Action is missing")
+	ErrNoVendor = errors.New("an action is not of the form service:name")
+)
 
 // member is one name with its value, in the order of the text.
 type member struct {

@@ -118,38 +118,38 @@ func TestPrincipalsRequiredOrForbidden(t *testing.T) {
 	}
 }
 
-func TestSupported(t *testing.T) {
+func TestUnsupported(t *testing.T) {
 	for _, tc := range []struct {
 		principal string
-		want      bool
+		want      string
 	}{
-		{`{"AWS":"*"}`, true},
-		{`"*"`, true},
-		{`{"AWS":"111122223333"}`, true},
-		{`{"AWS":"11112222333"}`, false},
-		{`{"AWS":"arn:aws:iam::111122223333:root"}`, true},
-		{`{"AWS":"arn:aws:iam::111122223333:user/path/u"}`, true},
-		{`{"AWS":"arn:aws:iam::111122223333:role/r"}`, true},
-		{`{"AWS":"arn:aws:iam::111122223333:role/*"}`, false},
-		{`{"AWS":"arn:aws:iam::111122223333:role/"}`, false},
-		{`{"AWS":"arn:aws:iam::111122223333:group/g"}`, false},
-		{`{"AWS":"arn:aws:iam::*:root"}`, false},
-		{`{"AWS":"arn:aws:sts::111122223333:assumed-role/r/s"}`, true},
-		{`{"AWS":"arn:aws:s3:::bucket"}`, false},
-		{`{"AWS":"AROAEXAMPLE"}`, true},
-		{`{"AWS":"somebody"}`, false},
-		{`{"Service":"lambda.amazonaws.com"}`, true},
-		{`{"Service":"lambda"}`, false},
-		{`{"Service":["lambda.amazonaws.com","*"]}`, false},
-		{`{"Federated":"arn:aws:iam::111122223333:saml-provider/p"}`, true},
-		{`{"CanonicalUser":"79a5"}`, false},
+		{`{"AWS":"*"}`, ""},
+		{`"*"`, ""},
+		{`{"AWS":"111122223333"}`, ""},
+		{`{"AWS":"11112222333"}`, `"AWS":"11112222333"`},
+		{`{"AWS":"arn:aws:iam::111122223333:root"}`, ""},
+		{`{"AWS":"arn:aws:iam::111122223333:user/path/u"}`, ""},
+		{`{"AWS":"arn:aws:iam::111122223333:role/r"}`, ""},
+		{`{"AWS":"arn:aws:iam::111122223333:role/*"}`, `"AWS":"arn:aws:iam::111122223333:role/*"`},
+		{`{"AWS":"arn:aws:iam::111122223333:role/"}`, `"AWS":"arn:aws:iam::111122223333:role/"`},
+		{`{"AWS":"arn:aws:iam::111122223333:group/g"}`, `"AWS":"arn:aws:iam::111122223333:group/g"`},
+		{`{"AWS":"arn:aws:iam::*:root"}`, `"AWS":"arn:aws:iam::*:root"`},
+		{`{"AWS":"arn:aws:sts::111122223333:assumed-role/r/s"}`, ""},
+		{`{"AWS":"arn:aws:s3:::bucket"}`, `"AWS":"arn:aws:s3:::bucket"`},
+		{`{"AWS":"AROAEXAMPLE"}`, ""},
+		{`{"AWS":"somebody"}`, `"AWS":"somebody"`},
+		{`{"Service":"lambda.amazonaws.com"}`, ""},
+		{`{"Service":"lambda"}`, `"SERVICE":"lambda"`},
+		{`{"Service":["lambda.amazonaws.com","*"]}`, `"SERVICE":"*"`},
+		{`{"Federated":"arn:aws:iam::111122223333:saml-provider/p"}`, ""},
+		{`{"CanonicalUser":"79a5"}`, `"CANONICALUSER":"79a5"`},
 	} {
 		d, err := ParseDocument(statement(`"Effect":"Allow","Action":"*","Principal":` + tc.principal))
 		if err != nil {
 			t.Fatalf("%s: %v", tc.principal, err)
 		}
-		if got := d.Statements[0].Principals.Supported(); got != tc.want {
-			t.Errorf("%s: supported is %v, want %v", tc.principal, got, tc.want)
+		if got := d.Statements[0].Principals.Unsupported(); got != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.principal, got, tc.want)
 		}
 	}
 }
@@ -200,7 +200,7 @@ func FuzzParseDocument(f *testing.F) {
 		}
 		d.Public()
 		for i := range d.Statements {
-			d.Statements[i].Principals.Supported()
+			d.Statements[i].Principals.Unsupported()
 			for _, c := range d.Statements[i].Conditions {
 				if len(c.Values) == 0 {
 					t.Fatalf("condition %s without values", c.Operator)

@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,23 +9,36 @@ import (
 	"github.com/keyturn/keyturn/internal/arn"
 )
 
-// Supported reports whether every principal has a form that a resource policy
-// may name: for AWS "*", an account, the ARN of an account's root, a user, a
-// role or a session, or a unique ID; for Service a host name. Wildcards inside
-// ARNs and other kinds of principal are not supported (AWS docs).
-func (p *Principals) Supported() bool {
+// Unsupported returns the first principal whose form no policy of a resource
+// may have, as AWS prints it, or "". Policies may name, for AWS, "*", an
+// account, the ARN of an account's root, a user, a role or a session, or a
+// unique ID; for Service a host name. Wildcards inside ARNs and other kinds of
+// principal are not supported (AWS docs).
+func (p *Principals) Unsupported() string {
 	if p == nil {
-		return true
+		return ""
 	}
-	if len(p.CanonicalUser) > 0 || slices.ContainsFunc(p.Federated, func(f string) bool { return strings.Contains(f, "*") }) {
-		return false
-	}
-	for _, s := range p.Service {
-		if !strings.Contains(s, ".amazonaws.com") || strings.ContainsAny(s, "*?:/ ") {
-			return false
+	for _, kind := range []struct {
+		name      string
+		list      []string
+		supported func(string) bool
+	}{
+		{"AWS", p.AWS, supportedAWS},
+		{"SERVICE", p.Service, supportedService},
+		{"FEDERATED", p.Federated, func(f string) bool { return !strings.Contains(f, "*") }},
+		{"CANONICALUSER", p.CanonicalUser, func(string) bool { return false }},
+	} {
+		for _, one := range kind.list {
+			if !kind.supported(one) {
+				return fmt.Sprintf("%q:%q", kind.name, one)
+			}
 		}
 	}
-	return !slices.ContainsFunc(p.AWS, func(a string) bool { return !supportedAWS(a) })
+	return ""
+}
+
+func supportedService(s string) bool {
+	return strings.Contains(s, ".amazonaws.com") && !strings.ContainsAny(s, "*?:/ ")
 }
 
 func supportedAWS(p string) bool {

@@ -9,6 +9,19 @@ import (
 // the role: some statement allows it and none denies it. Conditions are not
 // evaluated: a statement that has some allows, and denies, nothing.
 func (r *Role) TrustsService(service string) bool {
+	return r.trusts(func(p *Principals) bool {
+		return slices.Contains(p.Service, service) || slices.Contains(p.AWS, "*")
+	})
+}
+
+// TrustsPrincipal reports whether the role's trust policy lets a caller
+// assume the role: by its ARN, its role's ARN, its account, or "*".
+// Conditions are treated as in TrustsService.
+func (r *Role) TrustsPrincipal(caller Principal) bool {
+	return r.trusts(func(p *Principals) bool { return p.names(caller) })
+}
+
+func (r *Role) trusts(named func(*Principals) bool) bool {
 	d, err := ParseDocument(r.TrustPolicy)
 	if err != nil {
 		return false
@@ -16,7 +29,7 @@ func (r *Role) TrustsService(service string) bool {
 	allowed := false
 	for i := range d.Statements {
 		s := &d.Statements[i]
-		if len(s.Conditions) > 0 || !s.namesService(service) || !s.assumes() {
+		if len(s.Conditions) > 0 || s.Principals == nil || !s.assumes() || !named(s.Principals) {
 			continue
 		}
 		if s.Effect == Deny {
@@ -25,10 +38,6 @@ func (r *Role) TrustsService(service string) bool {
 		allowed = true
 	}
 	return allowed
-}
-
-func (s *Statement) namesService(service string) bool {
-	return s.Principals != nil && (slices.Contains(s.Principals.Service, service) || slices.Contains(s.Principals.AWS, "*"))
 }
 
 // assumes reports whether the statement speaks of sts:AssumeRole.
@@ -42,35 +51,13 @@ func (s *Statement) assumes() bool {
 	})
 }
 
-// TrustsPrincipal reports whether the role's trust policy lets a caller
-// assume the role: by its ARN, its role's ARN, its account, or "*".
-// Conditions are treated as in TrustsService.
-func (r *Role) TrustsPrincipal(p Principal) bool {
-	d, err := ParseDocument(r.TrustPolicy)
-	if err != nil {
-		return false
-	}
-	allowed := false
-	for i := range d.Statements {
-		s := &d.Statements[i]
-		if len(s.Conditions) > 0 || s.Principals == nil || !s.assumes() || !s.Principals.names(p) {
-			continue
-		}
-		if s.Effect == Deny {
-			return false
-		}
-		allowed = true
-	}
-	return allowed
-}
-
 // names reports whether the element covers the caller.
-func (ps *Principals) names(p Principal) bool {
-	return slices.ContainsFunc(ps.AWS, func(named string) bool {
+func (p *Principals) names(caller Principal) bool {
+	return slices.ContainsFunc(p.AWS, func(named string) bool {
 		switch named {
-		case "*", p.Account, "arn:aws:iam::" + p.Account + ":root", p.ARN:
+		case "*", caller.Account, "arn:aws:iam::" + caller.Account + ":root", caller.ARN:
 			return true
 		}
-		return p.RoleARN != "" && named == p.RoleARN
+		return caller.RoleARN != "" && named == caller.RoleARN
 	})
 }

@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -20,7 +21,20 @@ const (
 	maxAttached = 10
 )
 
-func isJSON(text string) bool { return json.Valid([]byte(text)) }
+// malformed tells what is wrong with a document in AWS's words (AWS:
+// recorded).
+func malformed(text string, cause error) error {
+	words := "Syntax errors in policy."
+	switch {
+	case !json.Valid([]byte(text)):
+		words = "This policy contains invalid Json"
+	case errors.Is(cause, iam.ErrNoAction):
+		words = "Policy statement must contain actions."
+	case errors.Is(cause, iam.ErrNoVendor):
+		words = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
+	}
+	return fault.New(fault.Policy, "%s", words).Because(cause)
+}
 
 func noPolicy(name string) error {
 	return fault.New(fault.NotFound, "The role policy with name %s cannot be found.", name)
@@ -59,8 +73,14 @@ func checkIdentity(text string) error {
 		return fault.New(fault.Policy, "Policy document should not specify a principal.").Because(err)
 	}
 	for i := range d.Statements {
-		if st := &d.Statements[i]; st.Resources == nil && st.NotResources == nil {
+		st := &d.Statements[i]
+		if st.Resources == nil && st.NotResources == nil {
 			return fault.New(fault.Policy, "Policy statement must contain resources.")
+		}
+		for _, r := range slices.Concat(st.Resources, st.NotResources) {
+			if r != "*" && !arn.IsARN(r) {
+				return fault.New(fault.Policy, `Resource %s must be in ARN format or "*".`, r)
+			}
 		}
 	}
 	return nil
@@ -107,8 +127,11 @@ func (s *Service) DeleteRolePolicy(ctx context.Context, call *wire.Call, in *api
 func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api.AttachRolePolicyRequest) (*api.AttachRolePolicyResponse, error) {
 	out := &api.AttachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
-		a, ok := arn.Parse(*in.PolicyArn)
-		if !ok || a.Service != "iam" || a.Account != "aws" || !strings.HasPrefix(a.Resource, "policy/") {
+		a, err := policyARN(*in.PolicyArn)
+		if err != nil {
+			return err
+		}
+		if a.Service != "iam" || a.Account != "aws" || !strings.HasPrefix(a.Resource, "policy/") {
 			return fault.New(fault.NotFound, "Policy %s does not exist or is not attachable.", *in.PolicyArn)
 		}
 		if slices.Contains(r.Attached, *in.PolicyArn) {
@@ -122,10 +145,22 @@ func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api
 	})
 }
 
+// policyARN refuses what is no ARN (AWS: recorded).
+func policyARN(text string) (arn.ARN, error) {
+	a, ok := arn.Parse(text)
+	if !ok {
+		return a, fault.New(fault.Validation, "ARN %s is not valid.", text)
+	}
+	return a, nil
+}
+
 // DetachRolePolicy detaches a managed policy.
 func (s *Service) DetachRolePolicy(ctx context.Context, call *wire.Call, in *api.DetachRolePolicyRequest) (*api.DetachRolePolicyResponse, error) {
 	out := &api.DetachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
+		if _, err := policyARN(*in.PolicyArn); err != nil {
+			return err
+		}
 		i := slices.Index(r.Attached, *in.PolicyArn)
 		if i < 0 {
 			return fault.New(fault.NotFound, "Policy %s was not found.", *in.PolicyArn)

@@ -80,19 +80,17 @@ func checkTrust(text string) error {
 		return fault.New(fault.Policy, "Missing required field Principal").Because(err)
 	}
 	for i := range d.Statements {
-		if st := &d.Statements[i]; st.Resources != nil || st.NotResources != nil {
+		st := &d.Statements[i]
+		if st.Resources != nil || st.NotResources != nil {
 			return fault.New(fault.Policy, "Has prohibited field Resource")
+		}
+		for _, p := range []*iam.Principals{st.Principals, st.NotPrincipals} {
+			if bad := p.Unsupported(); bad != "" {
+				return fault.New(fault.Policy, "Invalid principal in policy: %s", bad)
+			}
 		}
 	}
 	return nil
-}
-
-// malformed tells bad JSON and bad policies apart, as AWS does.
-func malformed(text string, cause error) error {
-	if !isJSON(text) {
-		return fault.New(fault.Policy, "This policy contains invalid Json").Because(cause)
-	}
-	return fault.New(fault.Policy, "Syntax errors in policy.").Because(cause)
 }
 
 // shown is a role as answers have it; lists leave the tags out (AWS:
