@@ -32,6 +32,7 @@ func forEachStore(t *testing.T, test func(t *testing.T, o apitest.Options)) {
 
 // The client that most rotation functions use, unmodified.
 func TestBoto3(t *testing.T) {
+	t.Parallel()
 	runtime, python := apitest.Python(t)
 	forEachStore(t, func(t *testing.T, o apitest.Options) {
 		s := apitest.Start(t, o)
@@ -45,6 +46,7 @@ func TestBoto3(t *testing.T) {
 
 // The walk-through of the README, with the AWS CLI.
 func TestAWSCLI(t *testing.T) {
+	t.Parallel()
 	aws, err := exec.LookPath("aws")
 	if err != nil {
 		t.Skip("the AWS CLI is not installed here; boto3, which it is made of, is tested above")

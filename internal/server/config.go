@@ -22,7 +22,8 @@ type Config struct {
 	// Dev marks a throw-away server: loopback only, a known root key, and
 	// never on a folder that a production server made.
 	Dev bool
-	// Listen is the address of the one listener.
+	// Listen is the address for clients. Functions get a loopback port of
+	// their own.
 	Listen string
 	// StoreURL is a postgres:// URL, or "" for SQLite in Dir.
 	StoreURL string

@@ -55,6 +55,7 @@ def lambda_handler(event, context):
 // SIGTERM lets a request in flight end, with all that its function still
 // does, and lets nobody else in.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	p := apitest.StartProcess(t, apitest.Options{Interpreters: apitest.Interpreters(t)})
 	function := p.NewFunction(t, apitest.PythonCode(t, "slow", slow))
 	ctx := t.Context()
@@ -113,6 +114,7 @@ func TestDrain(t *testing.T) {
 // What takes longer than the grace is cut off, and the server ends all the
 // same.
 func TestGraceEnds(t *testing.T) {
+	t.Parallel()
 	cfg := config(t)
 	cfg.Interpreters = apitest.Interpreters(t)
 	cfg.RootAccessKeyID, cfg.RootSecretAccessKey = apitest.AccessKey, apitest.SecretKey
@@ -153,6 +155,7 @@ func waitForMetric(t *testing.T, url, pattern string) {
 
 // The names of metrics are a promise to whoever draws them.
 func TestMetricNames(t *testing.T) {
+	t.Parallel()
 	s := apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t)})
 	ctx := t.Context()
 	_, err := s.Secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String("none")})
@@ -234,6 +237,7 @@ func TestSlowAndLargeHeaders(t *testing.T) {
 
 // A body over the limit is refused before it is read.
 func TestLargeBody(t *testing.T) {
+	t.Parallel()
 	s := apitest.Start(t, apitest.Options{})
 	_, err := s.Secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
 		Name: aws.String("large"), SecretBinary: make([]byte, 12<<20), ClientRequestToken: aws.String(strings.Repeat("t", 32)),
@@ -247,6 +251,7 @@ func TestLargeBody(t *testing.T) {
 // A server that was stopped in the middle of asynchronous invocations does
 // them after its next start.
 func TestAsyncSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	cfg := config(t)
 	cfg.Interpreters = apitest.Interpreters(t)
 	cfg.RootAccessKeyID, cfg.RootSecretAccessKey = apitest.AccessKey, apitest.SecretKey

@@ -258,7 +258,11 @@ func TestHealthWithoutStore(t *testing.T) {
 	if err := db.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if status, body := get(t, url+"/health"); status != http.StatusOK {
-		t.Errorf("with PostgreSQL back: got %d %s", status, body)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if status, body := get(t, url+"/health"); status == http.StatusOK {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("with PostgreSQL back: got %d %s", status, body)
+		}
 	}
 }

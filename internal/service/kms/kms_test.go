@@ -97,9 +97,13 @@ func TestCreateKey(t *testing.T) {
 		t.Errorf("made at %v, deleted at %v", m.CreationDate, m.DeletionDate)
 	}
 	if !m.Enabled || m.KeyState != types.KeyStateEnabled || *m.Description != "for secrets" || *m.AWSAccountId != account || m.KeyManager != types.KeyManagerTypeCustomer ||
-		m.KeySpec != types.KeySpecSymmetricDefault || m.CustomerMasterKeySpec != types.CustomerMasterKeySpecSymmetricDefault || m.KeyUsage != types.KeyUsageTypeEncryptDecrypt ||
+		m.KeySpec != types.KeySpecSymmetricDefault || m.KeyUsage != types.KeyUsageTypeEncryptDecrypt ||
 		m.Origin != types.OriginTypeAwsKms || *m.MultiRegion || !slices.Equal(m.EncryptionAlgorithms, []types.EncryptionAlgorithmSpec{"SYMMETRIC_DEFAULT"}) {
 		t.Errorf("got %+v", m)
+	}
+	//lint:ignore SA1019 old clients still read it
+	if spec := m.CustomerMasterKeySpec; spec != types.CustomerMasterKeySpecSymmetricDefault {
+		t.Errorf("got %s by the old name", spec)
 	}
 	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(*m.CurrentKeyMaterialId) {
 		t.Errorf("got material %s", *m.CurrentKeyMaterialId)
@@ -137,6 +141,11 @@ func TestCreateKeyRefusals(t *testing.T) {
 		return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` + principal + `"Action":"kms:*","Resource":"*"}]}`)
 	}
 	const principals = "Policy contains a statement with one or more invalid principals."
+	byOldName := func(in sdk.CreateKeyInput, spec types.CustomerMasterKeySpec) sdk.CreateKeyInput {
+		//lint:ignore SA1019 old clients still send it
+		in.CustomerMasterKeySpec = spec
+		return in
+	}
 	const only = "Only single-region symmetric encryption keys with material made here are supported."
 	for _, tc := range []struct {
 		what string
@@ -145,10 +154,10 @@ func TestCreateKeyRefusals(t *testing.T) {
 		text string
 	}{
 		{"a key pair", sdk.CreateKeyInput{KeySpec: types.KeySpecRsa2048, KeyUsage: types.KeyUsageTypeSignVerify}, "UnsupportedOperationException", only},
-		{"a key pair by the old name", sdk.CreateKeyInput{CustomerMasterKeySpec: types.CustomerMasterKeySpecRsa2048}, "UnsupportedOperationException", only},
+		{"a key pair by the old name", byOldName(sdk.CreateKeyInput{}, types.CustomerMasterKeySpecRsa2048), "UnsupportedOperationException", only},
 		{"another origin", sdk.CreateKeyInput{Origin: types.OriginTypeExternal}, "UnsupportedOperationException", only},
 		{"many regions", sdk.CreateKeyInput{MultiRegion: aws.Bool(true)}, "UnsupportedOperationException", only},
-		{"both specs", sdk.CreateKeyInput{KeySpec: "SYMMETRIC_DEFAULT", CustomerMasterKeySpec: "SYMMETRIC_DEFAULT"}, "ValidationException",
+		{"both specs", byOldName(sdk.CreateKeyInput{KeySpec: "SYMMETRIC_DEFAULT"}, "SYMMETRIC_DEFAULT"), "ValidationException",
 			"You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated."},
 		{"a tag twice", sdk.CreateKeyInput{Tags: tags("a", "b", "a")}, "TagException", "Duplicate tag keys"},
 		{"a tag of AWS", sdk.CreateKeyInput{Tags: tags("AWS:x")}, "TagException", "Tags beginning with aws: are reserved"},
