@@ -37,9 +37,18 @@ func (g *Guard) Action(call *wire.Call, resource string) error {
 	return nil
 }
 
+// actionOf is the action that guards a call: named as its operation, with few
+// exceptions (AWS docs).
+func actionOf(call *wire.Call) string {
+	if call.Service == "lambda" && call.Operation == "Invoke" {
+		return "lambda:InvokeFunction"
+	}
+	return call.Service + ":" + call.Operation
+}
+
 // denied is AWS's refusal of a call into another account (AWS docs).
 func denied(call *wire.Call, resource string) error {
-	action := call.Service + ":" + call.Operation
+	action := actionOf(call)
 	return fault.New(fault.Denied,
 		"User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
 		call.Principal.ARN, action, resource, action)
