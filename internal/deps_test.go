@@ -52,11 +52,12 @@ var only = map[string][]string{
 	"github.com/alecthomas/kong":        {"cli"},
 	"github.com/prometheus":             {"server"},
 	module + "internal/apitest":         {},
+	module + "internal/servicetest":     {},
 	module + "internal/store/storetest": {},
 }
 
 // neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "store/storetest"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

@@ -1,6 +1,8 @@
 package iam
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,4 +55,13 @@ func RoleNameFromARN(s string) (account, name string, ok bool) {
 		return "", "", false
 	}
 	return a.Account, rest[strings.LastIndexByte(rest, '/')+1:], true
+}
+
+// Clone returns a copy that shares nothing that may change.
+func (r *Role) Clone() *Role {
+	c := *r
+	c.Tags = slices.Clone(r.Tags)
+	c.Inline = maps.Clone(r.Inline)
+	c.Attached = slices.Clone(r.Attached)
+	return &c
 }

@@ -3,6 +3,7 @@
 package loggroup
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -91,6 +92,9 @@ const DefaultKeep = 400 * 24 * time.Hour
 
 // retentions are the days that a retention policy may name (AWS docs).
 var retentions = []int64{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+
+// Retentions returns the days that a retention policy may name, ascending.
+func Retentions() iter.Seq[int64] { return slices.Values(retentions) }
 
 // ValidRetention reports whether a retention policy may name the days.
 func ValidRetention(days int64) bool { return slices.Contains(retentions, days) }

@@ -30,7 +30,7 @@ func (s *Server) services(guard *authz.Guard, keeper key.Keeper) []*wire.Service
 		logs.New(logs.Config{Store: s.store, Guard: guard}).Wire(),
 		cloudtrail.New(cloudtrail.Config{Store: s.store, Guard: guard, Recorder: s.recorder, Sealer: s.sealer}).Wire(),
 		iam.New(iam.Config{Store: s.store, Guard: guard}).Wire(),
-		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring}).Wire(),
+		sts.New(sts.Config{Store: s.store, Keyring: s.keyring}).Wire(),
 		kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper}).Wire(),
 	}
 }

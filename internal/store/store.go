@@ -24,7 +24,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"github.com/keyturn/keyturn/internal/fault"
 )
@@ -32,7 +32,11 @@ import (
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	backend Backend
-	closed  atomic.Bool
+
+	mu      sync.Mutex
+	running int // transactions under way
+	closed  bool
+	idle    sync.Cond // signalled when running falls to zero
 }
 
 // Backend runs transactions on one database. Packages store/sqlite and
@@ -52,7 +56,7 @@ type Backend interface {
 	// Check verifies the integrity of the database as far as the database
 	// itself can.
 	Check(ctx context.Context) error
-	// Close waits for running transactions and closes the database.
+	// Close closes the database; no transaction is under way or follows.
 	Close() error
 }
 
@@ -64,7 +68,11 @@ type Conn interface {
 }
 
 // New returns a Store on the backend, whose schema must be migrated.
-func New(b Backend) *Store { return &Store{backend: b} }
+func New(b Backend) *Store {
+	s := &Store{backend: b}
+	s.idle.L = &s.mu
+	return s
+}
 
 // ErrClosed is the cause of the error that every call returns after Close.
 var ErrClosed = errors.New("the store is closed")
@@ -77,9 +85,10 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func (s *Store) view(ctx context.Context, single bool, fn func(*Tx) error) error {
-	if err := s.ready(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	defer s.end()
 	return s.explain(ctx, s.backend.View(ctx, single, func(c Conn) error {
 		return run(&Tx{ctx: ctx, conn: c, readOnly: true, single: single}, fn)
 	}))
@@ -93,9 +102,10 @@ func (s *Store) view(ctx context.Context, single bool, fn func(*Tx) error) error
 // unchanged. A context that ends before the commit undoes everything; one
 // that ends during the commit is ignored.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	if err := s.ready(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	defer s.end()
 	return s.explain(ctx, s.backend.Update(ctx, func(c Conn) error {
 		return run(&Tx{ctx: ctx, conn: c}, fn)
 	}))
@@ -112,31 +122,49 @@ func run(tx *Tx, fn func(*Tx) error) error {
 	return err
 }
 
-func (s *Store) ready(ctx context.Context) error {
-	if s.closed.Load() {
-		return closed()
-	}
+func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return ended(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fault.New(fault.Unavailable, "").Because(ErrClosed)
+	}
+	s.running++
 	return nil
+}
+
+func (s *Store) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running--; s.running == 0 {
+		s.idle.Broadcast()
+	}
 }
 
 // Check verifies the database's integrity: pages, indexes and references
 // on SQLite, references on PostgreSQL. It reads everything and takes its
 // time.
 func (s *Store) Check(ctx context.Context) error {
-	if err := s.ready(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	defer s.end()
 	return s.explain(ctx, s.backend.Check(ctx))
 }
 
 // Close waits for transactions that run, then closes the database. Later
-// calls of any method return an error of kind Unavailable.
+// calls of any other method return an error of kind Unavailable.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		return nil
+	}
+	s.closed = true
+	for s.running > 0 {
+		s.idle.Wait()
 	}
 	return s.backend.Close()
 }
@@ -145,9 +173,6 @@ func (s *Store) Close() error {
 func (s *Store) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
-	}
-	if errors.Is(err, ErrClosed) {
-		return closed()
 	}
 	failed, ok := errors.AsType[*DriverError](err)
 	if !ok {
@@ -165,8 +190,6 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	}
 	return &fault.Error{Kind: fault.Internal, Cause: failed}
 }
-
-func closed() error { return fault.New(fault.Unavailable, "").Because(ErrClosed) }
 
 func ended(cause error) error {
 	if fault.Is(cause, fault.Unavailable) {

@@ -37,10 +37,10 @@ func (tx *Tx) usable() error {
 	if tx.done {
 		return &fault.Error{Kind: fault.Internal, Cause: errDone}
 	}
-	if tx.failed != nil {
-		return tx.failed
+	if tx.failed == nil {
+		tx.failed = tx.ctx.Err()
 	}
-	return tx.ctx.Err()
+	return tx.failed
 }
 
 func (tx *Tx) fail(query string, err error) error {

@@ -90,9 +90,8 @@ type pool struct {
 	db    *sql.DB
 	slots chan struct{} // one per connection in use
 
-	mu     sync.Mutex
-	free   []*conn
-	closed bool
+	mu   sync.Mutex
+	free []*conn
 }
 
 func newPool(db *sql.DB, size int) *pool {
@@ -106,11 +105,6 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		return nil, ctx.Err()
 	}
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		<-p.slots
-		return nil, store.ErrClosed
-	}
 	if n := len(p.free); n > 0 {
 		c := p.free[n-1]
 		p.free = p.free[:n-1]
@@ -138,20 +132,10 @@ func (p *pool) put(c *conn, healthy bool) {
 	<-p.slots
 }
 
-// close waits for connections in use and closes all.
+// close closes all connections; none is in use.
 func (p *pool) close() {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	for range cap(p.slots) {
-		p.slots <- struct{}{}
-	}
 	for _, c := range p.free {
 		c.close()
-	}
-	p.free = nil
-	for range cap(p.slots) {
-		<-p.slots
 	}
 }
 

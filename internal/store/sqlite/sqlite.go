@@ -91,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 	if err := b.migrate(ctx); err != nil {
 		return nil, fmt.Errorf("opening data folder %s: %w", dir, err)
 	}
-	b.writer = newWriter(b.writeDB)
+	b.writer = &writer{db: b.writeDB}
 	readers := cfg.Readers
 	if readers <= 0 {
 		readers = max(4, 2*runtime.GOMAXPROCS(0))
@@ -192,7 +192,7 @@ func (b *backend) Check(ctx context.Context) error {
 func (b *backend) Close() error {
 	var errs []error
 	if b.writer != nil {
-		b.writer.close()
+		b.writer.drop()
 	}
 	if b.readers != nil {
 		b.readers.close()

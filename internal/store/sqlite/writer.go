@@ -27,11 +27,9 @@ const maxBatch = 256
 type writer struct {
 	db *sql.DB
 
-	mu     sync.Mutex
-	idle   sync.Cond // signalled when leading ends
-	queue  []*job
-	led    bool
-	closed bool
+	mu    sync.Mutex
+	queue []*job
+	led   bool
 
 	conn *conn // the leader's; nil until it is needed
 }
@@ -61,25 +59,16 @@ func (e *panicError) Error() string { return fmt.Sprintf("%v\n\n%s", e.value, e.
 
 var errExited = errors.New("the update's function ended its goroutine")
 
-func newWriter(db *sql.DB) *writer {
-	w := &writer{db: db}
-	w.idle.L = &w.mu
-	return w
-}
-
 func (w *writer) update(ctx context.Context, fn func(store.Conn) error) error {
 	j := &job{ctx: ctx, fn: fn, wake: make(chan struct{})}
 	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return store.ErrClosed
-	}
 	w.queue = append(w.queue, j)
-	if !w.led {
+	first := !w.led
+	if first {
 		w.led, j.leads = true, true
 	}
 	w.mu.Unlock()
-	if !j.leads && !w.wait(j) {
+	if !first && !w.wait(j) {
 		return ctx.Err()
 	}
 	if j.leads {
@@ -129,7 +118,6 @@ func (w *writer) lead() {
 			close(next.wake)
 		} else {
 			w.led = false
-			w.idle.Broadcast()
 		}
 		w.mu.Unlock()
 		for _, j := range batch {
@@ -278,15 +266,4 @@ func (c *jobConn) Exec(ctx context.Context, query string, args []any) (sql.Resul
 	}
 	c.wrote = true
 	return c.conn.Exec(ctx, query, args)
-}
-
-// close waits for the queue to empty and closes the connection.
-func (w *writer) close() {
-	w.mu.Lock()
-	w.closed = true
-	for w.led {
-		w.idle.Wait()
-	}
-	w.mu.Unlock()
-	w.drop()
 }

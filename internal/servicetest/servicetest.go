@@ -1,0 +1,106 @@
+// Package servicetest runs single services in process, behind the real wire
+// handler and on a real store, for tests with real AWS clients.
+package servicetest
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/keyturn/keyturn/internal/authz"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/key/keeper"
+	"github.com/keyturn/keyturn/internal/sigv4"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/store/sqlite"
+	"github.com/keyturn/keyturn/internal/trail"
+	"github.com/keyturn/keyturn/internal/wire"
+)
+
+// The account and the region of the root user's clients.
+const (
+	Account = "123456789012"
+	Region  = "us-east-1"
+)
+
+// Parts are what services are made of, on an empty store in a temporary
+// folder. They end with the test.
+type Parts struct {
+	Store    *store.Store
+	Keeper   key.Keeper
+	Sealer   *key.Sealer
+	Keyring  *authz.Keyring
+	Guard    *authz.Guard
+	Recorder *trail.Recorder
+
+	root authz.Root
+}
+
+// NewParts makes Parts.
+func NewParts(t testing.TB) *Parts {
+	t.Helper()
+	dir := t.TempDir()
+	p := &Parts{root: authz.NewRoot(Account)}
+	var err error
+	if p.Store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if p.Recorder, err = trail.NewRecorder(filepath.Join(dir, "trail")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Recorder.Close(); err != nil {
+			t.Errorf("closing the trail: %v", err)
+		}
+		if err := p.Store.Close(); err != nil {
+			t.Errorf("closing the store: %v", err)
+		}
+	})
+	if p.Keeper, err = keeper.NewEnvironment(base64.StdEncoding.EncodeToString(make([]byte, 32))); err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := key.NewSealerKey(t.Context(), p.Keeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Sealer, err = key.NewSealer(t.Context(), p.Keeper, wrapped); err != nil {
+		t.Fatal(err)
+	}
+	p.Keyring = authz.NewKeyring(p.root, p.Sealer)
+	p.Guard = authz.NewGuard(p.Store, p.Keeper)
+	return p
+}
+
+// Serve serves the services on a loopback port and returns the configuration
+// of the root user's clients, which do not retry.
+func (p *Parts) Serve(t testing.TB, services ...*wire.Service) (endpoint string, cfg aws.Config) {
+	t.Helper()
+	s := httptest.NewServer(wire.NewHandler(wire.Config{
+		Services: services, Authenticate: p.authenticate, Record: p.Recorder.Record,
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, aws.Config{
+		Region: Region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(p.root.AccessKeyID, p.root.SecretAccessKey, ""),
+	}
+}
+
+func (p *Parts) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
+	now := time.Now()
+	secret, principal, err := p.Keyring.Secret(q.Scope.AccessKeyID, q.Token, now)
+	if err != nil {
+		return iam.Principal{}, err
+	}
+	return principal, q.Verify(body, sigv4.DeriveKey(secret, q.Scope), now, sigv4.Expected{Service: service})
+}
+
+// Root returns the root user's principal, for calls that do not go over
+// HTTP.
+func (p *Parts) Root() iam.Principal { return authz.RootPrincipal(Account, p.root.AccessKeyID) }
