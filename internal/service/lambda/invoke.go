@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 	"slices"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
@@ -36,9 +35,9 @@ func (s *Service) Invoke(ctx context.Context, call *wire.Call, in *api.Invocatio
 	}
 	switch value(in.InvocationType) {
 	case api.InvocationTypeDryRun:
-		return &api.InvocationResponse{StatusCode: new(int64(http.StatusNoContent))}, s.cfg.Invoker.Check(ctx, request)
+		return &api.InvocationResponse{StatusCode: new(int64(204))}, s.cfg.Invoker.Check(ctx, request)
 	case api.InvocationTypeEvent:
-		out := &api.InvocationResponse{StatusCode: new(int64(http.StatusAccepted))}
+		out := &api.InvocationResponse{StatusCode: new(int64(202))}
 		return out, s.cfg.Invoker.Enqueue(ctx, request, func(tx *store.Tx) error { return tx.Record(call.Event(nil)) })
 	}
 	if request.ClientContext, err = clientContext(in.ClientContext); err != nil {
@@ -49,7 +48,7 @@ func (s *Service) Invoke(ctx context.Context, call *wire.Call, in *api.Invocatio
 		return nil, err
 	}
 	out := &api.InvocationResponse{
-		StatusCode: new(int64(http.StatusOK)), FunctionError: present(result.FunctionError),
+		StatusCode: new(int64(200)), FunctionError: present(result.FunctionError),
 		ExecutedVersion: &result.ExecutedVersion, Payload: result.Payload,
 	}
 	if value(in.LogType) == api.LogTypeTail {

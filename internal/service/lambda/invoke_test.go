@@ -123,7 +123,8 @@ func TestInvokeHeaders(t *testing.T) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, k.url+"/2015-03-31/functions/f/invocations", nil)
 	check(t, err)
 	const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	creds := aws.Credentials{AccessKeyID: k.root.AccessKeyID, SecretAccessKey: k.root.SecretAccessKey}
+	creds, err := k.cfg.Credentials.Retrieve(t.Context())
+	check(t, err)
 	check(t, v4.NewSigner().SignHTTP(context.Background(), creds, req, empty, "lambda", region, time.Now()))
 	resp, err := http.DefaultClient.Do(req)
 	check(t, err)

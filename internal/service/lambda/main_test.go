@@ -4,11 +4,9 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -17,23 +15,16 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
-	"github.com/keyturn/keyturn/internal/key"
-	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/service/lambda"
-	"github.com/keyturn/keyturn/internal/sigv4"
+	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
-	"github.com/keyturn/keyturn/internal/store/sqlite"
-	"github.com/keyturn/keyturn/internal/trail"
-	"github.com/keyturn/keyturn/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -42,8 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	account  = "123456789012"
-	region   = "us-east-1"
+	account  = servicetest.Account
+	region   = servicetest.Region
 	roleARN  = "arn:aws:iam::" + account + ":role/execution"
 	python   = "python3.11"
 	handler  = "lambda_function.lambda_handler"
@@ -58,62 +49,41 @@ func functionARN(name string) string {
 // kit is a server of the Lambda API alone, with a client.
 type kit struct {
 	*sdk.Client
+	*servicetest.Parts
 	t       testing.TB
 	store   *store.Store
 	invoker *invocation.Invoker
-	keyring *authz.Keyring
-	root    authz.Root
-	url     string
 	pool    *environment.Pool
+	url     string
+	cfg     aws.Config
 }
 
 // newKit starts a server that ends with the test. Work that goes on by
 // itself, such as versions that become Active, needs run.
 func newKit(t testing.TB) *kit {
 	t.Helper()
-	k := &kit{t: t, root: authz.NewRoot(account)}
-	dir := t.TempDir()
-	var err error
-	if k.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: dir}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { check(t, k.store.Close()) })
-	holder, err := keeper.NewEnvironment(base64.StdEncoding.EncodeToString(make([]byte, 32)))
-	check(t, err)
-	wrapped, err := key.NewSealerKey(t.Context(), holder)
-	check(t, err)
-	sealer, err := key.NewSealer(t.Context(), holder, wrapped)
-	check(t, err)
-	k.keyring = authz.NewKeyring(k.root, sealer)
-	logger := slog.New(slog.NewTextHandler(testWriter{t}, nil))
+	k := &kit{t: t, Parts: servicetest.NewParts(t)}
+	k.store = k.Parts.Store
+	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	k.invoker = invocation.New(invocation.Config{
-		Store: k.store, Sealer: sealer, Node: "node", Concurrency: 200, Logger: logger, Lease: time.Second,
+		Store: k.store, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger,
 		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-			c, err := k.keyring.Issue(role, session, d)
+			c, err := k.Keyring.Issue(role, session, d)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err
 		},
 	})
-	recorder, err := trail.NewRecorder(dir + "/trail")
-	check(t, err)
-	t.Cleanup(func() { check(t, recorder.Close()) })
 	service := lambda.New(lambda.Config{
-		Store: k.store, Guard: authz.NewGuard(k.store, holder), Invoker: k.invoker, Concurrency: 200, Logger: logger,
+		Store: k.store, Guard: k.Guard, Invoker: k.invoker, Concurrency: 200, Logger: logger,
 		CodeURL: func(sha256 string) string { return codeSite + sha256 },
 	})
-	server := httptest.NewServer(wire.NewHandler(wire.Config{
-		Services: []*wire.Service{service.Wire()}, Authenticate: k.authenticate, Record: recorder.Record, Log: logger,
-	}))
-	t.Cleanup(server.Close)
-	k.url = server.URL
+	k.url, k.cfg = k.Serve(t, service.Wire())
+	k.Client = sdk.NewFromConfig(k.cfg)
+	var err error
 	k.pool, err = environment.New(environment.Config{
-		Dir: dir + "/functions", EndpointURL: server.URL, Grace: time.Second, Credentials: k.invoker.Credentials, Logs: k.invoker.Logs, Logger: logger,
+		Dir: t.TempDir() + "/functions", EndpointURL: k.url, Grace: time.Second, Credentials: k.invoker.Credentials, Logs: k.invoker.Logs, Logger: logger,
 	})
 	check(t, err)
 	k.invoker.Use(k.pool)
-	k.Client = sdk.New(sdk.Options{
-		Region: region, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(k.root.AccessKeyID, k.root.SecretAccessKey, ""),
-	})
 	k.newRole("execution", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
 	k.goRun(k.pool.Run)
 	return k
@@ -145,17 +115,6 @@ func (k *kit) goRun(run func(context.Context) error) (stop func()) {
 func (k *kit) run() *kit {
 	k.goRun(k.invoker.Run)
 	return k
-}
-
-func (k *kit) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
-	now := time.Now()
-	secret, principal, err := k.keyring.Secret(q.Scope.AccessKeyID, q.Token, now)
-	if err != nil {
-		return iam.Principal{}, err
-	}
-	want := sigv4.Expected{Service: service, Region: func(string) bool { return true }}
-	err = sigv4.NewKeyCache(1).Verify(q, body, now, want, func() (string, error) { return secret, nil })
-	return principal, err
 }
 
 func (k *kit) newRole(name, trust string) {
