@@ -7,14 +7,14 @@ import (
 	"github.com/keyturn/keyturn/internal/server"
 )
 
-// environment is what makes AWS clients reach a server.
-type environment struct {
+// exports is what makes AWS clients reach a server.
+type exports struct {
 	URL, Region, AccessKeyID, SecretAccessKey string
 	// CAFile is set for a server whose certificate clients must be told.
 	CAFile string
 }
 
-func (e environment) variables() []string {
+func (e exports) variables() []string {
 	vars := []string{
 		"AWS_ENDPOINT_URL=" + e.URL, "AWS_REGION=" + e.Region, "AWS_DEFAULT_REGION=" + e.Region,
 		"AWS_ACCESS_KEY_ID=" + e.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + e.SecretAccessKey,
@@ -25,7 +25,7 @@ func (e environment) variables() []string {
 	return vars
 }
 
-func (e environment) print(w io.Writer) {
+func (e exports) print(w io.Writer) {
 	for _, v := range e.variables() {
 		_, _ = fmt.Fprintln(w, "export", v)
 	}
@@ -41,7 +41,7 @@ func (c *envCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	environment{
+	exports{
 		URL: reach.URL, Region: reach.Region, AccessKeyID: reach.AccessKeyID, SecretAccessKey: reach.SecretAccessKey, CAFile: reach.TLSCert,
 	}.print(p.stdout)
 	return nil

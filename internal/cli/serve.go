@@ -101,7 +101,7 @@ func (c *devCmd) Run(p *program) (err error) {
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
-	env := environment{URL: s.URL(), Region: c.Region, AccessKeyID: devKey, SecretAccessKey: devKey}
+	env := exports{URL: s.URL(), Region: c.Region, AccessKeyID: devKey, SecretAccessKey: devKey}
 	if len(c.Args) == 0 {
 		return s.Run(ctx, func() { env.print(p.stdout) })
 	}
@@ -118,7 +118,7 @@ func (c *devCmd) Run(p *program) (err error) {
 }
 
 // runCommand runs a command in the environment and passes its exit code on.
-func runCommand(p *program, args []string, env environment) error {
+func runCommand(p *program, args []string, env exports) error {
 	if args[0] == "--" {
 		args = args[1:]
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/loggroup"
 	"github.com/keyturn/keyturn/internal/store"
 )
 
@@ -25,7 +26,7 @@ func (s *Server) housekeep(ctx context.Context) error {
 			err = s.dropEvents(ctx, now.Add(-keepEvents))
 		}
 		if err == nil {
-			err = s.store.Update(ctx, func(tx *store.Tx) error { return tx.TrimLogs(now) })
+			err = s.trimLogs(ctx, now)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Error("removing old events and log entries", "error", err)
@@ -38,10 +39,12 @@ func (s *Server) housekeep(ctx context.Context) error {
 	}
 }
 
-// dropEvents removes the stored events of before, a few at a time so that
-// other changes get their turn.
+// batch is how many rows one transaction removes, so that other changes get
+// their turn.
+const batch = 1000
+
+// dropEvents removes the stored events of before.
 func (s *Server) dropEvents(ctx context.Context, before time.Time) error {
-	const batch = 1000
 	for {
 		var dropped int64
 		err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
@@ -49,6 +52,20 @@ func (s *Server) dropEvents(ctx context.Context, before time.Time) error {
 			return err
 		})
 		if err != nil || dropped < batch {
+			return err
+		}
+	}
+}
+
+// trimLogs removes log entries past their group's retention.
+func (s *Server) trimLogs(ctx context.Context, now time.Time) error {
+	for {
+		var trimmed int
+		err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+			trimmed, err = tx.TrimLogs(now, loggroup.DefaultKeep, batch)
+			return err
+		})
+		if err != nil || trimmed == 0 {
 			return err
 		}
 	}

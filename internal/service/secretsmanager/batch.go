@@ -106,10 +106,11 @@ type batchReading struct {
 // server.
 func (b *batch) read(tx *store.Tx) error {
 	b.outcomes = make([]outcome, len(b.ids))
+	known := knownKeys{}
 	for i, id := range b.ids {
 		o := &b.outcomes[i]
 		if o.err = secret.ValidateID(id); o.err == nil {
-			o.reading, o.err = b.service.read(tx, b.call, id, "", "")
+			o.reading, o.err = b.service.read(tx, b.call, id, "", "", known)
 		}
 		if _, ok := codeOf(o.err); o.err != nil && !ok {
 			return o.err

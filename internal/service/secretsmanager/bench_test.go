@@ -43,7 +43,7 @@ const (
 // checks: the access key names the caller.
 type bench struct {
 	*Service
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	keeper key.Keeper
 	url    string
@@ -56,7 +56,7 @@ type bench struct {
 	invokable []string // what CanInvoke was asked
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), log: new(bytes.Buffer)}
 	db, err := sqlite.Open(t.Context(), sqlite.Config{Dir: b.dir})

@@ -85,9 +85,9 @@ type rotationOut struct {
 	lastRotated, next *time.Time
 }
 
-// rotation shows the configuration once there was one, and dates only while
+// rotationOf shows the configuration once there was one, and dates only while
 // rotation is on (AWS docs).
-func rotation(r *secret.Rotation) rotationOut {
+func rotationOf(r *secret.Rotation) rotationOut {
 	if !r.Configured {
 		return rotationOut{}
 	}

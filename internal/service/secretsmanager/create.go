@@ -96,7 +96,7 @@ func (s *Service) beforeCreate(ctx context.Context, call *wire.Call, in *api.Cre
 		}
 		found = &existing{secret: sec}
 		if v := sec.Version(token); v != nil && v.HasValue {
-			box, err := s.sealedVersion(tx, call, sec, v)
+			box, err := s.sealedVersion(tx, call, sec, v, nil)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package secretsmanager
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
@@ -151,7 +152,7 @@ type versionPlace struct {
 func (s *Service) ListSecretVersionIds(ctx context.Context, call *wire.Call, in *api.ListSecretVersionIdsRequest) (*api.ListSecretVersionIdsResponse, error) {
 	var out *api.ListSecretVersionIdsResponse
 	deprecated := given(in.IncludeDeprecated)
-	err := s.view(ctx, call, target{id: *in.SecretId, use: secret.Inspect, whole: deprecated}, func(tx *store.Tx, sec *secret.Secret) error {
+	err := s.view(ctx, call, target{id: *in.SecretId, use: secret.Inspect, whole: deprecated || in.NextToken != nil}, func(tx *store.Tx, sec *secret.Secret) error {
 		pager, err := s.newPager(call, "ListSecretVersionIds", sec.ID, deprecated)
 		if err != nil {
 			return err
@@ -166,6 +167,9 @@ func (s *Service) ListSecretVersionIds(ctx context.Context, call *wire.Call, in 
 		}
 		out = &api.ListSecretVersionIdsResponse{ARN: new(sec.ARN()), Name: &sec.Name, Versions: []api.SecretVersionsListEntry{}}
 		rest := versionsAfter(sec.Versions, after)
+		if !deprecated {
+			rest = slices.DeleteFunc(rest, func(v secret.Version) bool { return len(v.Labels) == 0 })
+		}
 		if size := pageSize(in.MaxResults, maxPage); len(rest) > size {
 			last := rest[size-1]
 			if out.NextToken, err = pager.token(versionPlace{last.ID, last.CreatedAt}); err != nil {
@@ -182,7 +186,8 @@ func (s *Service) ListSecretVersionIds(ctx context.Context, call *wire.Call, in 
 }
 
 // versionsAfter returns what follows the place, also when the version there
-// is gone.
+// was purged meanwhile. versions are all of the secret's, but for the first
+// page.
 func versionsAfter(versions []secret.Version, place versionPlace) []secret.Version {
 	if place.ID == "" {
 		return versions

@@ -93,11 +93,17 @@ func TestReplicaLife(t *testing.T) {
 		t.Errorf("the primary shows key %v", got)
 	}
 
-	// Promotion.
+	b.promote(address)
+}
+
+// promote makes the replica of "s" independent.
+func (b *bench) promote(address string) {
+	t := b.t
+	t.Helper()
 	if got := b.okAs(rootAway, "StopReplicationToReplica", `{"SecretId":"s"}`); members(got) != "ARN" || got["ARN"] != address {
 		t.Errorf("got %v", got)
 	}
-	if got := describe(root); got["ReplicationStatus"] != nil || got["PrimaryRegion"] != home {
+	if got := b.ok("DescribeSecret", `{"SecretId":"s"}`); got["ReplicationStatus"] != nil || got["PrimaryRegion"] != home {
 		t.Errorf("the primary still has %v", got)
 	}
 	b.put("s", "v6", "6", "")

@@ -294,7 +294,7 @@ func (c *copying) saveTarget(tx *store.Tx, target *secret.Secret) error {
 // fail tells the primary why its replica cannot be made. Faults of the
 // server are not told but returned, to be tried again.
 func (r *Replicator) fail(ctx context.Context, ref store.ReplicaRef, c *copying, cause error) error {
-	if _, ok := codeOf(cause); !ok || errors.Is(cause, errStale) {
+	if _, ok := codeOf(cause); !ok || c.primary == nil || errors.Is(cause, errStale) {
 		return cause
 	}
 	return r.service.Store.Update(ctx, func(tx *store.Tx) error {

@@ -8,14 +8,12 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/schedule"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
 )
-
-// tokenPurpose is the purpose under which rotation tokens are sealed.
-const tokenPurpose = "rotation-token"
 
 // RotateSecret configures rotation and starts one, or, with
 // RotateImmediately=false, the test of the configuration. The configuration is
@@ -30,7 +28,7 @@ func (s *Service) RotateSecret(ctx context.Context, call *wire.Call, in *api.Rot
 	var out *api.RotateSecretResponse
 	err := retry(ctx, func() error {
 		start := secret.RotationStart{
-			Token: token, RotationToken: s.Sealer.Seal(tokenPurpose, []byte(uuid.NewString())),
+			Token: token, RotationToken: s.Sealer.Seal(rotation.TokenPurpose, []byte(uuid.NewString())),
 			Test: in.RotateImmediately != nil && !*in.RotateImmediately, Now: call.Time,
 		}
 		copied, err := s.testCopy(ctx, call, *in.SecretId, token, start.Test)
@@ -66,6 +64,10 @@ func (s *Service) rotate(c changing, in *api.RotateSecretRequest, start secret.R
 	prev, err := lastRun(c.tx, c.after.ID)
 	if err != nil {
 		return err
+	}
+	if in.ExternalSecretRotationMetadata != nil || in.ExternalSecretRotationRoleArn != nil {
+		return fault.New(fault.Parameter, "Rotation of managed external secrets is not supported: "+
+			"ExternalSecretRotationMetadata and ExternalSecretRotationRoleArn can't be used.")
 	}
 	rules, err := rulesOf(c.after, in.RotationRules)
 	if err != nil {

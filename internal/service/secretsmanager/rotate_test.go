@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/trail"
 )
@@ -46,7 +47,7 @@ func TestRotateSecret(t *testing.T) {
 	if run.Token != tok("v2") || run.State != secret.Running || run.Step != secret.CreateSecret || run.FunctionARN != function || run.TestOnly || run.Scheduled {
 		t.Errorf("got run %+v", run)
 	}
-	token, err := b.Sealer.Open(tokenPurpose, run.RotationToken)
+	token, err := b.Sealer.Open(rotation.TokenPurpose, run.RotationToken)
 	if err != nil || len(token) < 36 {
 		t.Errorf("the rotation token has %d characters (%v), want 36 or more", len(token), err)
 	}
@@ -160,6 +161,19 @@ func TestRotationRules(t *testing.T) {
 	if got := b.stored(home, "s").Rotation; got.NextDate.IsZero() || got.DueAt.IsZero() {
 		t.Errorf("got no dates: %+v", got)
 	}
+	// A rotation on demand leaves the schedule where it stands; other rules
+	// begin anew.
+	was := time.UnixMilli(1e12).UTC()
+	b.edit(home, "s", func(s *secret.Secret) { s.Rotation.ConfiguredAt = was })
+	b.ok("RotateSecret", rotateWith("demand", ""))
+	if got := b.stored(home, "s").Rotation.ConfiguredAt; !got.Equal(was) {
+		t.Errorf("configured at %v after a rotation on demand, want %v", got, was)
+	}
+	b.put("s", "last", "x", "")
+	b.ok("RotateSecret", rotateWith("other", `,"RotationRules":{"AutomaticallyAfterDays":3}`))
+	if got := b.stored(home, "s").Rotation.ConfiguredAt; time.Since(got) > time.Minute {
+		t.Errorf("configured at %v after new rules, want now", got)
+	}
 }
 
 // TestFunctionPuts fills the placeholder as a rotation function does.
@@ -167,7 +181,7 @@ func TestFunctionPuts(t *testing.T) {
 	b := newBench(t)
 	b.create("s", "1")
 	b.ok("RotateSecret", rotateWith("v2", withFunction))
-	token, err := b.Sealer.Open(tokenPurpose, b.run("s").RotationToken)
+	token, err := b.Sealer.Open(rotation.TokenPurpose, b.run("s").RotationToken)
 	b.must(err)
 	putAs := func(c caller, rotationToken string) object {
 		return b.okAs(c, "PutSecretValue", rotateWith("v2", `,"SecretString":"2","VersionStages":["AWSPENDING"]`+rotationToken))
@@ -187,7 +201,7 @@ func TestFunctionPuts(t *testing.T) {
 		b.put("s", "p"+name, "x", "") // ends the rotation
 		b.ok("RotateSecret", rotateWith(name, ""))
 		if name == "right" {
-			token, err = b.Sealer.Open(tokenPurpose, b.run("s").RotationToken)
+			token, err = b.Sealer.Open(rotation.TokenPurpose, b.run("s").RotationToken)
 			b.must(err)
 			rotationToken = string(token)
 		}

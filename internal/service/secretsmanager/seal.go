@@ -50,12 +50,22 @@ type sealed struct {
 	box            []byte
 }
 
+// knownKeys are the keys on which one call was authorised in one transaction,
+// by ARN. nil keeps none.
+type knownKeys map[string]*key.Record
+
 // sealedVersion returns a version's sealed value with its key, on which it
-// authorises the call.
-func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secret, v *secret.Version) (sealed, error) {
-	rec, err := s.Guard.Key(tx, call, v.KeyARN)
-	if err != nil {
-		return sealed{}, cannotOpen(err)
+// authorises the call unless the key is known.
+func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secret, v *secret.Version, known knownKeys) (sealed, error) {
+	rec := known[v.KeyARN]
+	if rec == nil {
+		var err error
+		if rec, err = s.Guard.Key(tx, call, v.KeyARN); err != nil {
+			return sealed{}, cannotOpen(err)
+		}
+		if known != nil {
+			known[v.KeyARN] = rec
+		}
 	}
 	return boxOf(tx, sec, v, rec)
 }
@@ -210,7 +220,7 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 		keyID = *p.keyID
 	}
 	if old := sec.Version(p.token); v.given() && old != nil && old.HasValue {
-		box, err := s.sealedVersion(tx, call, sec, old)
+		box, err := s.sealedVersion(tx, call, sec, old, nil)
 		if err != nil {
 			return g, err
 		}
@@ -241,13 +251,14 @@ func useOf(v value, p *prepared) secret.Use {
 // seal.
 func (s *Service) underOtherKeys(tx *store.Tx, call *wire.Call, sec *secret.Secret, rec *key.Record) ([]reading, error) {
 	var list []reading
+	known := knownKeys{}
 	for _, label := range []string{secret.Current, secret.Pending, secret.Previous} {
 		v := sec.Holder(label)
 		if v == nil || !v.HasValue || v.KeyARN == rec.ARN() ||
 			slices.ContainsFunc(list, func(r reading) bool { return r.version == v }) {
 			continue
 		}
-		box, err := s.sealedVersion(tx, call, sec, v)
+		box, err := s.sealedVersion(tx, call, sec, v, known)
 		if err != nil {
 			return nil, err
 		}

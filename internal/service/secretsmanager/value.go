@@ -6,6 +6,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/trail"
@@ -21,7 +22,7 @@ func (s *Service) GetSecretValue(ctx context.Context, call *wire.Call, in *api.G
 	}
 	var r reading
 	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		r, err = s.read(tx, call, *in.SecretId, given(in.VersionId), given(in.VersionStage))
+		r, err = s.read(tx, call, *in.SecretId, given(in.VersionId), given(in.VersionStage), nil)
 		return err
 	})
 	if err != nil {
@@ -50,7 +51,7 @@ type reading struct {
 
 // read resolves and authorises a secret for reading and finds the version.
 // Neither selector means AWSCURRENT.
-func (s *Service) read(tx *store.Tx, call *wire.Call, id, versionID, stage string) (reading, error) {
+func (s *Service) read(tx *store.Tx, call *wire.Call, id, versionID, stage string, known knownKeys) (reading, error) {
 	if versionID == "" && stage == "" {
 		stage = secret.Current
 	}
@@ -68,7 +69,7 @@ func (s *Service) read(tx *store.Tx, call *wire.Call, id, versionID, stage strin
 	if err := checkAccount(call, sec); err != nil {
 		return reading{}, err
 	}
-	box, err := s.sealedVersion(tx, call, sec, v)
+	box, err := s.sealedVersion(tx, call, sec, v, known)
 	return reading{sec, v, box}, err
 }
 
@@ -219,7 +220,7 @@ func (s *Service) byToken(run *secret.RotationRun, versionID, token string) bool
 	if token == "" || run == nil || !run.Active() || run.Token != versionID || run.RotationToken == nil {
 		return false
 	}
-	want, err := s.Sealer.Open(tokenPurpose, run.RotationToken)
+	want, err := s.Sealer.Open(rotation.TokenPurpose, run.RotationToken)
 	return err == nil && subtle.ConstantTimeCompare(want, []byte(token)) == 1
 }
 

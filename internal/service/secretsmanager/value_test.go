@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 )
@@ -204,5 +206,36 @@ func TestNoPlaintextAtRest(t *testing.T) {
 		if bytes.Contains(written, []byte(s)) {
 			t.Errorf("%q is written in the clear", s)
 		}
+	}
+}
+
+// TestStalePreparation changes a secret between the sealing of its versions
+// under a new key and the transaction that would store them.
+func TestStalePreparation(t *testing.T) {
+	b := newBench(t)
+	b.addKey(home, "one")
+	b.create("s", "1")
+	p, err := b.prepare(t.Context(), callAt(b), "s", tok("k"), value{}, new("alias/one"))
+	b.must(err)
+	fits := func() error {
+		return b.Store.View(t.Context(), func(tx *store.Tx) error {
+			sec, err := tx.FindLabelled(account, home, arn.SecretRef{Name: "s"})
+			if err != nil {
+				return err
+			}
+			return p.fits(b.Service, changing{tx, callAt(b), sec, sec.Clone()})
+		})
+	}
+	if err := fits(); err != nil {
+		t.Errorf("unchanged: got %v", err)
+	}
+	b.put("s", "v2", "2", "")
+	if err := fits(); !errors.Is(err, errStale) {
+		t.Errorf("changed: got %v, want it stale", err)
+	}
+	b.ok("DeleteSecret", `{"SecretId":"s","ForceDeleteWithoutRecovery":true}`)
+	b.create("s", "1")
+	if err := fits(); !errors.Is(err, errStale) {
+		t.Errorf("made anew: got %v, want it stale", err)
 	}
 }
