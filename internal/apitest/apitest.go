@@ -24,6 +24,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/server"
+	"github.com/keyturn/keyturn/internal/servicetest"
 )
 
 // What every test server has.
@@ -81,7 +82,7 @@ func newServer(url, dir string) *Server {
 // ConfigFor reaches a test server as its root user, in a region.
 func ConfigFor(url, region string) aws.Config {
 	return aws.Config{
-		Region: region, BaseEndpoint: &url, RetryMaxAttempts: 1,
+		Region: region, BaseEndpoint: &url, RetryMaxAttempts: 1, HTTPClient: servicetest.HTTPClient(),
 		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, SecretKey, ""),
 	}
 }

@@ -223,10 +223,9 @@ func zipExample() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(source); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), z.Close()
+	_, err = w.Write(source)
+	err = errors.Join(err, z.Close())
+	return b.Bytes(), err
 }
 
 func (d *demo) rotate(ctx context.Context, turn int, function string) error {

@@ -5,6 +5,8 @@ package servicetest
 import (
 	"context"
 	"encoding/base64"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
@@ -87,9 +89,28 @@ func (p *Parts) Serve(t testing.TB, services ...*wire.Service) (endpoint string,
 	}))
 	t.Cleanup(s.Close)
 	return s.URL, aws.Config{
-		Region: Region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1,
+		Region: Region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1, HTTPClient: HTTPClient(),
 		Credentials: credentials.NewStaticCredentialsProvider(p.root.AccessKeyID, p.root.SecretAccessKey, ""),
 	}
+}
+
+// HTTPClient returns a client for SDKs whose calls do not fail by the race
+// described at plainBody.
+func HTTPClient() *http.Client { return &http.Client{Transport: plainBody{}} }
+
+// plainBody hides from net/http that a request's body implements
+// io.WriterTo. The SDK's body, closed as soon as the answer begins, fails
+// WriteTo after that; when net/http then looks whether there is more to send,
+// it drops the connection with the rest of the answer.
+type plainBody struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func (p *Parts) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {

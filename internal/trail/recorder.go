@@ -1,14 +1,11 @@
 package trail
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -148,28 +145,6 @@ func (r *Recorder) Close() error {
 	return nil
 }
 
-// Scan calls fn with the recorded events of [from, to), newest first, until
-// fn returns false. It sees what was recorded before it began.
-func (r *Recorder) Scan(from, to time.Time, fn func(Record) bool) error {
-	names, err := r.segments()
-	if err != nil {
-		return err
-	}
-	for i := len(names) - 1; i >= 0; i-- {
-		if begun, err := segmentTime(names[i]); err == nil && begun.Add(-longestCall).After(to) {
-			continue
-		}
-		more, err := scanSegment(filepath.Join(r.dir, names[i]), from, to, fn)
-		if err != nil || !more {
-			return err
-		}
-		if begun, err := segmentTime(names[i]); err == nil && begun.Before(from) {
-			return nil
-		}
-	}
-	return nil
-}
-
 // Prune removes segments all of whose events are older than before.
 func (r *Recorder) Prune(before time.Time) error {
 	names, err := r.segments()
@@ -189,52 +164,4 @@ func (r *Recorder) Prune(before time.Time) error {
 		}
 	}
 	return nil
-}
-
-// segments returns the names of the segment files, oldest first.
-func (r *Recorder) segments() ([]string, error) {
-	entries, err := os.ReadDir(r.dir)
-	if err != nil {
-		return nil, fmt.Errorf("reading the trail folder: %w", err)
-	}
-	var names []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".jsonl") {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func segmentTime(name string) (time.Time, error) {
-	return time.Parse(segmentLayout, strings.TrimSuffix(name, ".jsonl"))
-}
-
-// scanSegment walks one segment backwards; more is false when fn said stop.
-func scanSegment(path string, from, to time.Time, fn func(Record) bool) (more bool, err error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil // pruned meanwhile
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading a trail segment: %w", err)
-	}
-	for len(data) > 0 {
-		data = bytes.TrimSuffix(data, []byte("\n"))
-		i := bytes.LastIndexByte(data, '\n') + 1
-		line := data[i:]
-		data = data[:i]
-		rec, err := ParseRecord(line)
-		if err != nil {
-			continue // a line cut off by a crash
-		}
-		if rec.Time.Before(from) || !rec.Time.Before(to) {
-			continue
-		}
-		if !fn(rec) {
-			return false, nil
-		}
-	}
-	return true, nil
 }

@@ -33,7 +33,7 @@ func newRouter(services []*Service) router {
 		r.bySigning[name] = append(r.bySigning[name], t)
 		switch s.Model.Protocol {
 		case JSON:
-			r.byTarget[s.Model.TargetPrefix] = t
+			r.byTarget[shapeName(s.Model.TargetPrefix)] = t
 		case RestJSON:
 			t.routes = newRoutes(t.ops)
 			r.rest = append(r.rest, t)
@@ -81,12 +81,17 @@ func (r *router) route(x *exchange) error {
 	return fault.New(UnknownOperation, "")
 }
 
+// shapeName is the name of a target without its name space: botocore sends
+// CloudTrail's com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101, other
+// clients CloudTrail_20131101 alone (AWS: seen).
+func shapeName(target string) string { return target[strings.LastIndexByte(target, '.')+1:] }
+
 func (r *router) routeTarget(x *exchange, name string) error {
 	prefix, operation := "", name
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		prefix, operation = name[:i], name[i+1:]
 	}
-	t := r.byTarget[prefix]
+	t := r.byTarget[shapeName(prefix)]
 	if t == nil {
 		return fault.New(UnknownOperation, "")
 	}

@@ -14,6 +14,13 @@ import (
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
+// Statuses by which Invoke tells its three kinds of answer apart (AWS docs).
+const (
+	statusOK        = 200
+	statusAccepted  = 202
+	statusNoContent = 204
+)
+
 // maxClientContext is the longest client context, in bytes of base64 (AWS
 // docs).
 const maxClientContext = 3583
@@ -35,9 +42,9 @@ func (s *Service) Invoke(ctx context.Context, call *wire.Call, in *api.Invocatio
 	}
 	switch value(in.InvocationType) {
 	case api.InvocationTypeDryRun:
-		return &api.InvocationResponse{StatusCode: new(int64(204))}, s.cfg.Invoker.Check(ctx, request)
+		return &api.InvocationResponse{StatusCode: new(int64(statusNoContent))}, s.cfg.Invoker.Check(ctx, request)
 	case api.InvocationTypeEvent:
-		out := &api.InvocationResponse{StatusCode: new(int64(202))}
+		out := &api.InvocationResponse{StatusCode: new(int64(statusAccepted))}
 		return out, s.cfg.Invoker.Enqueue(ctx, request, func(tx *store.Tx) error { return tx.Record(call.Event(nil)) })
 	}
 	if request.ClientContext, err = clientContext(in.ClientContext); err != nil {
@@ -48,7 +55,7 @@ func (s *Service) Invoke(ctx context.Context, call *wire.Call, in *api.Invocatio
 		return nil, err
 	}
 	out := &api.InvocationResponse{
-		StatusCode: new(int64(200)), FunctionError: present(result.FunctionError),
+		StatusCode: new(int64(statusOK)), FunctionError: present(result.FunctionError),
 		ExecutedVersion: &result.ExecutedVersion, Payload: result.Payload,
 	}
 	if value(in.LogType) == api.LogTypeTail {
