@@ -66,7 +66,7 @@ func handle(ctx context.Context, e event) error {
 		"createSecret": r.create, "setSecret": r.set, "testSecret": r.test, "finishSecret": r.finish,
 	}[e.Step]
 	if !ok {
-		return fmt.Errorf("Invalid step parameter %s for secret %s", e.Step, e.SecretID) //nolint:staticcheck // AWS's text
+		return fmt.Errorf("Invalid step parameter %s for secret %s", e.Step, e.SecretID)
 	}
 	if run, err := r.mustRun(ctx); err != nil || !run {
 		return err

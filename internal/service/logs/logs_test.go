@@ -148,6 +148,7 @@ func TestTags(t *testing.T) {
 	b.append("g", "s", 0, "x")
 	ok := must[any](t)
 	ok(b.TagResource(b.ctx, &cloudwatchlogs.TagResourceInput{ResourceArn: aws.String(arn), Tags: map[string]string{"a": "1", "b": "2"}}))
+	//lint:ignore SA1019 clients still use it
 	ok(b.TagLogGroup(b.ctx, &cloudwatchlogs.TagLogGroupInput{LogGroupName: aws.String("g"), Tags: map[string]string{"b": "3", "c": "4"}}))
 	ok(b.UntagResource(b.ctx, &cloudwatchlogs.UntagResourceInput{ResourceArn: aws.String(arn), TagKeys: []string{"a", "none"}}))
 	got := must[*cloudwatchlogs.ListTagsForResourceOutput](t)(b.ListTagsForResource(b.ctx, &cloudwatchlogs.ListTagsForResourceInput{ResourceArn: aws.String(arn)}))
@@ -204,6 +205,7 @@ func TestLogStreams(t *testing.T) {
 	}
 	got := must[*cloudwatchlogs.DescribeLogStreamsOutput](t)(b.DescribeLogStreams(b.ctx, &cloudwatchlogs.DescribeLogStreamsInput{LogGroupName: aws.String("g")})).LogStreams
 	want := types.LogStream{
+		//lint:ignore SA1019 clients still use it
 		LogStreamName: aws.String("a"), Arn: aws.String(*arn + ":log-stream:a"), StoredBytes: aws.Int64(0),
 		FirstEventTimestamp: b.ms(time.Minute), LastEventTimestamp: b.ms(61 * time.Second), LastIngestionTime: b.ms(61 * time.Second),
 	}

@@ -204,6 +204,7 @@ func TestTailFollows(t *testing.T) {
 	var lines []string
 	poll := func() {
 		t.Helper()
+		//lint:ignore SA1019 the CLI still sends it
 		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/aws/lambda/fn"), Interleaved: aws.Bool(true), StartTime: start, Limit: aws.Int32(2)}
 		for {
 			out, err := b.FilterLogEvents(b.ctx, in)
