@@ -10,10 +10,6 @@ import (
 	"time"
 )
 
-// insideUserID is the user that functions see themselves as in a user
-// namespace; Lambda's own is the same.
-const insideUserID = 993
-
 // The capabilities that the launcher needs in a user namespace.
 const (
 	capSetPCap  = 8
