@@ -188,8 +188,8 @@ return [os.getpid(), os.environ["AWS_LAMBDA_RUNTIME_API"]]`), func(s *Spec) {
 
 	event := map[string]any{
 		"files": append([]string{
-			data, data + "/root.key", data + "/open.key", data + "/database.sqlite", data + "/functions", k.theHost.scratch,
-			k.theHost.root, os.Getenv("HOME"), "/root", "/home", "/etc/shadow", "/etc/ssh", "/var/lib", "/run", "/proc/1/environ",
+			data, data + "/root.key", data + "/open.key", data + "/database.sqlite", data + "/functions", k.theHost.Load().scratch,
+			k.theHost.Load().root, os.Getenv("HOME"), "/root", "/home", "/etc/shadow", "/etc/ssh", "/var/lib", "/run", "/proc/1/environ",
 		}, victimFiles(k)...),
 		"pids":     append([]int{os.Getpid(), os.Getppid()}, allProcesses(k)...),
 		"ports":    allPorts(k),

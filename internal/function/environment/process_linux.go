@@ -107,7 +107,13 @@ func (p *process) wait(cmd *exec.Cmd, status *os.File) {
 
 // attributes are the namespaces and identities that the launcher starts with.
 func attributes(c confinement) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if c.namespaces() {
+		// With its first process the kernel ends the whole namespace. Without
+		// one the launcher must live on to end the others, and learns of the
+		// server's death from the control pipe.
+		attr.Pdeathsig = syscall.SIGKILL
+	}
 	switch c {
 	case rootNamespaces:
 		attr.Cloneflags = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
