@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +100,11 @@ func (p *Pool) host() (*host, error) {
 	p.hostOnce.Do(func() {
 		capability := probeHost(p.cfg)
 		p.cfg.Logger.Info(capability.String())
+		if capability.unsafe && !p.cfg.AllowUnconfined {
+			p.hostErr = fault.New(fault.Parameter, "Functions cannot run here, because nothing would keep them from the server's files: %s.",
+				strings.Join(capability.Missing, "; "))
+			return
+		}
 		h, err := newHost(p.cfg, capability)
 		if p.hostErr = err; err == nil {
 			p.theHost.Store(h)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package environment
 
 import (
@@ -57,9 +59,9 @@ func TestWarmReuse(t *testing.T) {
 	if third := k.count(s, "{}"); third.process == first.process || third.n != 1 {
 		t.Errorf("got %v for the new revision, want another process", third)
 	}
-	eventually(t, "one environment is left", 5*time.Second, func() bool { return k.environments() == 1 })
+	eventually(t, "one environment is left", 10*time.Second, func() bool { return k.environments() == 1 })
 	k.Retire(s.FunctionARN)
-	eventually(t, "no environment is left", 5*time.Second, func() bool { return k.environments() == 0 })
+	eventually(t, "no environment is left", 10*time.Second, func() bool { return k.environments() == 0 })
 }
 
 // While a new revision starts, what runs finishes in the old code.
@@ -68,14 +70,14 @@ func TestRevisionWhileRunning(t *testing.T) {
 	s := spec(t, py(counter), nil)
 	old := make(chan counted)
 	go func() { old <- k.count(s, `{"sleep":1}`) }()
-	eventually(t, "it runs", 5*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
+	eventually(t, "it runs", 20*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
 	next := s
 	next.RevisionID = "new"
 	fresh := k.count(next, "{}")
 	if got := <-old; got.process == fresh.process || got.n != 1 {
 		t.Errorf("got %v from the old revision and %v from the new", got, fresh)
 	}
-	eventually(t, "the old environment ends", 5*time.Second, func() bool { return k.environments() == 1 })
+	eventually(t, "the old environment ends", 10*time.Second, func() bool { return k.environments() == 1 })
 }
 
 func TestConcurrency(t *testing.T) {
@@ -124,7 +126,7 @@ func TestThrottle(t *testing.T) {
 
 	busy := make(chan error)
 	go func() { busy <- invoke(s, Limit{1, -1}, `{"sleep":1}`) }()
-	eventually(t, "it runs", 5*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
+	eventually(t, "it runs", 20*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
 	check("second of one reserved", invoke(s, Limit{1, -1}, "{}"), reservedExceeded)
 	check("second of two reserved", invoke(s, Limit{2, -1}, "{}"), "")
 	check("another function, unreserved", invoke(other, Limit{-1, 1}, "{}"), "")
@@ -132,7 +134,7 @@ func TestThrottle(t *testing.T) {
 	check("once it has ended", invoke(s, Limit{1, -1}, "{}"), "")
 
 	go func() { busy <- invoke(s, Limit{-1, 1}, `{"sleep":1}`) }()
-	eventually(t, "it runs", 5*time.Second, func() bool {
+	eventually(t, "it runs", 20*time.Second, func() bool {
 		k.Pool.mu.Lock()
 		defer k.Pool.mu.Unlock()
 		return k.shared[s.scope()] == 1
@@ -155,7 +157,7 @@ func TestMaxEnvironments(t *testing.T) {
 	k.value(b, "{}") // takes the place of the idle one
 	done := make(chan struct{})
 	go func() { defer close(done); k.value(b, `{"sleep":1}`) }()
-	eventually(t, "it runs", 5*time.Second, func() bool {
+	eventually(t, "it runs", 20*time.Second, func() bool {
 		k.Pool.mu.Lock()
 		defer k.Pool.mu.Unlock()
 		return k.running[b.FunctionARN] == 1
@@ -175,7 +177,7 @@ return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]`), func(s *Spec) { s.Version
 	if err := k.SetProvisioned(s, 2); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both are warm", 10*time.Second, func() bool { return k.Provisioned(s.FunctionARN, "3").Available == 2 })
+	eventually(t, "both are warm", 20*time.Second, func() bool { return k.Provisioned(s.FunctionARN, "3").Available == 2 })
 	r := k.invoke(s, "{}")
 	if string(r.Payload) != `"provisioned-concurrency"` || r.Init != 0 || r.ExecutedVersion != "3" {
 		t.Errorf("got %s, init %v, version %s", r.Payload, r.Init, r.ExecutedVersion)
@@ -201,7 +203,7 @@ return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]`), func(s *Spec) { s.Version
 	if err := k.SetProvisioned(s, 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "none is left", 5*time.Second, func() bool { return k.environments() == 0 })
+	eventually(t, "none is left", 10*time.Second, func() bool { return k.environments() == 0 })
 }
 
 func TestProvisionedSpill(t *testing.T) {
@@ -210,11 +212,11 @@ func TestProvisionedSpill(t *testing.T) {
 	if err := k.SetProvisioned(s, 1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is warm", 10*time.Second, func() bool { return k.Provisioned(s.FunctionARN, "1").Available == 1 })
+	eventually(t, "it is warm", 20*time.Second, func() bool { return k.Provisioned(s.FunctionARN, "1").Available == 1 })
 	limit := Limit{Reserved: 1, Unreserved: -1}
 	done := make(chan struct{})
 	go func() { defer close(done); k.value(s, `{"sleep":1}`) }()
-	eventually(t, "it is busy", 5*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
+	eventually(t, "it is busy", 10*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
 	_, err := k.Invoke(t.Context(), s, limit, Event{RequestID: "r"})
 	if !fault.Is(err, fault.Throttled) {
 		t.Errorf("got %v, want a throttle: the reservation of 1 is provisioned", err)
@@ -241,7 +243,7 @@ func TestProvisionedFails(t *testing.T) {
 func TestIdleIsReaped(t *testing.T) {
 	k := newKit(t, func(c *Config) { c.IdleTimeout = 200 * time.Millisecond })
 	k.value(spec(t, py(counter), nil), "{}")
-	eventually(t, "the idle environment ends", 5*time.Second, func() bool { return k.environments() == 0 })
+	eventually(t, "the idle environment ends", 10*time.Second, func() bool { return k.environments() == 0 })
 	scratch, err := os.ReadDir(k.theHost.Load().scratch)
 	if err != nil || len(scratch) != 0 {
 		t.Errorf("left behind: %v, %v", scratch, err)
@@ -284,7 +286,7 @@ func TestDrain(t *testing.T) {
 		}
 		result <- err
 	}()
-	eventually(t, "it runs", 5*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
+	eventually(t, "it runs", 20*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
 	k.stop()
 	if err := <-result; err != nil {
 		t.Errorf("the running invocation: %v", err)
@@ -306,7 +308,7 @@ func TestDrainKillsAfterGrace(t *testing.T) {
 		_, err := k.Invoke(t.Context(), s, free, Event{RequestID: "r", Payload: []byte(`{"sleep":15}`)})
 		result <- err
 	}()
-	eventually(t, "it runs", 5*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
+	eventually(t, "it runs", 20*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
 	began := time.Now()
 	k.stop()
 	if took := time.Since(began); took > 5*time.Second {
@@ -329,12 +331,12 @@ func TestInvokeLeavesWithItsContext(t *testing.T) {
 		_, err := k.Invoke(ctx, s, free, Event{RequestID: "r", Payload: []byte(`{"sleep":1}`)})
 		result <- err
 	}()
-	eventually(t, "it runs", 5*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
+	eventually(t, "it runs", 20*time.Second, func() bool { return strings.Contains(k.text(), "START RequestId") })
 	cancel()
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	eventually(t, "the function runs to its end", 5*time.Second, func() bool { return strings.Contains(k.text(), "REPORT") })
+	eventually(t, "the function runs to its end", 10*time.Second, func() bool { return strings.Contains(k.text(), "REPORT") })
 	if c := k.count(s, "{}"); c.n != 2 {
 		t.Errorf("got %v, want the second invocation of the same process", c)
 	}
@@ -362,7 +364,7 @@ func TestKilledServerLeavesNothing(t *testing.T) {
 			})
 			cmd.Process.Signal(syscall.SIGKILL)
 			cmd.Wait()
-			eventually(t, "all processes are gone", 5*time.Second, func() bool { return len(processesWith(t, marker)) == 0 })
+			eventually(t, "all processes are gone", 10*time.Second, func() bool { return len(processesWith(t, marker)) == 0 })
 		})
 	}
 }

@@ -2,6 +2,7 @@ package environment
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
@@ -19,6 +20,9 @@ const (
 // start starts a launcher in the given confinement, which then starts the
 // program. Output of the whole tree goes to sink.
 func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
+	if os.Args[0] == launchName {
+		return nil, errors.New("this process was to be a launcher; main must call LaunchIfAsked first")
+	}
 	var pipes [3][2]*os.File // control, status, output: reading end, writing end
 	for i := range pipes {
 		r, w, err := os.Pipe()
