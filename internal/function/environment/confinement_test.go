@@ -320,8 +320,8 @@ func TestConfinementUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // TestConfinement was that already
 	}
-	out := runAsNobody(t, "^(TestConfinement|TestTimeout|TestDrain|TestPythonFailures)$")
-	for _, want := range []string{"PASS: TestConfinement/user_namespaces", "PASS: TestConfinement/same_user", "PASS: TestPythonFailures"} {
+	out := runAsNobody(t, "^(TestConfinement|TestTimeout|TestDrain|TestPythonFailures|TestRuntimeAPIStrangers)$")
+	for _, want := range []string{"PASS: TestConfinement/user_namespaces", "PASS: TestConfinement/same_user", "PASS: TestPythonFailures", "PASS: TestRuntimeAPIStrangers/user_namespaces"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)
 		}

@@ -115,7 +115,8 @@ func TestNodeConsole(t *testing.T) {
   console.log("plain %d", 1, { a: 1 }); console.info("two\nlines"); console.warn("w"); console.error("e"); console.debug("d"); console.trace("t")
 }`}
 	id := uuid.NewString()
-	if _, err := k.Invoke(t.Context(), spec(t, code, node), free, Event{RequestID: id}); err != nil {
+	small := func(s *Spec) { node(s); s.MemoryMB = 128 } // Lambda's default
+	if _, err := k.Invoke(t.Context(), spec(t, code, small), free, Event{RequestID: id}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string

@@ -251,14 +251,22 @@ func TestOldFilesAreCleared(t *testing.T) {
 	if err := os.MkdirAll(dir+"/old-1/x", 0o700); err != nil {
 		t.Fatal(err)
 	}
+	elsewhere := t.TempDir() + "/keyturn-functions-1"
+	if err := os.MkdirAll(elsewhere+"/live/code", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere+"/live", dir+"/old-2"); err != nil {
+		t.Fatal(err)
+	}
 	k := newKit(t, func(c *Config) { c.Dir = dir })
 	k.value(spec(t, py("return 1"), nil), "{}")
 	if _, err := os.Stat(dir + "/live/code/x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the old code is still in use: %v", err)
 	}
-	eventually(t, "the oldest folder goes", 10*time.Second, func() bool {
+	eventually(t, "the older folders go", 10*time.Second, func() bool {
 		_, err := os.Stat(dir + "/old-1")
-		return errors.Is(err, fs.ErrNotExist)
+		_, err2 := os.Stat(elsewhere)
+		return errors.Is(err, fs.ErrNotExist) && errors.Is(err2, fs.ErrNotExist)
 	})
 }
 

@@ -351,8 +351,18 @@ func TestKilledServerLeavesNothing(t *testing.T) {
 	for _, way := range []confinement{rootNamespaces, separateUser} {
 		t.Run(way.String(), func(t *testing.T) {
 			marker := uuid.NewString()
+			// What the killed server leaves behind must be seen by its
+			// functions' users, and go with this test.
+			dir, err := os.MkdirTemp("", "keyturn-killed-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { removeTree(dir) })
+			if err := os.Chmod(dir, 0o711); err != nil {
+				t.Fatal(err)
+			}
 			cmd := exec.Command("/proc/self/exe", "-test.run", "^TestKilledServerLeavesNothing$")
-			cmd.Env = append(os.Environ(), "KEYTURN_TEST_SERVE="+marker, "KEYTURN_TEST_WAY="+way.String())
+			cmd.Env = append(os.Environ(), "KEYTURN_TEST_SERVE="+marker, "KEYTURN_TEST_WAY="+way.String(), "TMPDIR="+dir)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

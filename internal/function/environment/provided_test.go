@@ -3,9 +3,11 @@
 package environment
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -204,5 +206,35 @@ next()
 		"init error after init": {403.0, forbidden("Running", "InitError")},
 	}, byName); diff != "" {
 		t.Errorf("second invocation (-want +got):\n%s", diff)
+	}
+}
+
+// Processes outside an environment are not heard: they could take its events
+// and forge its answers.
+func TestRuntimeAPIStrangers(t *testing.T) {
+	for _, way := range []confinement{rootNamespaces, separateUser, userNamespaces} {
+		if os.Geteuid() != 0 && way.ownUser() {
+			continue
+		}
+		t.Run(way.String(), func(t *testing.T) {
+			k := newKit(t, func(c *Config) { c.confinement = way })
+			s := spec(t, files{"bootstrap*": "#!/usr/bin/python3\n" + rawRuntime + `
+import subprocess
+rid = next()[0]
+child = "import os\n" + open("/var/task/bootstrap" if os.path.exists("/var/task/bootstrap") else __file__).read().split("\nimport subprocess")[0] + "\nrespond('" + rid + "', b'\"from a child\"')"
+subprocess.run([sys.executable, "-c", child], check=True)
+next()
+`}, provided)
+			if got := k.value(s, "{}"); got != `"from a child"` {
+				t.Errorf("got %s: processes of the environment are not strangers", got)
+			}
+			for _, port := range allPorts(k) {
+				answer, err := http.Get("http://127.0.0.1:" + strconv.Itoa(port) + "/2018-06-01/ping")
+				if err == nil {
+					answer.Body.Close()
+					t.Errorf("a stranger got %s", answer.Status)
+				}
+			}
+		})
 	}
 }
