@@ -16,46 +16,29 @@ type column struct {
 	value func(*secret.Secret) any
 }
 
-// savedColumns are the columns that SaveSecret writes, id and the counters
-// aside.
+// savedColumns are the columns that SaveSecret writes; id, the counters and
+// detail aside.
 var savedColumns = []column{
 	{"account", func(s *secret.Secret) any { return s.Account }},
 	{"region", func(s *secret.Secret) any { return s.Region }},
 	{"name", func(s *secret.Secret) any { return s.Name }},
 	{"suffix", func(s *secret.Secret) any { return s.Suffix }},
-	{"description", func(s *secret.Secret) any { return s.Description }},
-	{"kms_key_id", func(s *secret.Secret) any { return s.KMSKeyID }},
-	{"type", func(s *secret.Secret) any { return s.Type }},
-	{"owning_service", func(s *secret.Secret) any { return s.OwningService }},
 	{"created_at", func(s *secret.Secret) any { return micros(s.CreatedAt) }},
 	{"changed_at", func(s *secret.Secret) any { return micros(s.ChangedAt) }},
 	{"accessed_on", func(s *secret.Secret) any { return micros(s.AccessedOn) }},
 	{"delete_at", func(s *secret.Secret) any { return micros(s.DeleteAt) }},
-	{"tags", func(s *secret.Secret) any { return formatTags(s.Tags) }},
-	{"policy", func(s *secret.Secret) any { return s.Policy }},
-	{"rotation_configured", func(s *secret.Secret) any { return bit(s.Rotation.Configured) }},
-	{"rotation_enabled", func(s *secret.Secret) any { return bit(s.Rotation.Enabled) }},
-	{"rotation_function", func(s *secret.Secret) any { return s.Rotation.FunctionARN }},
-	{"rotation_days", func(s *secret.Secret) any { return s.Rotation.Rules.AutomaticallyAfterDays }},
-	{"rotation_duration", func(s *secret.Secret) any { return s.Rotation.Rules.Duration }},
-	{"rotation_expression", func(s *secret.Secret) any { return s.Rotation.Rules.Expression }},
-	{"rotation_configured_at", func(s *secret.Secret) any { return micros(s.Rotation.ConfiguredAt) }},
-	{"last_rotated_at", func(s *secret.Secret) any { return micros(s.Rotation.LastRotatedAt) }},
-	{"value_changed_at", func(s *secret.Secret) any { return micros(s.Rotation.ValueChangedAt) }},
-	{"next_date", func(s *secret.Secret) any { return micros(s.Rotation.NextDate) }},
 	{"due_at", func(s *secret.Secret) any { return micros(s.Rotation.DueAt) }},
-	{"primary_region", func(s *secret.Secret) any { return s.PrimaryRegion }},
 }
 
-// insertSecret is the statement for a new row: id, the saved columns, the
-// version count and revision 1.
+// insertSecret takes the version count, the detail, the ID and the saved
+// columns.
 var insertSecret = func() string {
-	names, places := []string{"id"}, []string{"$1"}
+	names, places := "", ""
 	for i, c := range savedColumns {
-		names, places = append(names, c.name), append(places, "$"+strconv.Itoa(i+2))
+		names += ", " + c.name
+		places += ", $" + strconv.Itoa(i+4)
 	}
-	return `INSERT INTO secret (` + strings.Join(names, ", ") + `, version_count, revision)
-		VALUES (` + strings.Join(places, ", ") + `, $` + strconv.Itoa(len(savedColumns)+2) + `, 1) ON CONFLICT DO NOTHING`
+	return `INSERT INTO secret (revision, version_count, detail, id` + names + `) VALUES (1, $1, $2, $3` + places + `) ON CONFLICT DO NOTHING`
 }()
 
 // SaveSecret stores what differs between before, as it was read in this
@@ -74,11 +57,11 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 		return err
 	}
 	if before == nil {
-		args := []any{after.ID}
+		args := []any{len(after.Versions), detailOf(after).encode(), after.ID}
 		for _, c := range savedColumns {
 			args = append(args, c.value(after))
 		}
-		if err := tx.insert(insertSecret, append(args, int64(len(after.Versions)))...); err != nil {
+		if err := tx.insert(insertSecret, args...); err != nil {
 			return err
 		}
 		after.Revision = 1
@@ -105,7 +88,11 @@ func (tx *Tx) updateRow(before, after *secret.Secret, labels map[string]string) 
 			set = append(set, c.name+" = $"+strconv.Itoa(len(args)))
 		}
 	}
-	if n := addedVersions(before, after); n != 0 {
+	if detail := detailOf(after); detail != detailOf(before) {
+		args = append(args, detail.encode())
+		set = append(set, "detail = $"+strconv.Itoa(len(args)))
+	}
+	if n := len(after.Versions) - len(before.Versions); n != 0 {
 		args = append(args, n)
 		set = append(set, "version_count = version_count + $"+strconv.Itoa(len(args)))
 	}
@@ -125,11 +112,6 @@ func (tx *Tx) updateRow(before, after *secret.Secret, labels map[string]string) 
 	}
 	after.Revision++
 	return err
-}
-
-// addedVersions returns how many more versions after has.
-func addedVersions(before, after *secret.Secret) int64 {
-	return int64(len(after.Versions) - len(before.Versions))
 }
 
 func sameVersions(before, after *secret.Secret) bool {
@@ -164,15 +146,14 @@ func (tx *Tx) saveVersions(before, after *secret.Secret) error {
 		var err error
 		switch {
 		case old == nil:
-			err = tx.insert(`INSERT INTO version (secret_id, id, seq, created_at, accessed_on, has_value, is_binary, by_token, key_arn, written_by, sealed)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
+			err = tx.insert(`INSERT INTO version (secret_id, id, seq, created_at, accessed_on, flags, key_arn, written_by, sealed)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 				after.ID, v.ID, after.Revision*seqPerRevision+int64(i), micros(v.CreatedAt), micros(v.AccessedOn),
-				bit(v.HasValue), bit(v.Binary), bit(v.ByToken), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
+				flagsOf(v), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
 		case !sameVersion(old, v):
-			_, err = tx.exec(`UPDATE version SET created_at = $3, accessed_on = $4, has_value = $5, is_binary = $6, by_token = $7,
-				key_arn = $8, written_by = $9, sealed = coalesce($10, sealed) WHERE secret_id = $1 AND id = $2`,
-				after.ID, v.ID, micros(v.CreatedAt), micros(v.AccessedOn),
-				bit(v.HasValue), bit(v.Binary), bit(v.ByToken), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
+			_, err = tx.exec(`UPDATE version SET created_at = $3, accessed_on = $4, flags = $5,
+				key_arn = $6, written_by = $7, sealed = coalesce($8, sealed) WHERE secret_id = $1 AND id = $2`,
+				after.ID, v.ID, micros(v.CreatedAt), micros(v.AccessedOn), flagsOf(v), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
 		}
 		if err != nil {
 			return err

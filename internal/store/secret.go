@@ -12,48 +12,94 @@ import (
 
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/schedule"
 	"github.com/keyturn/keyturn/internal/secret"
 )
 
-// secretColumns are the columns of a secret as secretRow scans them.
-const secretColumns = `s.id, s.account, s.region, s.name, s.suffix, s.description, s.kms_key_id, s.type, s.owning_service,
-	s.created_at, s.changed_at, s.accessed_on, s.delete_at, s.tags, s.policy,
-	s.rotation_configured, s.rotation_enabled, s.rotation_function, s.rotation_days, s.rotation_duration, s.rotation_expression,
-	s.rotation_configured_at, s.last_rotated_at, s.value_changed_at, s.next_date, s.due_at, s.primary_region, s.version_count, s.revision`
+// secretColumns are the columns of a secret as secretRow scans them. They
+// are few because each costs as much to fetch as some comparisons of keys.
+const secretColumns = `s.id, s.account, s.region, s.name, s.suffix, s.created_at, s.changed_at, s.accessed_on, s.delete_at, s.due_at,
+	s.version_count, s.revision, s.detail`
 
 // secretRow is a row of secretColumns on its way into a Secret.
 type secretRow struct {
 	secret.Secret
-	created, changed, accessed, deleteAt                     int64
-	configured, enabled                                      int64
-	configuredAt, rotatedAt, valueChangedAt, nextDate, dueAt int64
-	tags                                                     string
+	created, changed, accessed, deleteAt, dueAt int64
 	// versions counts all versions, loaded or not.
 	versions int64
+	detail   string
 }
 
 // dest returns what to scan secretColumns into.
 func (r *secretRow) dest() []any {
 	return []any{
-		&r.ID, &r.Account, &r.Region, &r.Name, &r.Suffix, &r.Description, &r.KMSKeyID, &r.Type, &r.OwningService,
-		&r.created, &r.changed, &r.accessed, &r.deleteAt, &r.tags, &r.Policy,
-		&r.configured, &r.enabled, &r.Rotation.FunctionARN, &r.Rotation.Rules.AutomaticallyAfterDays,
-		&r.Rotation.Rules.Duration, &r.Rotation.Rules.Expression,
-		&r.configuredAt, &r.rotatedAt, &r.valueChangedAt, &r.nextDate, &r.dueAt, &r.PrimaryRegion, &r.versions, &r.Revision,
+		&r.ID, &r.Account, &r.Region, &r.Name, &r.Suffix, &r.created, &r.changed, &r.accessed, &r.deleteAt, &r.dueAt,
+		&r.versions, &r.Revision, &r.detail,
 	}
 }
 
 // finish fills the members that are not scanned as they are.
 func (r *secretRow) finish() (*secret.Secret, error) {
-	r.CreatedAt, r.ChangedAt = fromMicros(r.created), fromMicros(r.changed)
-	r.AccessedOn, r.DeleteAt = fromMicros(r.accessed), fromMicros(r.deleteAt)
-	r.Rotation.Configured, r.Rotation.Enabled = r.configured != 0, r.enabled != 0
-	r.Rotation.ConfiguredAt, r.Rotation.LastRotatedAt = fromMicros(r.configuredAt), fromMicros(r.rotatedAt)
-	r.Rotation.ValueChangedAt = fromMicros(r.valueChangedAt)
-	r.Rotation.NextDate, r.Rotation.DueAt = fromMicros(r.nextDate), fromMicros(r.dueAt)
-	var err error
-	r.Tags, err = parseTags[secret.Tag](r.tags)
-	return &r.Secret, err
+	var d secretDetail
+	if err := json.Unmarshal([]byte(r.detail), &d); err != nil {
+		return nil, fmt.Errorf("reading a secret's detail: %w", err)
+	}
+	tags, err := parseTags[secret.Tag](d.Tags)
+	if err != nil {
+		return nil, err
+	}
+	s := &r.Secret
+	s.CreatedAt, s.ChangedAt, s.AccessedOn, s.DeleteAt = fromMicros(r.created), fromMicros(r.changed), fromMicros(r.accessed), fromMicros(r.deleteAt)
+	s.Description, s.KMSKeyID, s.Type, s.OwningService = d.Description, d.KMSKeyID, d.Type, d.OwningService
+	s.Tags, s.Policy, s.PrimaryRegion = tags, d.Policy, d.PrimaryRegion
+	s.Rotation = secret.Rotation{
+		Configured: d.Configured, Enabled: d.Enabled, FunctionARN: d.FunctionARN,
+		Rules:        schedule.Rules{AutomaticallyAfterDays: d.Days, Duration: d.Duration, Expression: d.Expression},
+		ConfiguredAt: fromMicros(d.ConfiguredAt), LastRotatedAt: fromMicros(d.LastRotatedAt),
+		ValueChangedAt: fromMicros(d.ValueChangedAt), NextDate: fromMicros(d.NextDate), DueAt: fromMicros(r.dueAt),
+	}
+	return s, nil
+}
+
+// secretDetail is the column detail.
+type secretDetail struct {
+	Description   string `json:"description,omitempty"`
+	KMSKeyID      string `json:"kmsKeyId,omitempty"`
+	Type          string `json:"type,omitempty"`
+	OwningService string `json:"owningService,omitempty"`
+	// Tags is the stored form of the tags.
+	Tags          string `json:"tags,omitempty"`
+	Policy        string `json:"policy,omitempty"`
+	PrimaryRegion string `json:"primaryRegion,omitempty"`
+
+	Configured     bool   `json:"rotationConfigured,omitempty"`
+	Enabled        bool   `json:"rotationEnabled,omitempty"`
+	FunctionARN    string `json:"rotationFunction,omitempty"`
+	Days           int64  `json:"rotationDays,omitempty"`
+	Duration       string `json:"rotationDuration,omitempty"`
+	Expression     string `json:"rotationExpression,omitempty"`
+	ConfiguredAt   int64  `json:"rotationConfiguredAt,omitempty"`
+	LastRotatedAt  int64  `json:"lastRotatedAt,omitempty"`
+	ValueChangedAt int64  `json:"valueChangedAt,omitempty"`
+	NextDate       int64  `json:"nextDate,omitempty"`
+}
+
+func detailOf(s *secret.Secret) secretDetail {
+	rules := s.Rotation.Rules
+	return secretDetail{
+		Description: s.Description, KMSKeyID: s.KMSKeyID, Type: s.Type, OwningService: s.OwningService,
+		Tags: formatTags(s.Tags), Policy: s.Policy, PrimaryRegion: s.PrimaryRegion,
+		Configured: s.Rotation.Configured, Enabled: s.Rotation.Enabled, FunctionARN: s.Rotation.FunctionARN,
+		Days: rules.AutomaticallyAfterDays, Duration: rules.Duration, Expression: rules.Expression,
+		ConfiguredAt: micros(s.Rotation.ConfiguredAt), LastRotatedAt: micros(s.Rotation.LastRotatedAt),
+		ValueChangedAt: micros(s.Rotation.ValueChangedAt), NextDate: micros(s.Rotation.NextDate),
+	}
+}
+
+// encode returns the stored form.
+func (d secretDetail) encode() string {
+	b, _ := json.Marshal(d) // strings, numbers and truth values always encode
+	return string(b)
 }
 
 // tag is any record's tag.
@@ -92,7 +138,7 @@ func parseTags[T tag](s string) ([]T, error) {
 // findQuery gives a row for each staging label of a secret, and one row
 // without a label when it has none. selected is a last column.
 func findQuery(where, selected string) string {
-	return `SELECT ` + secretColumns + `, coalesce(l.label, ''), ` + versionColumns + `, ` + selected + `
+	return `SELECT ` + secretColumns + `, coalesce(l.label, ''), ` + versionColumns + selected + `
 		FROM secret s
 		LEFT JOIN label l ON l.secret_id = s.id
 		LEFT JOIN version v ON v.secret_id = l.secret_id AND v.id = l.version_id
@@ -101,31 +147,35 @@ func findQuery(where, selected string) string {
 
 // The statements that find a secret.
 var (
-	findByName = findQuery(`s.account = $1 AND s.region = $2 AND s.name = $3`, `NULL`)
-	findByID   = findQuery(`s.id = $1`, `NULL`)
+	findByName = findQuery(`s.account = $1 AND s.region = $2 AND s.name = $3`, ``)
+	findByID   = findQuery(`s.id = $1`, ``)
 	// readByName also gives the sealed value of the version named $4 or
 	// else of the one with label $5.
 	readByName = findQuery(`s.account = $1 AND s.region = $2 AND s.name = $3`,
-		`CASE WHEN v.id = $4 OR ($4 = '' AND l.label = $5) THEN v.sealed END`)
+		`, CASE WHEN v.id = $4 OR ($4 = '' AND l.label = $5) THEN v.sealed END`)
 )
 
-// find runs a findQuery and also returns how many versions there are. It
-// returns an error of kind NotFound when there is no such secret.
-func (tx *Tx) find(query string, args ...any) (_ *secret.Secret, count int64, err error) {
+// find runs a findQuery, with the sealed value as a last column if sealed
+// is true, and also returns how many versions there are. It returns an error
+// of kind NotFound when there is no such secret.
+func (tx *Tx) find(sealed bool, query string, args ...any) (_ *secret.Secret, count int64, err error) {
 	var s secretRow
 	var v versionRow
 	var label string
-	var sealed []byte
-	dest := append(append(s.dest(), &label), append(v.dest(), &sealed)...)
+	var value []byte
+	dest := append(append(s.dest(), &label), v.dest()...)
+	if sealed {
+		dest = append(dest, &value)
+	}
 	var versions versionList
 	found := false
 	err = tx.each(func(rows *sql.Rows) error {
-		found, sealed = true, nil
+		found, value = true, nil
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
 		if label != "" {
-			versions.add(&v, label).keep(sealed)
+			versions.add(&v, label).keep(value)
 		}
 		return nil
 	}, query, args...)
@@ -161,12 +211,12 @@ func lookup(account, region string, ref arn.SecretRef) (name, want string, ok bo
 }
 
 // findRef runs one of the statements that find a secret by name.
-func (tx *Tx) findRef(query, account, region string, ref arn.SecretRef, args ...any) (*secret.Secret, int64, error) {
+func (tx *Tx) findRef(sealed bool, query, account, region string, ref arn.SecretRef, args ...any) (*secret.Secret, int64, error) {
 	name, want, ok := lookup(account, region, ref)
 	if !ok {
 		return nil, 0, fault.New(fault.NotFound, "")
 	}
-	s, count, err := tx.find(query, append([]any{account, region, name}, args...)...)
+	s, count, err := tx.find(sealed, query, append([]any{account, region, name}, args...)...)
 	if err == nil && want != "" && s.ARN() != want {
 		return nil, 0, fault.New(fault.NotFound, "")
 	}
@@ -178,7 +228,7 @@ func (tx *Tx) findRef(query, account, region string, ref arn.SecretRef, args ...
 // all its versions. It returns an error of kind NotFound, without message,
 // when there is no such secret.
 func (tx *Tx) FindSecret(account, region string, ref arn.SecretRef) (*secret.Secret, error) {
-	s, count, err := tx.findRef(findByName, account, region, ref)
+	s, count, err := tx.findRef(false, findByName, account, region, ref)
 	if err == nil && count > int64(len(s.Versions)) {
 		err = tx.loadAll(s)
 	}
@@ -191,7 +241,7 @@ func (tx *Tx) FindSecret(account, region string, ref arn.SecretRef) (*secret.Sec
 // loads all once the secret has so many versions that their limit or their
 // purge come into play.
 func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionIDs ...string) (*secret.Secret, error) {
-	s, count, err := tx.findRef(findByName, account, region, ref)
+	s, count, err := tx.findRef(false, findByName, account, region, ref)
 	switch {
 	case err != nil || count == int64(len(s.Versions)):
 	case count >= secret.KeptVersions:
@@ -205,7 +255,7 @@ func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionIDs
 // SecretByID returns a secret with all its versions. It returns an error of
 // kind NotFound, without message, when there is no such secret.
 func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
-	s, count, err := tx.find(findByID, id)
+	s, count, err := tx.find(false, findByID, id)
 	if err == nil && count > int64(len(s.Versions)) {
 		err = tx.loadAll(s)
 	}
@@ -218,7 +268,7 @@ func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
 // That version is missing, or has no value, if there is no such thing. It
 // is one statement but for a deprecated version.
 func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
-	s, count, err := tx.findRef(readByName, account, region, ref, versionID, stage)
+	s, count, err := tx.findRef(true, readByName, account, region, ref, versionID, stage)
 	if err != nil || versionID == "" || count == int64(len(s.Versions)) || s.Version(versionID) != nil {
 		return s, err
 	}

@@ -14,25 +14,36 @@ import (
 // versionColumns are the columns of a version as versionRow scans them; all
 // zero where a LEFT JOIN found none.
 const versionColumns = `coalesce(v.id, ''), coalesce(v.seq, 0), coalesce(v.created_at, 0), coalesce(v.accessed_on, 0),
-	coalesce(v.has_value, 0), coalesce(v.is_binary, 0), coalesce(v.by_token, 0), coalesce(v.key_arn, ''), coalesce(v.written_by, '')`
+	coalesce(v.flags, 0), coalesce(v.key_arn, ''), coalesce(v.written_by, '')`
 
 // versionRow is a row of versionColumns.
 type versionRow struct {
-	id, keyARN, writtenBy                                 string
-	seq, created, accessed, hasValue, isBinary, byTokenIs int64
+	id, keyARN, writtenBy         string
+	seq, created, accessed, flags int64
 }
+
+// The bits of flags.
+const (
+	hasValue = 1 << iota
+	isBinary
+	byToken
+)
 
 // dest returns what to scan versionColumns into.
 func (r *versionRow) dest() []any {
-	return []any{&r.id, &r.seq, &r.created, &r.accessed, &r.hasValue, &r.isBinary, &r.byTokenIs, &r.keyARN, &r.writtenBy}
+	return []any{&r.id, &r.seq, &r.created, &r.accessed, &r.flags, &r.keyARN, &r.writtenBy}
 }
 
 func (r *versionRow) version() secret.Version {
 	return secret.Version{
 		ID: r.id, CreatedAt: fromMicros(r.created), AccessedOn: fromMicros(r.accessed),
-		HasValue: r.hasValue != 0, Binary: r.isBinary != 0, ByToken: r.byTokenIs != 0,
+		HasValue: r.flags&hasValue != 0, Binary: r.flags&isBinary != 0, ByToken: r.flags&byToken != 0,
 		KeyARN: r.keyARN, WrittenBy: r.writtenBy,
 	}
+}
+
+func flagsOf(v *secret.Version) int64 {
+	return bit(v.HasValue)*hasValue + bit(v.Binary)*isBinary + bit(v.ByToken)*byToken
 }
 
 // versionList collects the versions of one secret.
@@ -208,7 +219,7 @@ func (tx *Tx) versions(s *secret.Secret, ids []string) (versionList, error) {
 // no value.
 func (tx *Tx) SealedValue(secretID, versionID string) ([]byte, error) {
 	var sealed []byte
-	err := tx.one([]any{&sealed}, `SELECT sealed FROM version WHERE secret_id = $1 AND id = $2 AND has_value = 1`, secretID, versionID)
+	err := tx.one([]any{&sealed}, `SELECT sealed FROM version WHERE secret_id = $1 AND id = $2 AND sealed IS NOT NULL`, secretID, versionID)
 	return sealed, err
 }
 
