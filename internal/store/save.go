@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,13 +17,11 @@ type column struct {
 	value func(*secret.Secret) any
 }
 
-// savedColumns are the columns that SaveSecret writes; id, the counters and
-// detail aside.
-var savedColumns = []column{
+// comparedColumns repeat those members of a record that statements compare.
+var comparedColumns = []column{
 	{"account", func(s *secret.Secret) any { return s.Account }},
 	{"region", func(s *secret.Secret) any { return s.Region }},
 	{"name", func(s *secret.Secret) any { return s.Name }},
-	{"suffix", func(s *secret.Secret) any { return s.Suffix }},
 	{"created_at", func(s *secret.Secret) any { return micros(s.CreatedAt) }},
 	{"changed_at", func(s *secret.Secret) any { return micros(s.ChangedAt) }},
 	{"accessed_on", func(s *secret.Secret) any { return micros(s.AccessedOn) }},
@@ -30,15 +29,15 @@ var savedColumns = []column{
 	{"due_at", func(s *secret.Secret) any { return micros(s.Rotation.DueAt) }},
 }
 
-// insertSecret takes the version count, the detail, the ID and the saved
+// insertSecret takes the version count, the record, the ID and the compared
 // columns.
 var insertSecret = func() string {
 	names, places := "", ""
-	for i, c := range savedColumns {
+	for i, c := range comparedColumns {
 		names += ", " + c.name
 		places += ", $" + strconv.Itoa(i+4)
 	}
-	return `INSERT INTO secret (revision, version_count, detail, id` + names + `) VALUES (1, $1, $2, $3` + places + `) ON CONFLICT DO NOTHING`
+	return `INSERT INTO secret (revision, version_count, body, id` + names + `) VALUES (1, $1, $2, $3` + places + `) ON CONFLICT DO NOTHING`
 }()
 
 // SaveSecret stores what differs between before, as it was read in this
@@ -56,9 +55,10 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 	if err != nil {
 		return err
 	}
+	body := encodeSecret(after)
 	if before == nil {
-		args := []any{len(after.Versions), detailOf(after).encode(), after.ID}
-		for _, c := range savedColumns {
+		args := []any{len(after.Versions), body, after.ID}
+		for _, c := range comparedColumns {
 			args = append(args, c.value(after))
 		}
 		if err := tx.insert(insertSecret, args...); err != nil {
@@ -66,7 +66,7 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 		}
 		after.Revision = 1
 		before = &secret.Secret{}
-	} else if err := tx.updateRow(before, after, labels); err != nil {
+	} else if err := tx.updateSecret(before, after, body); err != nil {
 		return err
 	}
 	if err := tx.saveVersions(before, after); err != nil {
@@ -78,35 +78,26 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 	return tx.saveReplicas(before, after)
 }
 
-// updateRow writes the columns that differ and counts the revision up, or
-// just checks it when nothing differs that replicas would take over.
-func (tx *Tx) updateRow(before, after *secret.Secret, labels map[string]string) error {
-	set, args := []string(nil), []any{after.ID, before.Revision}
-	for _, c := range savedColumns {
+// updateSecret writes the record and the columns that differ and counts the
+// revision up, or just checks it when nothing differs that replicas would
+// take over.
+func (tx *Tx) updateSecret(before, after *secret.Secret, body []byte) error {
+	after.Revision = before.Revision
+	if bytes.Equal(body, encodeSecret(before)) && slices.EqualFunc(before.Versions, after.Versions, sameVersion) {
+		return tx.checkRevision(before)
+	}
+	set, args := "revision = revision + 1, body = $3", []any{after.ID, before.Revision, body}
+	for _, c := range comparedColumns {
 		if v := c.value(after); v != c.value(before) {
 			args = append(args, v)
-			set = append(set, c.name+" = $"+strconv.Itoa(len(args)))
+			set += ", " + c.name + " = $" + strconv.Itoa(len(args))
 		}
-	}
-	if detail := detailOf(after); detail != detailOf(before) {
-		args = append(args, detail.encode())
-		set = append(set, "detail = $"+strconv.Itoa(len(args)))
 	}
 	if n := len(after.Versions) - len(before.Versions); n != 0 {
 		args = append(args, n)
-		set = append(set, "version_count = version_count + $"+strconv.Itoa(len(args)))
+		set += ", version_count = version_count + $" + strconv.Itoa(len(args))
 	}
-	after.Revision = before.Revision
-	if set == nil && sameVersions(before, after) {
-		var revision int64
-		err := tx.one([]any{&revision}, `SELECT revision FROM secret WHERE id = $1`, after.ID)
-		if fault.Is(err, fault.NotFound) || err == nil && revision != before.Revision {
-			return fault.New(fault.Conflict, "").For(after.Name)
-		}
-		return err
-	}
-	set = append(set, "revision = revision + 1")
-	n, err := tx.exec(`UPDATE secret SET `+strings.Join(set, ", ")+` WHERE id = $1 AND revision = $2`, args...)
+	n, err := tx.exec(`UPDATE secret SET `+set+` WHERE id = $1 AND revision = $2`, args...)
 	if err == nil && n == 0 {
 		return fault.New(fault.Conflict, "").For(after.Name)
 	}
@@ -114,14 +105,19 @@ func (tx *Tx) updateRow(before, after *secret.Secret, labels map[string]string) 
 	return err
 }
 
-func sameVersions(before, after *secret.Secret) bool {
-	return slices.EqualFunc(before.Versions, after.Versions, func(a, b secret.Version) bool {
-		return sameVersion(&a, &b) && slices.Equal(a.Labels, b.Labels)
-	})
+// checkRevision returns an error of kind Conflict unless the stored secret
+// has the revision of s.
+func (tx *Tx) checkRevision(s *secret.Secret) error {
+	var revision int64
+	err := tx.one([]any{&revision}, `SELECT revision FROM secret WHERE id = $1`, s.ID)
+	if fault.Is(err, fault.NotFound) || err == nil && revision != s.Revision {
+		return fault.New(fault.Conflict, "").For(s.Name)
+	}
+	return err
 }
 
 // sameVersion compares what the table version holds.
-func sameVersion(a, b *secret.Version) bool {
+func sameVersion(a, b secret.Version) bool {
 	return a.ID == b.ID && a.CreatedAt.Equal(b.CreatedAt) && a.AccessedOn.Equal(b.AccessedOn) &&
 		a.HasValue == b.HasValue && a.Binary == b.Binary && a.ByToken == b.ByToken &&
 		a.KeyARN == b.KeyARN && a.WrittenBy == b.WrittenBy &&
@@ -142,18 +138,11 @@ func (tx *Tx) saveVersions(before, after *secret.Secret) error {
 	}
 	for i := range after.Versions {
 		v := &after.Versions[i]
-		old := before.Version(v.ID)
 		var err error
-		switch {
-		case old == nil:
-			err = tx.insert(`INSERT INTO version (secret_id, id, seq, created_at, accessed_on, flags, key_arn, written_by, sealed)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-				after.ID, v.ID, after.Revision*seqPerRevision+int64(i), micros(v.CreatedAt), micros(v.AccessedOn),
-				flagsOf(v), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
-		case !sameVersion(old, v):
-			_, err = tx.exec(`UPDATE version SET created_at = $3, accessed_on = $4, flags = $5,
-				key_arn = $6, written_by = $7, sealed = coalesce($8, sealed) WHERE secret_id = $1 AND id = $2`,
-				after.ID, v.ID, micros(v.CreatedAt), micros(v.AccessedOn), flagsOf(v), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
+		if old := before.Version(v.ID); old == nil {
+			err = tx.insertVersion(after.ID, v, after.Revision*seqPerRevision+int64(i))
+		} else if !sameVersion(*old, *v) {
+			err = tx.updateVersion(after.ID, v)
 		}
 		if err != nil {
 			return err
@@ -162,13 +151,8 @@ func (tx *Tx) saveVersions(before, after *secret.Secret) error {
 	return nil
 }
 
-// nullable passes nil as NULL and not as an empty value.
-func nullable(b []byte) any {
-	if b == nil {
-		return nil
-	}
-	return b
-}
+// errTwice tells that a label is on two versions of a secret to be saved.
+var errTwice = errors.New("a staging label is on two versions")
 
 // labelsOf maps each label to its version's ID.
 func labelsOf(s *secret.Secret) (map[string]string, error) {
@@ -176,7 +160,7 @@ func labelsOf(s *secret.Secret) (map[string]string, error) {
 	for i := range s.Versions {
 		for _, l := range s.Versions[i].Labels {
 			if _, twice := labels[l]; twice {
-				return nil, errTwice(l)
+				return nil, &fault.Error{Kind: fault.Internal, Subject: s.ID, Cause: errTwice}
 			}
 			labels[l] = s.Versions[i].ID
 		}

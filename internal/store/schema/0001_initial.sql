@@ -4,13 +4,13 @@ CREATE TABLE meta (
     value {text} NOT NULL
 ){clustered};
 
--- detail is JSON with everything that no statement looks at.
+-- body is the whole record with its labelled versions, encoded; the columns
+-- beside it are what statements compare.
 CREATE TABLE secret (
     id            {text} PRIMARY KEY,
     account       {text} NOT NULL,
     region        {text} NOT NULL,
     name          {text} NOT NULL,
-    suffix        {text} NOT NULL,
     created_at    {int} NOT NULL,
     changed_at    {int} NOT NULL,
     accessed_on   {int} NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE secret (
     due_at        {int} NOT NULL,
     version_count {int} NOT NULL,
     revision      {int} NOT NULL,
-    detail        {text} NOT NULL
+    body          {bytes} NOT NULL
 ){clustered};
 CREATE UNIQUE INDEX secret_name ON secret (account, region, name);
 CREATE INDEX secret_created  ON secret (account, region, created_at, name, delete_at);
@@ -28,18 +28,14 @@ CREATE INDEX secret_due      ON secret (due_at) WHERE due_at > 0 AND delete_at =
 CREATE INDEX secret_delete   ON secret (delete_at) WHERE delete_at > 0;
 CREATE INDEX secret_crowded  ON secret (id) WHERE version_count > 100;
 
--- seq orders the versions of a secret by creation. flags is the sum of 1:
--- has a value, 2: binary, 4: put with a rotation token.
+-- All versions. seq orders those of a secret by creation; meta is what a
+-- record tells of a version, labels aside, encoded.
 CREATE TABLE version (
-    secret_id   {text} NOT NULL REFERENCES secret (id) ON DELETE CASCADE,
-    id          {text} NOT NULL,
-    seq         {int} NOT NULL,
-    created_at  {int} NOT NULL,
-    accessed_on {int} NOT NULL,
-    flags       {int} NOT NULL,
-    key_arn     {text} NOT NULL,
-    written_by  {text} NOT NULL,
-    sealed      {bytes},
+    secret_id {text} NOT NULL REFERENCES secret (id) ON DELETE CASCADE,
+    id        {text} NOT NULL,
+    seq       {int} NOT NULL,
+    meta      {bytes} NOT NULL,
+    sealed    {bytes},
     PRIMARY KEY (secret_id, id)
 ){clustered};
 

@@ -23,6 +23,8 @@ func BenchmarkPieces(b *testing.B) {
 				}
 			}
 			b.ResetTimer()
+			spent := cpuTime()
+			defer func() { b.ReportMetric(float64((cpuTime()-spent).Microseconds())/float64(b.N), "cpu-us/op") }()
 			for from := 0; from < b.N; from += 64 {
 				err := s.Update(b.Context(), func(tx *store.Tx) error {
 					for i := range min(64, b.N-from) {
@@ -40,7 +42,7 @@ func BenchmarkPieces(b *testing.B) {
 	}
 	run("nothing", func(tx *store.Tx, i int) error { return nil })
 	run("find", func(tx *store.Tx, i int) error {
-		_, err := tx.FindLabelled(account, region, arn.SecretRef{Name: fmt.Sprintf("app/%06d", i*7919%secrets)})
+		_, err := tx.FindLabelled(account, region, arn.SecretRef{Name: fmt.Sprintf("app/%06d", i*7919%secrets)}, "")
 		return err
 	})
 	run("find+token", func(tx *store.Tx, i int) error {
@@ -48,7 +50,7 @@ func BenchmarkPieces(b *testing.B) {
 		return err
 	})
 	run("update row", func(tx *store.Tx, i int) error {
-		before, err := tx.FindLabelled(account, region, arn.SecretRef{Name: fmt.Sprintf("app/%06d", i*7919%secrets)})
+		before, err := tx.FindLabelled(account, region, arn.SecretRef{Name: fmt.Sprintf("app/%06d", i*7919%secrets)}, "")
 		if err != nil {
 			return err
 		}
