@@ -201,8 +201,7 @@ func (s *Store) explain(ctx context.Context, err error) error {
 		}
 		return err
 	}
-	switch s.backend.Classify(failed.Err) {
-	case Conflict, Unavailable, Full:
+	if failed.Doing == Commit || s.backend.Classify(failed.Err) != Other {
 		return fault.New(fault.Unavailable, "").Because(failed)
 	}
 	if ctx.Err() != nil && errors.Is(failed, ctx.Err()) {
@@ -229,10 +228,14 @@ const (
 	Full                     // the disk is full or read-only; not applied
 )
 
+// Commit is what a DriverError was doing when the outcome of a transaction
+// may be unknown.
+const Commit = "COMMIT"
+
 // DriverError is the failure of one statement, or of a begin or commit.
 // The text of a statement is logged, its arguments never are.
 type DriverError struct {
-	// Doing is the statement or a verb phrase.
+	// Doing is the statement, Commit, or a verb phrase.
 	Doing string
 	// Err comes from the driver.
 	Err error
