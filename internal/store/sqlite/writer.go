@@ -44,8 +44,6 @@ type job struct {
 	err   error
 	// panicked is what fn panicked with.
 	panicked *panicError
-	// finished tells that fn ran to its end, by return or by panic.
-	finished bool
 }
 
 // panicError carries a panic of one caller's function from the leader's
@@ -57,7 +55,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("%v\n\n%s", e.value, e.stack) }
 
-var errExited = errors.New("the update's function ended its goroutine")
+var errExited = errors.New("an update's function ended the goroutine of its commit")
 
 func (w *writer) update(ctx context.Context, fn func(store.Conn) error) error {
 	j := &job{ctx: ctx, fn: fn, wake: make(chan struct{})}
@@ -144,7 +142,7 @@ func (w *writer) commit(batch []*job) {
 		}
 		w.drop()
 		for _, j := range batch {
-			if !j.finished {
+			if j.err == nil && j.panicked == nil {
 				j.err = errExited
 			}
 		}
@@ -219,7 +217,7 @@ func (w *writer) drop() {
 // runJob calls the job's function and sets its result. It returns false
 // when the transaction is lost.
 func (w *writer) runJob(j *job, savepoints bool) bool {
-	j.err, j.finished, j.panicked = nil, false, nil
+	j.err, j.panicked = nil, nil
 	c := &jobConn{conn: w.conn, savepoints: savepoints}
 	j.err = j.call(c)
 	if j.err == nil && j.panicked == nil {
@@ -247,12 +245,9 @@ func (j *job) call(c store.Conn) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			j.panicked = &panicError{v, debug.Stack()}
-			j.finished = true
 		}
 	}()
-	err = j.fn(c)
-	j.finished = true
-	return err
+	return j.fn(c)
 }
 
 // jobConn notes a job's first write, and sets a savepoint before it if it

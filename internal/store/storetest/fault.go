@@ -17,7 +17,7 @@ var ErrInjected = errors.New("injected fault")
 // that the driver begins and ends itself.
 type Driver struct {
 	mu    sync.Mutex
-	seen  map[string]bool
+	runs  map[string]int
 	rules []*Fault
 }
 
@@ -48,22 +48,30 @@ func (d *Driver) Statements() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var list []string
-	for q := range d.seen {
+	for q := range d.runs {
 		list = append(list, q)
 	}
 	return list
 }
 
+// Runs returns how often a statement was run, or would have been but for a
+// fault.
+func (d *Driver) Runs(statement string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.runs[statement]
+}
+
 // Wrap is for the Wrap member of a backend's Config.
 func (d *Driver) Wrap(c driver.Connector) driver.Connector { return &faultConnector{c, d} }
 
-func (d *Driver) note(query string) {
+func (d *Driver) note(query string, runs int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.seen == nil {
-		d.seen = map[string]bool{}
+	if d.runs == nil {
+		d.runs = map[string]int{}
 	}
-	d.seen[query] = true
+	d.runs[query] += runs
 }
 
 // match takes the fault that a statement meets now, or nil.
@@ -110,7 +118,7 @@ type faultConn struct {
 
 // run calls apply unless a fault prevents it.
 func (c *faultConn) run(query string, apply func() error) error {
-	c.d.note(query)
+	c.d.note(query, 1)
 	f := c.d.match(query)
 	if f == nil {
 		return apply()
@@ -129,7 +137,7 @@ func (c *faultConn) run(query string, apply func() error) error {
 }
 
 func (c *faultConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	c.d.note(query)
+	c.d.note(query, 0)
 	s, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
