@@ -102,9 +102,11 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 
 // Pragmas of each connection. The cache sizes are in KiB when negative.
 var (
-	commonPragmas = []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-4000)"}
-	readPragmas   = append([]string{"query_only(1)"}, commonPragmas...)
-	writePragmas  = append([]string{"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"}, commonPragmas...)
+	readPragmas  = []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-4000)", "query_only(1)"}
+	writePragmas = []string{
+		"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-16000)",
+		"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
+	}
 )
 
 func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {

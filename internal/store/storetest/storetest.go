@@ -77,6 +77,7 @@ func Run(t *testing.T, open Open) {
 		{"UseAfterEnd", testUseAfterEnd},
 		{"UseAfterClose", testUseAfterClose},
 		{"CloseUnderLoad", testCloseUnderLoad},
+		{"Model", testModel},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
