@@ -25,18 +25,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/store/folder"
 )
 
-// File names inside the data folder.
-const (
-	databaseName = "keyturn.db"
-	lockName     = "keyturn.lock"
-)
+// databaseName is the file inside the data folder.
+const databaseName = "keyturn.db"
 
 // Config says where the database is.
 type Config struct {
-	// Dir is the data folder. It is made with mode 0700 if it is missing.
-	// A folder in which every user may write is refused.
+	// Dir is the data folder, made if it is missing: see folder.Open.
 	Dir string
 	// Readers bounds the connections for reading; 0 means twice the
 	// processors, at least 4.
@@ -58,22 +55,16 @@ func types() *strings.Replacer {
 }
 
 // Open opens the database in the data folder, makes it if it is missing and
-// migrates its schema. It fails when another process has the folder in use,
-// or when a newer version made it (*store.NewerSchemaError). Open starts
-// no goroutine.
+// migrates its schema. It fails when another process has the folder in use
+// (*folder.InUseError), or when a newer version made it
+// (*store.NewerSchemaError). Open starts no goroutine.
 func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
-	dir, err := filepath.Abs(cfg.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("finding the data folder: %w", err)
-	}
-	if err := prepareFolder(dir); err != nil {
-		return nil, err
-	}
-	lock, err := lockFolder(dir)
+	held, err := folder.Open(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{lock: lock}
+	dir := held.Path
+	b := &backend{folder: held}
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -100,6 +91,16 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 	return store.New(b), nil
 }
 
+// createPrivate makes an empty file with mode 0600 unless it exists. SQLite
+// gives its side files the mode of the database.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the database: %w", err)
+	}
+	return f.Close()
+}
+
 // Pragmas of each connection. The cache sizes are in KiB when negative.
 var (
 	readPragmas  = []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-4000)", "query_only(1)"}
@@ -123,7 +124,7 @@ func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas [
 
 // backend implements store.Backend.
 type backend struct {
-	lock            *os.File
+	folder          *folder.Folder
 	writeDB, readDB *sql.DB
 	writer          *writer
 	readers         *pool
@@ -204,7 +205,7 @@ func (b *backend) Close() error {
 			errs = append(errs, db.Close())
 		}
 	}
-	errs = append(errs, b.lock.Close())
+	errs = append(errs, b.folder.Close())
 	return errors.Join(errs...)
 }
 
