@@ -261,7 +261,7 @@ func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (
 // error whose text holds no secret: the function's own message stays in its
 // log.
 func (d *driver) invoke(work context.Context, plan *stepPlan) error {
-	result, err := d.cfg.Invoker.Invoke(work, plan.request)
+	result, err := d.cfg.Invoke(work, plan.request)
 	if err != nil {
 		return err
 	}

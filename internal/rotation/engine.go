@@ -24,10 +24,12 @@ import (
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
-// Config is what an Engine works with. Store, Invoker and Sealer are needed.
+// Config is what an Engine works with. Store, Invoke and Sealer are needed.
 type Config struct {
-	Store   *store.Store
-	Invoker *invocation.Invoker
+	Store *store.Store
+	// Invoke calls a function and waits for its result, as Invoker.Invoke
+	// does: a function that failed has a Result, not an error.
+	Invoke func(context.Context, invocation.Request) (invocation.Result, error)
 	// Sealer opens the runs' RotationTokens, sealed for TokenPurpose.
 	Sealer *key.Sealer
 	// Node names this server among those of one store, the same after a

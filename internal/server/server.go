@@ -115,7 +115,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	}
 	s.invoker.Use(s.pool)
 	s.engine = rotation.New(rotation.Config{
-		Store: s.store, Invoker: s.invoker, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
+		Store: s.store, Invoke: s.invoker.Invoke, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
 		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
