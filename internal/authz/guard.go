@@ -55,15 +55,15 @@ func denied(call *wire.Call, resource string) error {
 }
 
 // Secret returns the secret that id names, authorised for the call, with its
-// labelled versions and, of the deprecated ones, those with the given IDs.
+// labelled versions and the one with the given ID, if it is not "".
 // Denied (fault.Denied) comes before not found (fault.NotFound), so a caller
 // cannot learn from the difference what exists.
-func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id string, versionIDs ...string) (*secret.Secret, error) {
+func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id, versionID string) (*secret.Secret, error) {
 	ref, err := secretRef(call, id)
 	if err != nil {
 		return nil, err
 	}
-	s, err := tx.FindLabelled(call.Principal.Account, call.Region, ref, versionIDs...)
+	s, err := tx.FindLabelled(call.Principal.Account, call.Region, ref, versionID)
 	return found(s, err, id)
 }
 

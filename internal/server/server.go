@@ -107,6 +107,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	})
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Interpreters: s.cfg.Interpreters, StrictRuntimes: s.cfg.StrictRuntimes,
+		Private: []string{s.cfg.Dir}, AllowUnconfined: s.cfg.Dev,
 		EndpointURL: s.innerURL(), CABundle: s.cfg.CABundle, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs,
 	})
