@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
 )
 
@@ -18,7 +19,7 @@ func TestFolderIsLocked(t *testing.T) {
 	s := openConfig(t, sqlite.Config{Dir: dir})
 	_, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
 	want := fmt.Sprintf("data folder %s is in use by another keyturn server (pid %d)", dir, os.Getpid())
-	if inUse, ok := errors.AsType[*sqlite.InUseError](err); !ok || inUse.Error() != want {
+	if inUse, ok := errors.AsType[*folder.InUseError](err); !ok || inUse.Error() != want {
 		t.Fatalf("got error %v, want %s", err, want)
 	}
 	if err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.SetMeta("k", "kept") }); err != nil {
@@ -40,15 +41,9 @@ func TestFolderIsLocked(t *testing.T) {
 
 func TestFolderModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "data")
-	if found, err := sqlite.Exists(dir); found || err != nil {
-		t.Errorf("got %v and error %v for a folder that is not there", found, err)
-	}
 	s := openConfig(t, sqlite.Config{Dir: dir})
 	if err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.SetMeta("k", "v") }); err != nil {
 		t.Fatal(err)
-	}
-	if found, err := sqlite.Exists(dir); !found || err != nil {
-		t.Errorf("got %v and error %v for a folder that is in use", found, err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("got folder mode %v and error %v, want 0700", info.Mode().Perm(), err)
@@ -64,17 +59,6 @@ func TestFolderModes(t *testing.T) {
 	}
 	if len(files) < 3 {
 		t.Errorf("got %d files, want the database, its log and the lock", len(files))
-	}
-}
-
-func TestOpenFolderIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	_, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "open to every user") {
-		t.Errorf("got error %v, want one that says that the folder is open to every user", err)
 	}
 }
 
