@@ -99,21 +99,25 @@ func (tx *Tx) FindSecret(account, region string, ref arn.SecretRef) (*secret.Sec
 }
 
 // FindLabelled is FindSecret at a cost that does not grow with the number
-// of deprecated versions: of those it loads only the one with the given ID,
-// which need not exist. That is enough to put or to move a version: it
+// of deprecated versions: of those it loads only the ones with the given
+// IDs, which need not exist. That is enough to put or to move a version: it
 // loads all once the secret has so many versions that their limit or their
 // purge come into play.
-func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionID string) (*secret.Secret, error) {
-	var exists int64
-	s, count, err := tx.findRef(account, region, ref,
-		`, CASE WHEN EXISTS (SELECT 1 FROM version t WHERE t.secret_id = s.id AND t.id = $4) THEN 1 ELSE 0 END`, "",
-		[]any{&exists}, versionID)
+func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionIDs ...string) (*secret.Secret, error) {
+	exists := int64(0)
+	column, more := "", []any(nil)
+	places, args := inList(4, versionIDs)
+	if args != nil {
+		column = `, CASE WHEN EXISTS (SELECT 1 FROM version t WHERE t.secret_id = s.id AND t.id IN (` + places + `)) THEN 1 ELSE 0 END`
+		more = []any{&exists}
+	}
+	s, count, err := tx.findRef(account, region, ref, column, "", more, args...)
 	switch {
 	case err != nil || count == int64(len(s.Versions)):
 	case count >= secret.KeptVersions:
 		err = tx.loadAll(s)
-	case exists == 1 && s.Version(versionID) == nil:
-		err = tx.loadVersion(s, versionID)
+	case exists == 1:
+		err = tx.loadDeprecated(s, versionIDs...)
 	}
 	return s, err
 }
@@ -152,7 +156,7 @@ func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, 
 		if tx.single {
 			return nil, errAnother
 		}
-		err = tx.loadVersion(s, versionID)
+		err = tx.loadDeprecated(s, versionID)
 		v = s.Version(versionID)
 	}
 	if v != nil && sealed != nil {
@@ -249,7 +253,7 @@ func (tx *Tx) TouchSecret(secretID, versionID string, day time.Time) error {
 	v, labelled := s.Version(versionID), true
 	if v == nil {
 		labelled = false
-		if err := tx.loadVersion(s, versionID); err != nil {
+		if err := tx.loadDeprecated(s, versionID); err != nil {
 			return err
 		}
 		v = s.Version(versionID)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/keyturn/keyturn/internal/secret"
 )
@@ -15,11 +16,31 @@ func (tx *Tx) loadAll(s *secret.Secret) error {
 	return tx.loadVersions(s, `SELECT v.id, v.seq, v.meta FROM version v WHERE v.secret_id = $1`, s.ID)
 }
 
-// loadVersion adds one deprecated version to s, if it exists, in its place
-// by creation.
-func (tx *Tx) loadVersion(s *secret.Secret, id string) error {
+// loadDeprecated adds those of the named versions to s that exist, in their
+// place by creation.
+func (tx *Tx) loadDeprecated(s *secret.Secret, ids ...string) error {
+	if !slices.ContainsFunc(ids, func(id string) bool { return id != "" && s.Version(id) == nil }) {
+		return nil
+	}
+	places, args := inList(2, ids)
 	return tx.loadVersions(s, `SELECT v.id, v.seq, v.meta FROM version v WHERE v.secret_id = $1
-		AND (v.id = $2 OR v.id IN (SELECT l.version_id FROM label l WHERE l.secret_id = $1))`, s.ID, id)
+		AND (v.id IN (`+places+`) OR v.id IN (SELECT l.version_id FROM label l WHERE l.secret_id = $1))`, append([]any{s.ID}, args...)...)
+}
+
+// inList returns the places of an IN list that begins at $first, and its
+// arguments: the IDs that are not empty.
+func inList(first int, ids []string) (places string, args []any) {
+	for _, id := range ids {
+		if id == "" {
+			continue
+		}
+		if args != nil {
+			places += ", "
+		}
+		places += "$" + strconv.Itoa(first+len(args))
+		args = append(args, id)
+	}
+	return places, args
 }
 
 // loadVersions replaces the versions of s by those that the query gives,

@@ -62,17 +62,6 @@ func TestFolderModes(t *testing.T) {
 	}
 }
 
-func TestOpenFolderIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	_, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "open to every user") {
-		t.Errorf("got error %v, want one that says that the folder is open to every user", err)
-	}
-}
-
 func TestNewerSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := openConfig(t, sqlite.Config{Dir: dir})

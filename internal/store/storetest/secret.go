@@ -359,29 +359,30 @@ func testFindLabelled(t *testing.T, open Open) {
 	}
 	long.Versions = append(long.Versions, version("v2", secret.Previous))
 	save(t, s, nil, long)
-	ids := func(versionID string) (ids []string) {
+	ids := func(versionIDs ...string) (ids []string) {
 		got := read(t, s, func(tx *store.Tx) (*secret.Secret, error) {
-			return tx.FindLabelled(account, region, arn.SecretRef{Name: "long"}, versionID)
+			return tx.FindLabelled(account, region, arn.SecretRef{Name: "long"}, versionIDs...)
 		})
 		for i := range got.Versions {
 			ids = append(ids, got.Versions[i].ID)
 		}
 		return ids
 	}
-	for ask, want := range map[string][]string{
-		"":     {"v1", "v2"},
-		"none": {"v1", "v2"},
-		"v2":   {"v1", "v2"},
-		"d07":  {"v1", "d07", "v2"},
+	for _, tc := range []struct{ ask, want []string }{
+		{nil, []string{"v1", "v2"}},
+		{[]string{"", "none"}, []string{"v1", "v2"}},
+		{[]string{"v2"}, []string{"v1", "v2"}},
+		{[]string{"d07"}, []string{"v1", "d07", "v2"}},
+		{[]string{"v2", "d09", "d03", "d09"}, []string{"v1", "d03", "d09", "v2"}},
 	} {
-		if diff := cmp.Diff(want, ids(ask)); diff != "" {
-			t.Errorf("asking for %q (-want +got):\n%s", ask, diff)
+		if diff := cmp.Diff(tc.want, ids(tc.ask...)); diff != "" {
+			t.Errorf("asking for %v (-want +got):\n%s", tc.ask, diff)
 		}
 	}
 	// A version put on a partly loaded secret counts, and one that exists
 	// is refused.
 	partly := func(tx *store.Tx) (*secret.Secret, error) {
-		return tx.FindLabelled(account, region, arn.SecretRef{Name: "long"}, "")
+		return tx.FindLabelled(account, region, arn.SecretRef{Name: "long"})
 	}
 	before := read(t, s, partly)
 	after := before.Clone()
