@@ -136,7 +136,7 @@ func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
 // Version.Sealed, the value of one version: the one that versionID names,
 // which may be deprecated, or for "" the one that carries the label stage.
 // That version is missing, or has no value, if there is no such thing. It
-// is one statement but for a deprecated version.
+// is one statement but for a deprecated version or a secret with replicas.
 func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
 	var sealed []byte
 	columns, joins, selector := `, v.sealed`, ` LEFT JOIN version v ON v.secret_id = s.id AND v.id = $4`, versionID
@@ -168,8 +168,8 @@ func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, 
 // errAnother tells that a read needs another statement and so a snapshot.
 var errAnother = errors.New("a second statement is needed")
 
-// ReadVersion is Tx.ReadVersion in a View of its own, at the cost of the
-// one statement alone.
+// ReadVersion is Tx.ReadVersion in a View of its own, mostly at the cost of
+// the one statement alone.
 func (s *Store) ReadVersion(ctx context.Context, account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
 	var got *secret.Secret
 	read := func(tx *Tx) (err error) {
