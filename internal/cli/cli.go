@@ -55,7 +55,6 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 			"Every flag can be given as the environment variable shown beside it."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { exited = c }),
-		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)
 	if err != nil {

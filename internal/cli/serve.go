@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/server"
@@ -24,13 +25,14 @@ type serveCmd struct {
 	Data         string        `help:"Folder for the database, the keys and the trail." default:"keyturn-data" env:"KEYTURN_DATA" type:"path"`
 	Listen       string        `help:"Address to listen on." default:"127.0.0.1:4566" env:"KEYTURN_LISTEN"`
 	Store        string        `help:"PostgreSQL to store in, as a postgres:// URL; SQLite in the data folder when empty." env:"KEYTURN_STORE" placeholder:"URL"`
-	TLSCert      string        `help:"PEM file with the server's certificate chain." env:"KEYTURN_TLS_CERT" placeholder:"FILE"`
-	TLSKey       string        `help:"PEM file with the certificate's key." env:"KEYTURN_TLS_KEY" placeholder:"FILE"`
+	TLSCert      string        `help:"PEM file with the server's certificate chain." env:"KEYTURN_TLS_CERT" placeholder:"FILE" type:"path"`
+	TLSKey       string        `help:"PEM file with the certificate's key." env:"KEYTURN_TLS_KEY" placeholder:"FILE" type:"path"`
 	InsecureHTTP bool          `name:"insecure-http" help:"Serve plain HTTP on an address that is not loopback: requests and secrets can be read on the network." env:"KEYTURN_INSECURE_HTTP"`
 	Region       string        `help:"Home region." default:"us-east-1" env:"KEYTURN_REGION"`
 	Account      string        `help:"Account of the root credentials: 12 digits." default:"123456789012" env:"KEYTURN_ACCOUNT"`
 	RootAccess   string        `name:"root-access-key-id" help:"Access key of the root user; generated into the data folder when empty." env:"KEYTURN_ROOT_ACCESS_KEY_ID" placeholder:"ID"`
 	RootSecret   string        `name:"root-secret-access-key" help:"Secret key of the root user; better given by environment." env:"KEYTURN_ROOT_SECRET_ACCESS_KEY" placeholder:"KEY"`
+	RootKey      string        `help:"Root key, which wraps all other keys: 32 bytes in base64; generated into the data folder when empty, better given by environment otherwise." env:"KEYTURN_ROOT_KEY" placeholder:"BASE64"`
 	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
 	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
 	runtimeFlags `embed:""`
@@ -44,7 +46,7 @@ func (c *serveCmd) Run(p *program) error {
 	}
 	cfg := server.Config{
 		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
-		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret,
+		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
 	}
 	s, err := server.New(p.ctx, cfg)
@@ -128,6 +130,8 @@ func runCommand(p *program, args []string, env exports) error {
 	cmd := exec.CommandContext(p.ctx, args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.stdout, p.stderr
 	cmd.Env = append(os.Environ(), env.variables()...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Run()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() > 0 {
 		return exitError(failed.ExitCode())

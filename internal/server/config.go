@@ -5,11 +5,11 @@
 package server
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"regexp"
 	"time"
 )
@@ -60,6 +60,8 @@ var (
 // defaultConcurrency is AWS's limit of a new account (AWS docs).
 const defaultConcurrency = 1000
 
+// check fills in the defaults and makes the paths absolute, then refuses
+// what cannot work, before anything is touched.
 func (c *Config) check() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -70,7 +72,18 @@ func (c *Config) check() error {
 	if c.Grace == 0 {
 		c.Grace = 30 * time.Second
 	}
+	for _, path := range []*string{&c.Dir, &c.TLSCert, &c.TLSKey} {
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return fmt.Errorf("finding %s: %w", *path, err)
+		}
+	}
 	switch {
+	case c.Dir == "":
+		return errors.New("a server needs a data folder")
 	case !regionPattern.MatchString(c.Region):
 		return fmt.Errorf("region %q is not a region name such as us-east-1", c.Region)
 	case !accountPattern.MatchString(c.Account):
@@ -100,22 +113,12 @@ func (c *Config) checkListen() error {
 	return nil
 }
 
-// listen opens the listener, with TLS if it is configured.
-func (c *Config) listen() (net.Listener, error) {
-	l, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
+// private are the files that functions must not find beside an interpreter.
+func (c *Config) private() []string {
+	if c.TLSKey == "" {
+		return []string{c.Dir}
 	}
-	if c.TLSCert == "" {
-		return l, nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading the TLS certificate: %w", err), l.Close())
-	}
-	return tls.NewListener(l, &tls.Config{
-		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-	}), nil
+	return []string{c.Dir, c.TLSKey}
 }
 
 // regions are the regions to which secrets may be replicated: AWS's (AWS

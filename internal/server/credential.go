@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -34,18 +35,31 @@ func rootCredential(c *Config) (authz.Root, error) {
 		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, nil
 	}
 	path := filepath.Join(c.Dir, credentialFile)
-	stored, err := readJSON[storedRoot](path)
+	stored, err := readCredential(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		made := authz.NewRoot(c.Account)
 		return made, writeJSON(path, storedRoot{made.AccessKeyID, made.SecretAccessKey})
 	}
+	return authz.Root{Account: c.Account, AccessKeyID: stored.AccessKeyID, SecretAccessKey: stored.SecretAccessKey}, err
+}
+
+// readCredential reads a credential file, which only its owner may read.
+func readCredential(path string) (storedRoot, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return authz.Root{}, fmt.Errorf("reading the root credentials: %w", err)
+		return storedRoot{}, fmt.Errorf("reading the root credentials: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return storedRoot{}, fmt.Errorf("the root credentials %s have mode %04o and are open to others than their owner: chmod 600 %[1]s", path, mode)
+	}
+	stored, err := readJSON[storedRoot](path)
+	if err != nil {
+		return storedRoot{}, fmt.Errorf("reading the root credentials: %w", err)
 	}
 	if stored.AccessKeyID == "" || stored.SecretAccessKey == "" {
-		return authz.Root{}, fmt.Errorf("%s holds no credentials: restore it, or remove it to have new ones made", path)
+		return storedRoot{}, fmt.Errorf("%s holds no credentials: restore it, or remove it to have new ones made", path)
 	}
-	return authz.Root{Account: c.Account, AccessKeyID: stored.AccessKeyID, SecretAccessKey: stored.SecretAccessKey}, nil
+	return stored, nil
 }
 
 // nodeName returns the name of the node whose data folder this is: made
@@ -67,34 +81,42 @@ type Reach struct {
 	// TLSCert is the server's certificate chain, or "".
 	TLSCert string `json:"tlsCert,omitempty"`
 	// PID is the server's process.
-	PID int `json:"pid"`
-	// The credentials are not in this file, but in the root's own or in the
-	// environment.
-	AccessKeyID     string `json:"-"`
+	PID         int    `json:"pid"`
+	AccessKeyID string `json:"accessKeyId"`
+	// SecretAccessKey is not in this file, but in the credentials' own or in
+	// the environment.
 	SecretAccessKey string `json:"-"`
 }
 
-// ReadReach tells how to reach the server that runs on a data folder, with
-// the root credentials in the folder or, if they are not there, in the
-// environment of the caller.
+// The variables that give a server its root credentials.
+const (
+	accessKeyVariable = "KEYTURN_ROOT_ACCESS_KEY_ID"
+	secretKeyVariable = "KEYTURN_ROOT_SECRET_ACCESS_KEY"
+)
+
+// ReadReach tells how to reach the server that runs on a data folder. The
+// secret key is the one in the folder or the one in the caller's environment,
+// whichever belongs to the server's access key.
 func ReadReach(dir string) (Reach, error) {
 	reach, err := readJSON[Reach](filepath.Join(dir, reachFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %s", dir, dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && syscall.Kill(reach.PID, 0) == syscall.ESRCH {
+		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %[1]s", dir)
 	}
 	if err != nil {
 		return Reach{}, err
 	}
-	stored, err := readJSON[storedRoot](filepath.Join(dir, credentialFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		stored = storedRoot{os.Getenv("KEYTURN_ROOT_ACCESS_KEY_ID"), os.Getenv("KEYTURN_ROOT_SECRET_ACCESS_KEY")}
-		if stored.AccessKeyID == "" {
-			return Reach{}, fmt.Errorf("the server of %s got its root credentials by environment: set KEYTURN_ROOT_ACCESS_KEY_ID and KEYTURN_ROOT_SECRET_ACCESS_KEY here too", dir)
-		}
-	} else if err != nil {
+	if given := os.Getenv(secretKeyVariable); given != "" && os.Getenv(accessKeyVariable) == reach.AccessKeyID {
+		reach.SecretAccessKey = given
+		return reach, nil
+	}
+	stored, err := readCredential(filepath.Join(dir, credentialFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Reach{}, err
 	}
-	reach.AccessKeyID, reach.SecretAccessKey = stored.AccessKeyID, stored.SecretAccessKey
+	if stored.AccessKeyID != reach.AccessKeyID {
+		return Reach{}, fmt.Errorf("the server of %s got its root credentials when it was started: set %s and %s here too", dir, accessKeyVariable, secretKeyVariable)
+	}
+	reach.SecretAccessKey = stored.SecretAccessKey
 	return reach, nil
 }
 

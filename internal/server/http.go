@@ -42,21 +42,14 @@ const (
 	codePath    = "/_keyturn/code"
 )
 
-// Bounds on what a client may make the server wait for.
-const (
-	headerTimeout = 10 * time.Second
-	bodyTimeout   = 5 * time.Minute
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 64 << 10
-)
-
-func (s *Server) newHTTP(services []*wire.Service) *http.Server {
+// handler answers every request.
+func (s *Server) handler(services []*wire.Service) http.Handler {
 	aws := wire.NewHandler(wire.Config{
 		Services: services, Authenticate: newAuthenticator(s.keyring).authenticate,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
 	measured := s.metrics.handler()
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// AWS paths hold encoded slashes and must not be cleaned, so there is
 		// no ServeMux here.
 		switch r.URL.Path {
@@ -70,9 +63,6 @@ func (s *Server) newHTTP(services []*wire.Service) *http.Server {
 			aws.ServeHTTP(w, r)
 		}
 	})
-	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-	}
 }
 
 // health answers whether the store can be read.
@@ -111,16 +101,26 @@ func (s *Server) codeURL(sha256 string) string {
 	return s.URL() + codePath + "?" + url.Values{"token": {token}}.Encode()
 }
 
+// openLink reads what codeURL sealed.
+func (s *Server) openLink(token string) (link codeLink, err error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return link, err
+	}
+	b, err := s.sealer.Open(codePurpose, sealed)
+	if err != nil {
+		return link, err
+	}
+	return link, json.Unmarshal(b, &link)
+}
+
 // code serves the package that a link names.
 func (s *Server) code(w http.ResponseWriter, r *http.Request) {
-	var link codeLink
-	sealed, err := base64.RawURLEncoding.DecodeString(r.URL.Query().Get("token"))
-	if err == nil {
-		var b []byte
-		if b, err = s.sealer.Open(codePurpose, sealed); err == nil {
-			err = json.Unmarshal(b, &link)
-		}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "This link is for downloading.", http.StatusMethodNotAllowed)
+		return
 	}
+	link, err := s.openLink(r.URL.Query().Get("token"))
 	if err != nil || time.Now().After(link.Expires) {
 		http.Error(w, "This link is not valid or has expired.", http.StatusForbidden)
 		return

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/store/postgres"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
 )
@@ -22,36 +22,29 @@ const (
 
 // openStore opens the database and refuses one that the other kind of server
 // made: a throw-away server's keys are known to everybody.
-func openStore(ctx context.Context, c *Config) (s *store.Store, err error) {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data folder: %w", err)
-	}
-	if c.StoreURL != "" {
-		s, err = postgres.Open(ctx, postgres.Config{URL: c.StoreURL})
-	} else {
-		s, err = sqlite.Open(ctx, sqlite.Config{Dir: c.Dir})
+func (s *Server) openStore(ctx context.Context) (err error) {
+	if s.cfg.StoreURL == "" {
+		s.store, err = sqlite.Open(ctx, sqlite.Config{Dir: s.cfg.Dir})
+	} else if s.folder, err = folder.Open(s.cfg.Dir); err == nil {
+		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL})
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	kind := "serve"
-	if c.Dev {
+	if s.cfg.Dev {
 		kind = "dev"
 	}
-	madeBy, err := metaOr(ctx, s, metaMadeBy, func() (string, error) { return kind, nil })
+	madeBy, err := metaOr(ctx, s.store, metaMadeBy, func() (string, error) { return kind, nil })
 	if err == nil && madeBy != kind {
-		err = fmt.Errorf("the data of %s was made by keyturn %s, and keyturn %s does not touch it", c.Dir, madeBy, kind)
+		err = fmt.Errorf("the data of %s was made by keyturn %s, and keyturn %s does not touch it", s.cfg.Dir, madeBy, kind)
 	}
-	if err != nil {
-		_ = s.Close() // the reason above is the one to report
-		return nil, err
-	}
-	return s, nil
+	return err
 }
 
 // metaOr returns a record of the store's own, made on first use. Several
 // nodes may start at once: the first one's value wins.
-func metaOr(ctx context.Context, s *store.Store, name string, make func() (string, error)) (value string, err error) {
+func metaOr(ctx context.Context, s *store.Store, name string, create func() (string, error)) (value string, err error) {
 	read := func(tx *store.Tx) (err error) {
 		value, err = tx.Meta(name)
 		return err
@@ -59,7 +52,7 @@ func metaOr(ctx context.Context, s *store.Store, name string, make func() (strin
 	if err := s.View(ctx, read); err != nil || value != "" {
 		return value, err
 	}
-	made, err := make()
+	made, err := create()
 	if err != nil {
 		return "", err
 	}

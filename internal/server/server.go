@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -19,6 +16,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
@@ -28,17 +26,17 @@ type Server struct {
 	store    *store.Store
 	recorder *trail.Recorder
 	sealer   *key.Sealer
+	root     authz.Root
 	keyring  *authz.Keyring
 	pool     *environment.Pool
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
 	metrics  *metrics
-	http     *http.Server
-	listener net.Listener
-	// inner is a plain loopback listener for functions, when the outer one
-	// has TLS or another address; nil otherwise.
-	inner net.Listener
+	// folder is held here when the store does not hold it: nil with SQLite.
+	folder *folder.Folder
+	// outer is for clients, inner for functions.
+	outer, inner door
 }
 
 // materialCache bounds the KMS key material that is kept ready in memory.
@@ -56,7 +54,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.store, err = openStore(ctx, &cfg); err != nil {
+	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
 	if s.recorder, err = trail.NewRecorder(filepath.Join(cfg.Dir, "trail")); err != nil {
@@ -69,28 +67,17 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.sealer, err = openSealer(ctx, s.store, keeper); err != nil {
 		return nil, err
 	}
-	root, err := rootCredential(&cfg)
-	if err != nil {
+	if s.root, err = rootCredential(&cfg); err != nil {
 		return nil, err
 	}
-	s.keyring = authz.NewKeyring(root, s.sealer)
-	if err := s.openListeners(); err != nil {
+	s.keyring = authz.NewKeyring(s.root, s.sealer)
+	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
-	return s, s.assemble(keeper)
-}
-
-// openListeners opens the listener, and one for functions if they cannot use
-// that.
-func (s *Server) openListeners() (err error) {
-	if s.listener, err = s.cfg.listen(); err != nil {
-		return err
+	if err := s.assemble(keeper); err != nil {
+		return nil, err
 	}
-	ip := s.listener.Addr().(*net.TCPAddr).IP
-	if s.cfg.TLSCert != "" || !ip.IsLoopback() && !ip.IsUnspecified() {
-		s.inner, err = net.Listen("tcp", "127.0.0.1:0")
-	}
-	return err
+	return s, nil
 }
 
 // assemble makes the parts and wires them together.
@@ -106,9 +93,9 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
-		Dir: filepath.Join(s.cfg.Dir, "functions"), Interpreters: s.cfg.Interpreters, StrictRuntimes: s.cfg.StrictRuntimes,
-		Private: []string{s.cfg.Dir}, AllowUnconfined: s.cfg.Dev,
-		EndpointURL: s.innerURL(), CABundle: s.cfg.CABundle, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
+		Interpreters: s.cfg.Interpreters, StrictRuntimes: s.cfg.StrictRuntimes,
+		EndpointURL: "http://" + s.inner.address(), CABundle: s.cfg.CABundle, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs,
 	})
 	if err != nil {
@@ -123,7 +110,9 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.http = s.newHTTP(s.services(guard, keeper))
+	handler := s.handler(s.services(guard, keeper))
+	s.outer.answer(handler, s.cfg.Logger)
+	s.inner.answer(handler, s.cfg.Logger)
 	return nil
 }
 
@@ -135,32 +124,6 @@ func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session 
 	}, err
 }
 
-// URL is where clients reach the server.
-func (s *Server) URL() string {
-	scheme := "http"
-	if s.cfg.TLSCert != "" {
-		scheme = "https"
-	}
-	return scheme + "://" + reachable(s.listener)
-}
-
-// innerURL is where functions reach it.
-func (s *Server) innerURL() string {
-	if s.inner != nil {
-		return "http://" + reachable(s.inner)
-	}
-	return s.URL()
-}
-
-// reachable is a listener's address, with loopback for the unspecified one.
-func reachable(l net.Listener) string {
-	addr := *l.Addr().(*net.TCPAddr)
-	if addr.IP.IsUnspecified() {
-		addr.IP = net.IPv4(127, 0, 0, 1)
-	}
-	return addr.String()
-}
-
 // Run answers requests and does the server's own work until ctx ends, then
 // drains both. ready is called once requests are answered.
 func (s *Server) Run(ctx context.Context, ready func()) (err error) {
@@ -169,102 +132,47 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 		return err
 	}
 	defer func() { _ = os.Remove(filepath.Join(s.cfg.Dir, reachFile)) }()
-	// Work ends first: running steps still need functions, and functions
-	// still call this server. Then requests end, then functions.
 	work := newGroup(ctx)
 	functions := newGroup(context.WithoutCancel(ctx))
-	functions.start(s.pool.Run, work.stop)
-	work.start(s.engine.Run, work.stop)
-	work.start(s.invoker.Run, work.stop)
-	work.start(s.secrets.Replicator().Run, work.stop)
-	work.start(s.secrets.Sweeper().Run, work.stop)
-	work.start(s.housekeep, work.stop)
 	requests := newGroup(context.WithoutCancel(ctx))
-	for _, l := range []net.Listener{s.listener, s.inner} {
-		if l != nil {
-			requests.start(func(context.Context) error { return s.serve(l) }, work.stop)
-		}
+	functions.start(s.pool.Run, work.stop)
+	for _, run := range []func(context.Context) error{
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.housekeep,
+	} {
+		work.start(run, work.stop)
+	}
+	for _, d := range []*door{&s.outer, &s.inner} {
+		requests.start(d.serve, work.stop)
 	}
 	ready()
-	err = work.wait()
-	err = errors.Join(err, s.shutdown(), requests.wait())
+	<-work.ctx.Done()
+	// Clients' requests and the server's own work end first, side by side.
+	// Both may wait for functions, so these end then; and functions call this
+	// server, so their door is shut last.
+	err = errors.Join(s.outer.shut(s.cfg.Grace, s.cfg.Logger), work.wait())
 	functions.stop()
-	return errors.Join(err, functions.wait())
-}
-
-func (s *Server) serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving requests: %w", err)
-	}
-	return nil
-}
-
-// shutdown lets requests finish within the grace.
-func (s *Server) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Grace)
-	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
-		s.cfg.Logger.Warn("requests were cut off at the end of the grace", "error", err)
-		return s.http.Close()
-	}
-	return nil
+	err = errors.Join(err, functions.wait(), s.inner.shut(s.cfg.Grace, s.cfg.Logger))
+	return errors.Join(err, requests.wait())
 }
 
 // announce writes where the server listens into the data folder.
 func (s *Server) announce() error {
 	return writeJSON(filepath.Join(s.cfg.Dir, reachFile), Reach{
-		URL: s.URL(), Region: s.cfg.Region, TLSCert: s.cfg.TLSCert, PID: os.Getpid(),
+		URL: s.URL(), Region: s.cfg.Region, TLSCert: s.cfg.TLSCert, PID: os.Getpid(), AccessKeyID: s.root.AccessKeyID,
 	})
 }
 
 // Close gives back what New opened. Run does so by itself.
 func (s *Server) Close() error {
-	var errs []error
-	for _, l := range []net.Listener{s.listener, s.inner} {
-		if l != nil {
-			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-				errs = append(errs, err)
-			}
-		}
-	}
+	errs := []error{s.outer.close(), s.inner.close()}
 	if s.recorder != nil {
 		errs = append(errs, s.recorder.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
+	if s.folder != nil {
+		errs = append(errs, s.folder.Close())
+	}
 	return errors.Join(errs...)
-}
-
-// group runs functions until the first fails or the group is stopped.
-type group struct {
-	ctx  context.Context
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-	err  error
-}
-
-func newGroup(ctx context.Context) *group {
-	g := &group{}
-	g.ctx, g.stop = context.WithCancel(ctx)
-	return g
-}
-
-// start runs fn; failed is called if it returns an error.
-func (g *group) start(fn func(context.Context) error, failed func()) {
-	g.wg.Go(func() {
-		if err := fn(g.ctx); err != nil {
-			g.mu.Lock()
-			g.err = errors.Join(g.err, err)
-			g.mu.Unlock()
-			failed()
-		}
-	})
-}
-
-func (g *group) wait() error {
-	g.wg.Wait()
-	g.stop()
-	return g.err
 }
