@@ -105,7 +105,7 @@ func TestUnreachableStoreEndsTheStep(t *testing.T) {
 		b.quiet, b.stepTime = true, time.Hour
 		b.start()
 		b.rotate(days(30), true)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Second) // between two renewals
 		_, run := b.storedRun()
 		if err := b.Store.Close(); err != nil {
 			t.Fatal(err)
@@ -158,7 +158,7 @@ func TestCutOffStepStaysClaimed(t *testing.T) {
 				b.stepTime, b.grace = time.Hour, 5*time.Second
 				b.start()
 				b.rotate(days(30), true)
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute + time.Second)
 				b.stop()
 				_, run := b.storedRun()
 				b.stepTime = time.Second
