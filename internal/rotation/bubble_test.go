@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,8 +54,17 @@ type bubble struct {
 	// starts shows that the engine knew when.
 	poll time.Duration
 
-	cancel context.CancelFunc
-	done   chan error
+	// quiet expects errors in the engine's log; logged counts them.
+	quiet  bool
+	logged atomic.Int64
+
+	// grace and parallel are the engine's; zero for its defaults.
+	grace    time.Duration
+	parallel int
+	// stop ends the engine that start began, if any.
+	stop func()
+	// wake holds the func() by which the service wakes an engine.
+	wake atomic.Value
 
 	mu    sync.Mutex
 	calls []event
@@ -66,7 +76,11 @@ type event struct {
 	SecretId           string //nolint:revive,staticcheck // AWS's spelling
 	ClientRequestToken string
 	RotationToken      string
-	at                 time.Time
+	// node is whose engine invoked the function.
+	node      string
+	at, ended time.Time
+	// cut tells that the engine did not wait for the end.
+	cut bool
 }
 
 // inBubble runs a story that begins at base, with a secret from the day
@@ -76,20 +90,17 @@ func inBubble(t *testing.T, story func(b *bubble)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(base.Add(-day)))
-		b := &bubble{t: t, Parts: servicetest.NewParts(t), stepTime: time.Second, poll: 366 * 24 * time.Hour}
-		b.newService(func() {})
+		b := &bubble{t: t, Parts: servicetest.NewParts(t), stepTime: time.Second, poll: 366 * day, stop: func() {}}
+		b.service = secretsmanager.New(secretsmanager.Config{
+			Store: b.Store, Guard: b.Guard, Keys: key.NewRing(b.Keeper, 16), Sealer: b.Sealer,
+			CanInvoke: invocation.CanInvoke, Wake: func() { b.wake.Load().(func())() },
+		})
+		b.wake.Store(func() {})
 		b.addFunction()
 		b.arn = b.create("app/db")
 		time.Sleep(day)
-		defer b.stop()
+		defer func() { b.stop() }()
 		story(b)
-	})
-}
-
-func (b *bubble) newService(wake func()) {
-	b.service = secretsmanager.New(secretsmanager.Config{
-		Store: b.Store, Guard: b.Guard, Keys: key.NewRing(b.Keeper, 16), Sealer: b.Sealer,
-		CanInvoke: invocation.CanInvoke, Wake: wake,
 	})
 }
 
@@ -163,49 +174,57 @@ func (b *bubble) rotate(rules *api.RotationRulesType, now bool) string {
 // start runs the engine, as a node starts; stop ends it and waits.
 func (b *bubble) start() {
 	b.t.Helper()
-	engine := rotation.New(b.engineConfig("node"))
-	b.newService(engine.Wake)
-	ctx, cancel := context.WithCancel(context.Background())
-	b.cancel, b.done = cancel, make(chan error, 1)
-	go func() { b.done <- engine.Run(ctx) }()
+	b.stop = sync.OnceFunc(b.run("node"))
 }
 
-func (b *bubble) stop() {
+// run runs an engine of its own on the store; the result ends it and waits.
+func (b *bubble) run(node string) (stop func()) {
 	b.t.Helper()
-	if b.cancel == nil {
-		return
-	}
-	b.cancel()
-	if err := <-b.done; err != nil {
-		b.t.Errorf("the engine ended with %v", err)
-	}
-	b.cancel = nil
-}
-
-func (b *bubble) engineConfig(node string) rotation.Config {
-	return rotation.Config{
-		Store: b.Store, Sealer: b.Sealer, Node: node, Poll: b.poll, Invoke: b.invoke,
-		Logger: slog.New(slog.NewTextHandler(bubbleLog{b.t}, &slog.HandlerOptions{Level: slog.LevelError})),
+	engine := rotation.New(rotation.Config{
+		Store: b.Store, Sealer: b.Sealer, Node: node, Poll: b.poll, Grace: b.grace, Parallel: b.parallel,
+		Invoke: func(ctx context.Context, r invocation.Request) (invocation.Result, error) {
+			return b.invoke(ctx, node, r)
+		},
+		Logger: slog.New(slog.NewTextHandler(bubbleLog{b}, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	b.wake.Store(engine.Wake)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- engine.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Errorf("the engine of %s ended with %v", node, err)
+		}
 	}
 }
 
 // bubbleLog makes what the engine logs as an error one of the test.
-type bubbleLog struct{ t *testing.T }
+type bubbleLog struct{ b *bubble }
 
 func (l bubbleLog) Write(line []byte) (int, error) {
-	l.t.Errorf("the engine logs: %s", line)
+	l.b.logged.Add(1)
+	if !l.b.quiet {
+		l.b.t.Errorf("the engine logs: %s", line)
+	}
 	return len(line), nil
 }
 
 // invoke is the function's host.
-func (b *bubble) invoke(ctx context.Context, r invocation.Request) (invocation.Result, error) {
-	e := event{at: time.Now()}
+func (b *bubble) invoke(ctx context.Context, node string, r invocation.Request) (invocation.Result, error) {
+	e := event{at: time.Now(), node: node}
 	if err := json.Unmarshal(r.Payload, &e); err != nil {
 		return invocation.Result{}, err
 	}
 	b.mu.Lock()
+	n := len(b.calls)
 	b.calls = append(b.calls, e)
 	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.calls[n].ended, b.calls[n].cut = time.Now(), ctx.Err() != nil
+		b.mu.Unlock()
+	}()
 	select {
 	case <-time.After(b.stepTime):
 	case <-ctx.Done():
@@ -265,25 +284,17 @@ func (b *bubble) until(t time.Time) {
 	synctest.Wait()
 }
 
-// attempts returns when the function was invoked for createSecret: the
-// beginnings of attempts, configuration tests aside.
-func (b *bubble) attempts() []event {
+// invocations returns what the function was invoked with so far.
+func (b *bubble) invocations() []event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var list []event
-	for _, e := range b.calls {
-		if e.Step == secret.CreateSecret {
-			list = append(list, e)
-		}
-	}
-	return list
+	return slices.Clone(b.calls)
 }
 
-// forget forgets the invocations so far.
-func (b *bubble) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = nil
+// attempts returns the invocations for createSecret: the beginnings of
+// attempts, configuration tests aside.
+func (b *bubble) attempts() []event {
+	return slices.DeleteFunc(b.invocations(), func(e event) bool { return e.Step != secret.CreateSecret })
 }
 
 func (b *bubble) describe() *api.DescribeSecretResponse {

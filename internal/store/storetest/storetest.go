@@ -52,6 +52,7 @@ func Run(t *testing.T, open Open) {
 		{"TrimLogs", testTrimLogs},
 		{"Run", testRun},
 		{"Fence", testFence},
+		{"LeaseFromTheFuture", testLeaseFromTheFuture},
 		{"Release", testRelease},
 		{"ClaimOrder", testClaimOrder},
 		{"ClaimRace", testClaimRace},
