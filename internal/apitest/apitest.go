@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -71,8 +72,13 @@ type Server struct {
 	STS     *sts.Client
 }
 
-func newServer(url, dir string) *Server {
+// Connect returns the clients of a server that runs elsewhere. They use the
+// HTTP client, or one of their own if it is nil.
+func Connect(url, dir string, client *http.Client) *Server {
 	cfg := ConfigFor(url, Region)
+	if client != nil {
+		cfg.HTTPClient = client
+	}
 	return &Server{
 		URL: url, Dir: dir, Config: cfg, Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
 		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg),
@@ -117,7 +123,7 @@ func Start(t testing.TB, o Options) *Server {
 			t.Errorf("stopping the server: %v", err)
 		}
 	})
-	return newServer(s.URL(), dir)
+	return Connect(s.URL(), dir, nil)
 }
 
 // testWriter puts the server's log into the test's.

@@ -160,6 +160,39 @@ func PythonCode(t testing.TB, name, source string) Function {
 	}
 }
 
+// stepFunction is on the rotation contract for secrets without a service
+// behind them; it misbehaves in one step, if told to.
+const stepFunction = `
+import boto3, os, time
+def lambda_handler(event, context):
+    sm = boto3.client("secretsmanager", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    step, arn, token = event["Step"], event["SecretId"], event["ClientRequestToken"]
+    print("doing", step)
+    if step == os.environ.get("STEP"):
+        if os.environ["HOW"] == "raise":
+            raise ValueError("no luck")
+        if os.environ["HOW"] == "hang":
+            time.sleep(60)
+    if step == "createSecret":
+        sm.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString="new-" + token, VersionStages=["AWSPENDING"])
+    if step == "finishSecret":
+        stages = sm.describe_secret(SecretId=arn)["VersionIdsToStages"]
+        current = next(v for v, labels in stages.items() if "AWSCURRENT" in labels)
+        sm.update_secret_version_stage(SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=token, RemoveFromVersionId=current)
+`
+
+// StepFunction is a Python rotation function that works, or, with a step,
+// does there what how says: "raise" or "hang" until its timeout of 3 seconds.
+func StepFunction(t testing.TB, name, step, how string) Function {
+	t.Helper()
+	f := PythonCode(t, name, stepFunction)
+	f.Timeout = 3
+	if step != "" {
+		f.Environment = map[string]string{"STEP": step, "HOW": how}
+	}
+	return f
+}
+
 var goRotation once[[]byte]
 
 // GoRotation is the example's Go function.

@@ -99,7 +99,7 @@ func StartProcess(t testing.TB, o Options) *Process {
 		"KEYTURN_ROOT_ACCESS_KEY_ID="+AccessKey, "KEYTURN_ROOT_SECRET_ACCESS_KEY="+SecretKey,
 		"KEYTURN_CA_BUNDLE="+strings.Join(o.CABundle, ","))
 	url := p.start("127.0.0.1:0")
-	p.Server = newServer(url, dir)
+	p.Server = Connect(url, dir, nil)
 	t.Cleanup(func() {
 		if p.cmd != nil {
 			p.Stop()

@@ -30,12 +30,17 @@ import (
 // streams are named by rotation tokens.
 const EngineGroup = "/keyturn/rotation"
 
-// pollInterval is the time between two looks at a rotation under way.
-const pollInterval = 200 * time.Millisecond
+// The times between two looks at a rotation under way: at Keyturn's engine,
+// and, where that does not report, at the function's log and CloudTrail, of
+// which AWS admits few a second per account.
+const (
+	engineInterval = 200 * time.Millisecond
+	trailInterval  = 2 * time.Second
+)
 
-// trailInterval is the time between two look-ups of events: CloudTrail on
-// AWS admits two a second per account.
-const trailInterval = 2 * time.Second
+// clockSkew is how far the clocks of client and service may differ, as for
+// signatures.
+const clockSkew = 5 * time.Minute
 
 // Status is what a Report says of a rotation or a step of it.
 type Status string
@@ -102,7 +107,6 @@ type Rotation struct {
 	logGroup string
 	show     func(Line)
 	seen     map[string]bool
-	trailAt  time.Time
 }
 
 // Start asks for a rotation of the secret with its stored configuration.
@@ -139,10 +143,11 @@ func (r *Rotation) functionLogGroup(ctx context.Context) string {
 // reason, for one that did not.
 func (r *Rotation) Watch(ctx context.Context, show func(Line)) error {
 	r.show = show
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
 	for {
-		end, err := r.poll(ctx)
+		end, next, err := r.poll(ctx)
+		if ctx.Err() != nil {
+			return fmt.Errorf("watching the rotation of %s: %w", r.SecretARN, ctx.Err())
+		}
 		if err != nil {
 			return err
 		}
@@ -151,8 +156,7 @@ func (r *Rotation) Watch(ctx context.Context, show func(Line)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("watching the rotation of %s: %w", r.SecretARN, ctx.Err())
-		case <-tick.C:
+		case <-time.After(next):
 		}
 	}
 }
@@ -169,33 +173,31 @@ func (rep *Report) verdict() error {
 }
 
 // poll shows what is new, in order of time, and returns the report that ends
-// the rotation, if there is one.
-func (r *Rotation) poll(ctx context.Context) (*Report, error) {
+// the rotation, if there is one, and when to look again.
+func (r *Rotation) poll(ctx context.Context) (end *Report, next time.Duration, err error) {
 	reports, onKeyturn, err := r.engineLines(ctx)
+	if err == nil && !onKeyturn {
+		reports, err = r.trailLines(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	lines, err := r.functionLines(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if !onKeyturn {
-		more, err := r.trailLines(ctx)
-		if err != nil {
-			return nil, err
-		}
-		reports = append(reports, more...)
+		return nil, 0, err
 	}
 	lines = append(lines, reports...)
 	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.Time.UnixMilli(), b.Time.UnixMilli()) })
-	var end *Report
 	for _, l := range lines {
 		r.show(l)
 		if l.Report != nil && l.Report.ends() {
 			end = l.Report
 		}
 	}
-	return end, nil
+	if onKeyturn {
+		return end, engineInterval, nil
+	}
+	return end, trailInterval, nil
 }
 
 func (rep *Report) ends() bool {
@@ -208,7 +210,7 @@ func (rep *Report) ends() bool {
 
 func (r *Rotation) engineLines(ctx context.Context) (lines []Line, found bool, err error) {
 	events, err := r.newEvents(ctx, &cloudwatchlogs.FilterLogEventsInput{
-		LogGroupName: aws.String(EngineGroup), LogStreamNamePrefix: &r.Token, StartTime: aws.Int64(r.StartedAt.UnixMilli() - 1000),
+		LogGroupName: aws.String(EngineGroup), LogStreamNamePrefix: &r.Token,
 	})
 	if _, missing := errors.AsType[*logtypes.ResourceNotFoundException](err); missing {
 		return nil, false, nil
@@ -266,41 +268,50 @@ func (r *Rotation) newEvents(ctx context.Context, in *cloudwatchlogs.FilterLogEv
 	return fresh, nil
 }
 
-// trailStatus maps CloudTrail's service events to what they say.
+// trailStatus maps the names of CloudTrail's events to what they say.
 var trailStatus = map[string]Status{
 	"RotationStarted": Started, "RotationSucceeded": Succeeded, "RotationFailed": Failed, "RotationAbandoned": Abandoned,
+	"CancelRotateSecret": Cancelled,
 }
 
+// trailLines returns the events that no earlier call returned, oldest first.
 func (r *Rotation) trailLines(ctx context.Context) ([]Line, error) {
-	if time.Since(r.trailAt) < trailInterval {
-		return nil, nil
-	}
-	r.trailAt = time.Now()
-	out, err := r.clients.Trail.LookupEvents(ctx, &cloudtrail.LookupEventsInput{
+	var lines []Line
+	pages := cloudtrail.NewLookupEventsPaginator(r.clients.Trail, &cloudtrail.LookupEventsInput{
 		LookupAttributes: []trailtypes.LookupAttribute{{
 			AttributeKey: trailtypes.LookupAttributeKeyEventSource, AttributeValue: aws.String("secretsmanager.amazonaws.com"),
 		}},
-		StartTime: aws.Time(r.StartedAt.Add(-time.Second)),
+		StartTime: aws.Time(r.StartedAt.Add(-clockSkew)),
 	})
-	if err != nil {
-		return nil, fmt.Errorf("looking up CloudTrail events: %w", err)
-	}
-	var lines []Line
-	for _, e := range out.Events {
-		status, ours := trailStatus[aws.ToString(e.EventName)]
-		record := aws.ToString(e.CloudTrailEvent)
-		if id := aws.ToString(e.EventId); !ours || r.seen[id] || !strings.Contains(record, r.SecretARN) {
-			continue
-		} else {
-			r.seen[id] = true
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("looking up CloudTrail events: %w", err)
 		}
-		var detail struct {
-			ErrorMessage string `json:"errorMessage"`
+		for _, e := range page.Events {
+			if l, ours := r.trailLine(e); ours {
+				lines = append(lines, l)
+			}
 		}
-		_ = json.Unmarshal([]byte(record), &detail) // a record without the member has no message
-		lines = append(lines, Line{Time: aws.ToTime(e.EventTime), Report: &Report{
-			SecretARN: r.SecretARN, Token: r.Token, Status: status, Error: detail.ErrorMessage,
-		}})
 	}
+	slices.Reverse(lines) // CloudTrail gives the newest first
 	return lines, nil
+}
+
+// trailLine reads an event that is new and names the rotation's version: the
+// service's events do in their request ID, a cancellation in its answer.
+func (r *Rotation) trailLine(e trailtypes.Event) (l Line, ours bool) {
+	status, known := trailStatus[aws.ToString(e.EventName)]
+	id, record := aws.ToString(e.EventId), aws.ToString(e.CloudTrailEvent)
+	if !known || r.seen[id] || !strings.Contains(record, r.Token) {
+		return Line{}, false
+	}
+	r.seen[id] = true
+	var detail struct {
+		ErrorMessage string `json:"errorMessage"`
+	}
+	_ = json.Unmarshal([]byte(record), &detail) // a record without the member has no message
+	return Line{Time: aws.ToTime(e.EventTime), Report: &Report{
+		SecretARN: r.SecretARN, Token: r.Token, Status: status, Error: detail.ErrorMessage,
+	}}, true
 }

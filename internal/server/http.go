@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -96,12 +97,15 @@ type codeLink struct {
 
 // codeURL returns a link to a code package that needs no signature.
 func (s *Server) codeURL(sha256 string) string {
-	b, _ := json.Marshal(codeLink{sha256, time.Now().Add(codeLife)}) // strings and times always marshal
-	token := base64.RawURLEncoding.EncodeToString(s.sealer.Seal(codePurpose, b))
-	return s.URL() + codePath + "?" + url.Values{"token": {token}}.Encode()
+	return s.URL() + codePath + "?" + url.Values{"token": {s.codeToken(sha256)}}.Encode()
 }
 
-// openLink reads what codeURL sealed.
+func (s *Server) codeToken(sha256 string) string {
+	b, _ := json.Marshal(codeLink{sha256, time.Now().Add(codeLife)}) // strings and times always marshal
+	return base64.RawURLEncoding.EncodeToString(s.sealer.Seal(codePurpose, b))
+}
+
+// openLink reads what codeToken made, while it is good.
 func (s *Server) openLink(token string) (link codeLink, err error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
@@ -111,7 +115,13 @@ func (s *Server) openLink(token string) (link codeLink, err error) {
 	if err != nil {
 		return link, err
 	}
-	return link, json.Unmarshal(b, &link)
+	if err := json.Unmarshal(b, &link); err != nil {
+		return link, err
+	}
+	if time.Now().After(link.Expires) {
+		return link, errors.New("the link has expired")
+	}
+	return link, nil
 }
 
 // code serves the package that a link names.
@@ -121,7 +131,7 @@ func (s *Server) code(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	link, err := s.openLink(r.URL.Query().Get("token"))
-	if err != nil || time.Now().After(link.Expires) {
+	if err != nil {
 		http.Error(w, "This link is not valid or has expired.", http.StatusForbidden)
 		return
 	}
