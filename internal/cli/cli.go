@@ -66,7 +66,7 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 		return exited
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
+		_, _ = fmt.Fprintf(stderr, "keyturn: %v (see keyturn --help)\n", err)
 		return exitUsage
 	}
 	err = parsed.Run(&program{ctx, stdout, stderr})
