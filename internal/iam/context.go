@@ -16,7 +16,9 @@ type Request struct {
 	// ResourceAccount owns the resource; "" stands for the caller's account.
 	ResourceAccount string
 	// Context gives the values of condition keys. Those that follow from
-	// Principal need not be given: PrincipalValue lists them.
+	// Principal need not be given: aws:PrincipalArn, aws:PrincipalAccount,
+	// aws:PrincipalType, aws:userid, aws:username, aws:PrincipalIsAWSService,
+	// aws:PrincipalServiceName and aws:TokenIssueTime.
 	Context Context
 }
 
@@ -88,10 +90,8 @@ func (r *Request) value(key string) Value {
 	return r.Principal.value(key)
 }
 
-// value returns the condition keys that follow from the principal (AWS docs):
-// aws:PrincipalArn (of a session, its role's), aws:PrincipalAccount,
-// aws:PrincipalType, aws:userid, aws:username (of users only),
-// aws:PrincipalIsAWSService, aws:PrincipalServiceName and aws:TokenIssueTime.
+// value returns the condition keys that follow from the principal; the ARN of
+// a session is its role's, and only users have a name (AWS docs).
 func (p *Principal) value(key string) Value {
 	switch key {
 	case "aws:principalarn":

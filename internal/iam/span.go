@@ -59,6 +59,9 @@ func statementSpans(d *json.Decoder, text string) []Span {
 		}
 		all = append(all, span)
 	}
+	if _, err := d.Token(); err != nil {
+		return nil
+	}
 	return all
 }
 
