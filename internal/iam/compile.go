@@ -181,10 +181,8 @@ func (s *statement) eachKey(visit func(key, name string)) {
 }
 
 func (p *pattern) eachVariable(visit func(key, name string)) {
-	for i := range p.parts {
-		if p.parts[i].kind == variable {
-			visit(p.parts[i].text, p.parts[i].name)
-		}
+	for _, v := range p.variables {
+		visit(v.key, v.name)
 	}
 }
 

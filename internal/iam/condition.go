@@ -195,7 +195,7 @@ func (c *condition) wantsPresence(present bool) bool {
 
 func (c *condition) resolvable(r *Request) bool {
 	for i := range c.values {
-		if p := &c.values[i].pattern; p.variables > 0 {
+		if p := &c.values[i].pattern; len(p.variables) > 0 {
 			if _, ok := r.bind(p); !ok {
 				return false
 			}
@@ -242,7 +242,7 @@ func (c *condition) any(fits func(*operand) bool) bool {
 // matchesARN compares segment by segment (AWS docs); "*" by itself stands for
 // every text.
 func (r *Request) matchesARN(p *pattern, got string) bool {
-	if len(p.parts) == 1 && p.parts[0].kind == anyRun {
+	if p.anything() {
 		return true
 	}
 	wall := arnWall(got)
@@ -259,8 +259,8 @@ func (r *Request) equalFold(p *pattern, got string) bool {
 	if !ok {
 		return false
 	}
-	for i := range p.parts {
-		want := b.text(&p.parts[i])
+	for i := range p.runs[0] {
+		want := b.text(&p.runs[0][i])
 		n := runeOffset(got, utf8.RuneCountInString(want))
 		if !strings.EqualFold(got[:n], want) {
 			return false

@@ -37,8 +37,8 @@ const (
 	RoleResource
 )
 
-// Effect of a whole decision, spelt as SimulatePrincipalPolicy spells it (AWS
-// docs).
+// Verdict is what a decision or a layer says, spelt as SimulatePrincipalPolicy
+// spells it (AWS docs).
 type Verdict string
 
 // The verdicts.
@@ -48,7 +48,7 @@ const (
 	ImplicitDeny Verdict = "implicitDeny"
 )
 
-// Layer is a sort of policy.
+// Layer is a sort of policy, by what it belongs to.
 type Layer string
 
 // The layers. TrustLayer is ResourceLayer of a role.

@@ -8,16 +8,10 @@ import (
 // part is one element of a pattern.
 type part struct {
 	kind partKind
-	// text is what a literal stands for, or the key of a variable in lower
-	// case.
+	// text is what a literal stands for.
 	text string
-	// slot numbers the variables of a pattern, from 0.
-	slot int
-	// name is a variable's key as written.
-	name string
-	// fallback is what a variable stands for where its key is missing.
-	fallback    string
-	hasFallback bool
+	// reference says what a variable stands for.
+	reference *reference
 }
 
 type partKind uint8
@@ -31,9 +25,11 @@ const (
 
 // pattern is a compiled text of a policy.
 type pattern struct {
-	parts []part
-	// variables counts the parts that are variables.
-	variables int
+	// runs are the parts before, between and behind the *; the first begins
+	// the text and the last ends it.
+	runs [][]part
+	// variables are the parts that are variables.
+	variables []*reference
 }
 
 // syntax says which signs of a pattern have a meaning.
@@ -47,26 +43,37 @@ type syntax struct {
 // parsePattern reads a pattern. Whatever has no meaning stands for itself, so
 // every text is a pattern.
 func parsePattern(text string, s syntax) pattern {
-	var p pattern
+	p := pattern{runs: [][]part{nil}}
 	for text != "" {
 		next, rest := nextPart(text, s)
 		text = rest
 		if next.kind == variable {
-			next.slot = p.variables
-			p.variables++
+			next.reference.slot = len(p.variables)
+			p.variables = append(p.variables, next.reference)
 		}
-		if n := len(p.parts); n > 0 && next.kind == p.parts[n-1].kind {
-			switch next.kind {
-			case literal:
-				p.parts[n-1].text += next.text
-				continue
-			case anyRun:
-				continue
-			}
-		}
-		p.parts = append(p.parts, next)
+		p.add(next)
 	}
 	return p
+}
+
+// add appends a part; several * in a row are one, and literals merge.
+func (p *pattern) add(next part) {
+	run := &p.runs[len(p.runs)-1]
+	last := len(*run) - 1
+	switch {
+	case next.kind == anyRun && last < 0 && len(p.runs) > 1:
+	case next.kind == anyRun:
+		p.runs = append(p.runs, nil)
+	case next.kind == literal && last >= 0 && (*run)[last].kind == literal:
+		(*run)[last].text += next.text
+	default:
+		*run = append(*run, next)
+	}
+}
+
+// anything reports whether the pattern is "*" by itself.
+func (p *pattern) anything() bool {
+	return len(p.runs) == 2 && len(p.runs[0]) == 0 && len(p.runs[1]) == 0
 }
 
 // nextPart splits the first part off; text is not empty.
@@ -98,37 +105,23 @@ type matcher struct {
 	wall int
 }
 
-// match reports whether the text has the form of the parts; b has the values
-// of variables, and may be nil where there are none.
+// match reports whether the text has the form of the pattern; b has the values
+// of its variables, and may be nil where there are none.
 //
-// Each run of parts between two * is looked for at the first place behind the
-// run before: a later place would only leave less text to what follows.
-func (m *matcher) match(parts []part, b *bindings) bool {
-	n := untilAnyRun(parts)
-	pos, ok := m.at(0, parts[:n], b)
-	if !ok || n == len(parts) {
+// Each run between two * is looked for at the first place behind the run
+// before: a later place would only leave less text to what follows.
+func (m *matcher) match(p *pattern, b *bindings) bool {
+	pos, ok := m.at(0, p.runs[0], b)
+	last := len(p.runs) - 1
+	if !ok || last == 0 {
 		return ok && pos == len(m.text)
 	}
-	for {
-		parts = parts[n+1:]
-		n = untilAnyRun(parts)
-		if n == len(parts) {
-			return m.ends(pos, parts, b)
-		}
-		if pos, ok = m.find(pos, parts[:n], b, false); !ok {
+	for _, run := range p.runs[1:last] {
+		if pos, ok = m.find(pos, run, b, false); !ok {
 			return false
 		}
 	}
-}
-
-// untilAnyRun returns the number of parts before the next *.
-func untilAnyRun(parts []part) int {
-	for i := range parts {
-		if parts[i].kind == anyRun {
-			return i
-		}
-	}
-	return len(parts)
+	return m.ends(pos, p.runs[last], b)
 }
 
 // ends reports whether, behind a * at pos, the text ends with the run.
@@ -146,25 +139,30 @@ func (m *matcher) ends(pos int, run []part, b *bindings) bool {
 // find returns the end of the first place, behind a * at pos, that has the
 // form of the run and, if asked, is the end of the text.
 func (m *matcher) find(pos int, run []part, b *bindings, toEnd bool) (end int, ok bool) {
+	first := &run[0]
 	for {
-		if first := &run[0]; first.kind != anyRune && !m.fold {
-			i := strings.Index(m.text[pos:], b.text(first))
+		start := pos
+		if first.kind != anyRune && !m.fold {
+			want := b.text(first)
+			i := strings.Index(m.text[pos:], want)
 			if i < 0 || !m.passable(pos, pos+i) {
 				return 0, false
 			}
-			pos += i
+			start += i
+			end, ok = m.at(start+len(want), run[1:], b)
+		} else {
+			end, ok = m.at(start, run, b)
 		}
-		if end, ok := m.at(pos, run, b); ok && (!toEnd || end == len(m.text)) {
+		if ok && (!toEnd || end == len(m.text)) {
 			return end, true
 		}
-		if pos == len(m.text) {
+		if start == len(m.text) {
 			return 0, false
 		}
-		next := pos + runeLen(m.text[pos:])
-		if !m.passable(pos, next) {
+		pos = start + runeLen(m.text[start:])
+		if !m.passable(start, pos) {
 			return 0, false
 		}
-		pos = next
 	}
 }
 

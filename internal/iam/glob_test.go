@@ -9,7 +9,7 @@ import (
 func globs(pattern, text string) bool {
 	m := matcher{text: text}
 	p := parsePattern(pattern, syntax{wildcards: true})
-	return m.match(p.parts, nil)
+	return m.match(&p, nil)
 }
 
 func TestGlob(t *testing.T) {
@@ -44,6 +44,9 @@ func TestGlob(t *testing.T) {
 		{"x-??????", "x-AbCdEf", true},
 		{"x-??????", "x-AbCdE", false},
 		{"*-??????", "team/x-y-AbCdEf", true},
+		{"*-??????", "x-AbCdEfG", false},
+		{"a*b?c", "ab1cxbc", false},
+		{"a*b?c", "ab1cb2c", true},
 		{"a*?", "a", false},
 		{"a?*", "ab", true},
 		{"$*", "$x", true},
@@ -152,7 +155,7 @@ func FuzzGlob(f *testing.F) {
 		}
 		p = parsePattern(lowerASCII(pattern), syntax{wildcards: true})
 		m := matcher{text: text, fold: true}
-		if got, want := m.match(p.parts, nil), slowGlob(slowLower(pattern), slowLower(text)); got != want {
+		if got, want := m.match(&p, nil), slowGlob(slowLower(pattern), slowLower(text)); got != want {
 			t.Errorf("%q on %q without case: got %v, want %v", pattern, text, got, want)
 		}
 	})

@@ -107,7 +107,7 @@ func (s *statement) covers(r *Request, attached bool) bool {
 func (s *statement) coversAction(action string) bool {
 	m := matcher{text: action, fold: true}
 	for i := range s.actions {
-		if m.match(s.actions[i].parts, nil) {
+		if m.match(&s.actions[i], nil) {
 			return !s.notAction
 		}
 	}

@@ -2,6 +2,17 @@ package iam
 
 import "strings"
 
+// reference is a variable of a pattern.
+type reference struct {
+	// slot numbers the variables of the pattern, from 0.
+	slot int
+	// key is in lower case, name as written.
+	key, name string
+	// fallback is what the variable stands for where its key is missing.
+	fallback    string
+	hasFallback bool
+}
+
 // cutVariable reads the inside of "${…}" from the text after "${": the key,
 // with a default after a comma, or an escaped sign. Spaces around them do not
 // count. Anything else is no variable: the text stands for itself (assumed).
@@ -19,13 +30,13 @@ func cutVariable(text string) (v part, rest string, ok bool) {
 	if key == "" || strings.ContainsAny(key, "${'") {
 		return part{}, "", false
 	}
-	v = part{kind: variable, text: strings.ToLower(key), name: key, hasFallback: hasFallback}
+	ref := &reference{key: strings.ToLower(key), name: key, hasFallback: hasFallback}
 	if hasFallback {
-		if v.fallback, ok = unquote(strings.TrimSpace(fallback)); !ok {
+		if ref.fallback, ok = unquote(strings.TrimSpace(fallback)); !ok {
 			return part{}, "", false
 		}
 	}
-	return v, rest, true
+	return part{kind: variable, reference: ref}, rest, true
 }
 
 // cutBrace splits at the first closing brace outside of single quotes.
@@ -62,11 +73,7 @@ type bindings struct {
 // bind looks the pattern's variables up; ok is false if one has no value.
 func (r *Request) bind(p *pattern) (b bindings, ok bool) {
 	b.r = r // returned by value: stored through a pointer, r would escape
-	for i := range p.parts {
-		v := &p.parts[i]
-		if v.kind != variable {
-			continue
-		}
+	for _, v := range p.variables {
 		text, known := r.variable(v)
 		if !known {
 			return b, false
@@ -83,17 +90,17 @@ func (b *bindings) text(p *part) string {
 	switch {
 	case p.kind == literal:
 		return p.text
-	case p.slot < len(b.values):
-		return b.values[p.slot]
+	case p.reference.slot < len(b.values):
+		return b.values[p.reference.slot]
 	}
-	text, _ := b.r.variable(p)
+	text, _ := b.r.variable(p.reference)
 	return text
 }
 
 // variable returns the value of a key that has one value, else the
 // variable's default; known is false where there is none.
-func (r *Request) variable(v *part) (text string, known bool) {
-	if value := r.value(v.text); value.len() == 1 {
+func (r *Request) variable(v *reference) (text string, known bool) {
+	if value := r.value(v.key); value.len() == 1 {
 		return value.at(0), true
 	}
 	return v.fallback, v.hasFallback
@@ -103,12 +110,12 @@ func (r *Request) variable(v *part) (text string, known bool) {
 // the pattern's variables could be resolved.
 func (r *Request) matches(p *pattern, text string, wall int) (matched, resolved bool) {
 	m := matcher{text: text, wall: wall}
-	if p.variables == 0 {
-		return m.match(p.parts, nil), true
+	if len(p.variables) == 0 {
+		return m.match(p, nil), true
 	}
 	b, ok := r.bind(p)
 	if !ok {
 		return false, false
 	}
-	return m.match(p.parts, &b), true
+	return m.match(p, &b), true
 }
