@@ -13,18 +13,37 @@ import (
 // role or a session, or a unique ID; for Service a host name. Wildcards inside
 // ARNs and other kinds of principal are not supported (AWS docs).
 func (p *Principals) Supported() bool {
+	_, _, found := p.unsupported()
+	return !found
+}
+
+// unsupported returns the first principal that no policy may name, with its
+// kind as IAM's texts spell it.
+func (p *Principals) unsupported() (kind, name string, found bool) {
 	if p == nil {
-		return true
+		return "", "", false
 	}
-	if len(p.CanonicalUser) > 0 || slices.ContainsFunc(p.Federated, func(f string) bool { return strings.Contains(f, "*") }) {
-		return false
-	}
-	for _, s := range p.Service {
-		if !strings.Contains(s, ".amazonaws.com") || strings.ContainsAny(s, "*?:/ ") {
-			return false
+	for _, list := range []struct {
+		kind      string
+		names     []string
+		supported func(string) bool
+	}{
+		{"AWS", p.AWS, supportedAWS},
+		{"SERVICE", p.Service, supportedService},
+		{"FEDERATED", p.Federated, func(f string) bool { return !strings.Contains(f, "*") }},
+		{"CANONICALUSER", p.CanonicalUser, func(string) bool { return false }},
+	} {
+		for _, name := range list.names {
+			if !list.supported(name) {
+				return list.kind, name, true
+			}
 		}
 	}
-	return !slices.ContainsFunc(p.AWS, func(a string) bool { return !supportedAWS(a) })
+	return "", "", false
+}
+
+func supportedService(s string) bool {
+	return strings.Contains(s, ".amazonaws.com") && !strings.ContainsAny(s, "*?:/ ")
 }
 
 func supportedAWS(p string) bool {
