@@ -2,13 +2,11 @@ package iam
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"
-	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -19,8 +17,6 @@ const (
 	maxInline   = 10240 // all inline documents together, white space aside
 	maxAttached = 10
 )
-
-func isJSON(text string) bool { return json.Valid([]byte(text)) }
 
 func noPolicy(name string) error {
 	return fault.New(fault.NotFound, "The role policy with name %s cannot be found.", name)
@@ -53,17 +49,9 @@ func (s *Service) PutRolePolicy(ctx context.Context, call *wire.Call, in *api.Pu
 func checkIdentity(text string) error {
 	d, err := iam.ParseDocument(text)
 	if err != nil {
-		return malformed(text, err)
+		return err
 	}
-	if err := d.ForbidPrincipals(); err != nil {
-		return fault.New(fault.Policy, "Policy document should not specify a principal.").Because(err)
-	}
-	for i := range d.Statements {
-		if st := &d.Statements[i]; st.Resources == nil && st.NotResources == nil {
-			return fault.New(fault.Policy, "Policy statement must contain resources.")
-		}
-	}
-	return nil
+	return d.CheckIdentity()
 }
 
 // GetRolePolicy shows an inline policy.
@@ -102,13 +90,12 @@ func (s *Service) DeleteRolePolicy(ctx context.Context, call *wire.Call, in *api
 	})
 }
 
-// AttachRolePolicy attaches a managed policy. Any of AWS's own is taken by
-// its ARN; others do not exist here.
+// AttachRolePolicy attaches a managed policy: one of AWS's own that exist
+// here.
 func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api.AttachRolePolicyRequest) (*api.AttachRolePolicyResponse, error) {
 	out := &api.AttachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
-		a, ok := arn.Parse(*in.PolicyArn)
-		if !ok || a.Service != "iam" || a.Account != "aws" || !strings.HasPrefix(a.Resource, "policy/") {
+		if _, found := iam.ManagedPolicyByARN(*in.PolicyArn); !found {
 			return fault.New(fault.NotFound, "Policy %s does not exist or is not attachable.", *in.PolicyArn)
 		}
 		if slices.Contains(r.Attached, *in.PolicyArn) {

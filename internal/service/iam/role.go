@@ -74,25 +74,9 @@ func checkTrust(text string) error {
 	}
 	d, err := iam.ParseDocument(text)
 	if err != nil {
-		return malformed(text, err)
+		return err
 	}
-	if err := d.RequirePrincipals(); err != nil {
-		return fault.New(fault.Policy, "Missing required field Principal").Because(err)
-	}
-	for i := range d.Statements {
-		if st := &d.Statements[i]; st.Resources != nil || st.NotResources != nil {
-			return fault.New(fault.Policy, "Has prohibited field Resource")
-		}
-	}
-	return nil
-}
-
-// malformed tells bad JSON and bad policies apart, as AWS does.
-func malformed(text string, cause error) error {
-	if !isJSON(text) {
-		return fault.New(fault.Policy, "This policy contains invalid Json").Because(cause)
-	}
-	return fault.New(fault.Policy, "Syntax errors in policy.").Because(cause)
+	return d.CheckTrust()
 }
 
 // shown is a role as answers have it; lists leave the tags out (AWS:
