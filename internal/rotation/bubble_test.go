@@ -50,6 +50,8 @@ type bubble struct {
 	stepTime time.Duration
 	// fails says whether a step fails; nil for never.
 	fails func(event) bool
+	// errorType is that of the function's errors.
+	errorType string
 	// poll is the engine's; a year by default, so that a rotation that
 	// starts shows that the engine knew when.
 	poll time.Duration
@@ -90,7 +92,7 @@ func inBubble(t *testing.T, story func(b *bubble)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(base.Add(-day)))
-		b := &bubble{t: t, Parts: servicetest.NewParts(t), stepTime: time.Second, poll: 366 * day, stop: func() {}}
+		b := &bubble{t: t, Parts: servicetest.NewParts(t), stepTime: time.Second, errorType: "Error", poll: 366 * day, stop: func() {}}
 		b.service = secretsmanager.New(secretsmanager.Config{
 			Store: b.Store, Guard: b.Guard, Keys: key.NewRing(b.Keeper, 16), Sealer: b.Sealer,
 			CanInvoke: invocation.CanInvoke, Wake: func() { b.wake.Load().(func())() },
@@ -235,7 +237,7 @@ func (b *bubble) invoke(ctx context.Context, node string, r invocation.Request) 
 		err = b.work(ctx, e)
 	}
 	if err != nil {
-		payload, _ := json.Marshal(map[string]string{"errorType": "Error", "errorMessage": err.Error()})
+		payload, _ := json.Marshal(map[string]string{"errorType": b.errorType, "errorMessage": err.Error()})
 		return invocation.Result{FunctionError: "Unhandled", Payload: payload}, nil
 	}
 	return invocation.Result{Payload: []byte("null")}, nil

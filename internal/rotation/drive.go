@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -281,13 +282,18 @@ func (d *driver) invoke(work context.Context, plan *stepPlan) error {
 	return nil
 }
 
-// errorType returns the errorType of a function's error payload. The
-// errorMessage may quote anything and is left to the function's log.
+// typeName is what the name of an error's type looks like in the languages of
+// functions.
+var typeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:]{0,99}$`)
+
+// errorType returns the errorType of a function's error payload, if it is the
+// name of a type. Anything else, and the errorMessage, may quote a secret and
+// is left to the function's log.
 func errorType(payload []byte) string {
 	var e struct {
 		ErrorType string `json:"errorType"`
 	}
-	if json.Unmarshal(payload, &e) != nil || e.ErrorType == "" {
+	if json.Unmarshal(payload, &e) != nil || !typeName.MatchString(e.ErrorType) {
 		return "unknown error"
 	}
 	return e.ErrorType

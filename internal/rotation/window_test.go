@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -380,4 +381,26 @@ func TestOneBadSecretStopsNobody(t *testing.T) {
 			t.Errorf("the engine logged %d errors, want about one an hour", got)
 		}
 	})
+}
+
+// What a function says of its failure may quote the secret: only the name of
+// the error's type is kept.
+func TestErrorTextIsNotKept(t *testing.T) {
+	for errorType, want := range map[string]string{
+		"psycopg2.OperationalError": "psycopg2.OperationalError", "no login with s3cret": "unknown error", "": "unknown error",
+		strings.Repeat("x", 101): "unknown error",
+	} {
+		t.Run(want, func(t *testing.T) {
+			inBubble(t, func(b *bubble) {
+				b.errorType = errorType
+				b.fails = func(event) bool { return true }
+				b.start()
+				b.rotate(days(30), true)
+				time.Sleep(10 * time.Second)
+				if _, run := b.storedRun(); run.Error != "the function returned an error: "+want || run.FailedStep != secret.CreateSecret {
+					t.Errorf("got error %q in %s", run.Error, run.FailedStep)
+				}
+			})
+		})
+	}
 }
