@@ -2,7 +2,6 @@ package authz
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -173,13 +172,15 @@ func (g *Guard) EnsureDefaultKey(ctx context.Context, account, region string) er
 	if err != nil {
 		return fault.Wrap(err, "making the default key")
 	}
-	err = g.store.Update(ctx, func(tx *store.Tx) error {
+	return g.store.Update(ctx, func(tx *store.Tx) error {
 		if err := exists(tx); !fault.Is(err, fault.NotFound) {
 			return err // made meanwhile
 		}
-		return errors.Join(tx.SaveKey(rec), tx.SaveAlias(&key.Alias{
+		if err := tx.SaveKey(rec); err != nil {
+			return err
+		}
+		return tx.SaveAlias(&key.Alias{
 			Name: key.DefaultAlias, Account: account, Region: region, KeyID: rec.ID, CreatedAt: rec.CreatedAt, UpdatedAt: rec.CreatedAt,
-		}))
+		})
 	})
-	return err
 }

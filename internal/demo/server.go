@@ -38,8 +38,9 @@ func findPython(ctx context.Context, wanted string) (interpreter, error) {
 		if err != nil {
 			continue
 		}
-		if out, err := exec.CommandContext(ctx, path, "-c", probe).Output(); err == nil {
-			return interpreter{path, strings.TrimSpace(string(out))}, nil
+		out, err := exec.CommandContext(ctx, path, "-c", probe).Output()
+		if runtime := strings.TrimSpace(string(out)); err == nil && strings.HasPrefix(runtime, "python3.") {
+			return interpreter{path, runtime}, nil
 		}
 	}
 	return interpreter{}, fmt.Errorf("no Python with boto3 and psycopg2 among %s: run apt-get install python3 python3-boto3 python3-psycopg2",
