@@ -57,8 +57,9 @@ type Process struct {
 	args []string
 	env  []string
 	cmd  *exec.Cmd
-	// said is closed when all output of the process is in out and log, which
-	// hold what it wrote to stdout and stderr over all starts.
+	// ended gets the process's end; said is closed when all output is in out
+	// and log, which hold what it wrote to stdout and stderr over all starts.
+	ended    chan error
 	said     chan struct{}
 	out, log logBuffer
 }
@@ -123,7 +124,7 @@ func (p *Process) start(listen string) string {
 		p.t.Fatal(err)
 	}
 	cmd.Stdout = to
-	err = cmd.Start()
+	err = p.launch(cmd)
 	to.Close()
 	if err != nil {
 		p.t.Fatalf("starting the server: %v", err)
@@ -142,6 +143,23 @@ func (p *Process) start(listen string) string {
 		p.t.Fatalf("the server did not start:\n%s", p.log.String())
 		return ""
 	}
+}
+
+// launch starts the process from a thread that lives as long as it does: the
+// process would die with the thread.
+func (p *Process) launch(cmd *exec.Cmd) error {
+	ended, started := make(chan error, 1), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	p.ended = ended
+	return <-started
 }
 
 // listen keeps what the process says and sends the first URL in it.
@@ -165,7 +183,7 @@ func (p *Process) Kill() {
 	if err := p.cmd.Process.Kill(); err != nil {
 		p.t.Fatalf("killing the server: %v", err)
 	}
-	_ = p.cmd.Wait() // it was killed
+	<-p.ended
 	<-p.said
 	p.cmd = nil
 }
@@ -185,17 +203,15 @@ func (p *Process) Stop() {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatalf("stopping the server: %v", err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- p.cmd.Wait() }()
 	select {
-	case err := <-done:
+	case err := <-p.ended:
 		if err != nil {
 			p.t.Errorf("the server ended with %v", err)
 		}
 	case <-time.After(time.Minute):
 		p.t.Error("the server did not end within a minute of SIGTERM")
 		_ = p.cmd.Process.Kill() // so that the test ends
-		<-done
+		<-p.ended
 	}
 	<-p.said
 	p.cmd = nil
