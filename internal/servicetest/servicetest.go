@@ -5,6 +5,7 @@ package servicetest
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/iam"
@@ -111,6 +114,21 @@ func (plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = struct{ io.ReadCloser }{r.Body}
 	}
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// WantError demands that a client's call was refused with a code, a status and
+// a text.
+func WantError(t testing.TB, what string, err error, code string, status int, text string) {
+	t.Helper()
+	api, known := errors.AsType[smithy.APIError](err)
+	res, answered := errors.AsType[*smithyhttp.ResponseError](err)
+	if !known || !answered {
+		t.Errorf("%s: got %v, want %s", what, err, code)
+		return
+	}
+	if api.ErrorCode() != code || res.HTTPStatusCode() != status || api.ErrorMessage() != text {
+		t.Errorf("%s:\ngot  %s %d %q\nwant %s %d %q", what, api.ErrorCode(), res.HTTPStatusCode(), api.ErrorMessage(), code, status, text)
+	}
 }
 
 func (p *Parts) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -95,6 +96,9 @@ func (s *Service) DeleteRolePolicy(ctx context.Context, call *wire.Call, in *api
 func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api.AttachRolePolicyRequest) (*api.AttachRolePolicyResponse, error) {
 	out := &api.AttachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
+		if err := checkARN(*in.PolicyArn); err != nil {
+			return err
+		}
 		if _, found := iam.ManagedPolicyByARN(*in.PolicyArn); !found {
 			return fault.New(fault.NotFound, "Policy %s does not exist or is not attachable.", *in.PolicyArn)
 		}
@@ -109,10 +113,21 @@ func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api
 	})
 }
 
+// checkARN refuses what is no ARN (AWS: recorded).
+func checkARN(text string) error {
+	if _, ok := arn.Parse(text); !ok {
+		return fault.New(fault.Validation, "ARN %s is not valid.", text)
+	}
+	return nil
+}
+
 // DetachRolePolicy detaches a managed policy.
 func (s *Service) DetachRolePolicy(ctx context.Context, call *wire.Call, in *api.DetachRolePolicyRequest) (*api.DetachRolePolicyResponse, error) {
 	out := &api.DetachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
+		if err := checkARN(*in.PolicyArn); err != nil {
+			return err
+		}
 		i := slices.Index(r.Attached, *in.PolicyArn)
 		if i < 0 {
 			return fault.New(fault.NotFound, "Policy %s was not found.", *in.PolicyArn)

@@ -62,7 +62,6 @@ var codes = map[fault.Kind]wire.Code{
 	fault.Limit:      {Name: "LimitExceeded", Status: 409},
 	fault.Policy:     {Name: "MalformedPolicyDocument", Status: 400},
 	fault.Parameter:  {Name: "InvalidInput", Status: 400},
-	fault.PageToken:  {Name: "ValidationError", Status: 400},
 	fault.Validation: {Name: "ValidationError", Status: 400},
 	inUse:            {Name: "DeleteConflict", Status: 409},
 }

@@ -46,8 +46,9 @@ func (s *Service) Wire() *wire.Service {
 
 // Kinds of this service alone.
 const (
-	unsupported fault.Kind = "unsupported operation"
-	badTags     fault.Kind = "bad tags"
+	unsupported   fault.Kind = "unsupported operation"
+	badTags       fault.Kind = "bad tags"
+	notAuthorized fault.Kind = "not authorized"
 )
 
 // codes are the service's error codes: all 400 (AWS: recorded).
@@ -56,9 +57,10 @@ var codes = map[fault.Kind]wire.Code{
 	fault.Exists:     {Name: "AlreadyExistsException", Status: 400},
 	fault.Policy:     {Name: "MalformedPolicyDocumentException", Status: 400},
 	fault.Validation: {Name: "ValidationException", Status: 400},
-	fault.PageToken:  {Name: "InvalidMarkerException", Status: 400},
+	key.KeyState:     {Name: "KMSInvalidStateException", Status: 400},
 	unsupported:      {Name: "UnsupportedOperationException", Status: 400},
 	badTags:          {Name: "TagException", Status: 400},
+	notAuthorized:    {Name: "NotAuthorizedException", Status: 400},
 }
 
 // CreateKey makes a symmetric encryption key.
@@ -66,25 +68,8 @@ func (s *Service) CreateKey(ctx context.Context, call *wire.Call, in *api.Create
 	if err := s.Guard.Action(call, "*"); err != nil {
 		return nil, err
 	}
-	spec := in.KeySpec
-	if spec == nil {
-		spec = in.CustomerMasterKeySpec
-	}
-	if other(spec, "SYMMETRIC_DEFAULT") || other(in.KeyUsage, "ENCRYPT_DECRYPT") || other(in.Origin, "AWS_KMS") || in.MultiRegion != nil && *in.MultiRegion {
-		return nil, fault.New(unsupported, "Only single-region symmetric encryption keys with material made here are supported.")
-	}
-	n := key.NewKey{Account: call.Principal.Account, Region: call.Region, Manager: key.Customer}
-	if in.Description != nil {
-		n.Description = *in.Description
-	}
-	if in.Policy != nil {
-		if err := checkPolicy(*in.Policy); err != nil {
-			return nil, err
-		}
-		n.Policy = *in.Policy
-	}
-	var err error
-	if n.Tags, err = tagsOf(in.Tags); err != nil {
+	n, err := newKey(call, in)
+	if err != nil {
 		return nil, err
 	}
 	rec, err := key.NewRecord(ctx, s.Keeper, n, call.Time)
@@ -101,14 +86,40 @@ func (s *Service) CreateKey(ctx context.Context, call *wire.Call, in *api.Create
 	})
 }
 
+// newKey reads what key is wanted.
+func newKey(call *wire.Call, in *api.CreateKeyRequest) (key.NewKey, error) {
+	n := key.NewKey{Account: call.Principal.Account, Region: call.Region, Manager: key.Customer}
+	if in.KeySpec != nil && in.CustomerMasterKeySpec != nil {
+		return n, fault.New(fault.Validation, "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+	}
+	if other(in.KeySpec, "SYMMETRIC_DEFAULT") || other(in.CustomerMasterKeySpec, "SYMMETRIC_DEFAULT") || other(in.KeyUsage, "ENCRYPT_DECRYPT") ||
+		other(in.Origin, "AWS_KMS") || in.MultiRegion != nil && *in.MultiRegion {
+		return n, fault.New(unsupported, "Only single-region symmetric encryption keys with material made here are supported.")
+	}
+	if in.Description != nil {
+		n.Description = *in.Description
+	}
+	if in.Policy != nil {
+		if err := checkPolicy(*in.Policy); err != nil {
+			return n, err
+		}
+		n.Policy = *in.Policy
+	}
+	var err error
+	n.Tags, err = tagsOf(in.Tags)
+	return n, err
+}
+
 func other(given *string, want string) bool { return given != nil && *given != want }
 
+// checkPolicy refuses a key policy that is not well formed. The text for
+// principals is AWS's, the other assumed to be that of IAM.
 func checkPolicy(text string) error {
 	d, err := iam.ParseDocument(text)
-	if err == nil {
-		err = d.RequirePrincipals()
-	}
 	if err != nil {
+		return fault.New(fault.Policy, "Syntax errors in policy.").Because(err)
+	}
+	if err := d.CheckResource(); err != nil {
 		return fault.New(fault.Policy, "Policy contains a statement with one or more invalid principals.").Because(err)
 	}
 	return nil
@@ -154,18 +165,16 @@ func metadata(rec *key.Record) *api.KeyMetadata {
 	return m
 }
 
-// find returns the key that an ID, an ARN, an alias or an alias ARN names.
+// keyID is what the ID of a key looks like, also of one that exists in several
+// regions (AWS docs).
+var keyID = regexp.MustCompile(`^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$`)
+
+// find returns the key that an ID, an ARN, an alias or an alias ARN names,
+// authorised for the call.
 func (s *Service) find(tx *store.Tx, call *wire.Call, id string) (*key.Record, error) {
-	name := id
-	if arn.IsARN(id) {
-		a, ok := arn.Parse(id)
-		if !ok || a.Service != "kms" {
-			return nil, fault.New(fault.NotFound, "Invalid arn %s", a.Region)
-		}
-		if a.Account != call.Principal.Account || a.Region != call.Region {
-			return nil, noKey(id)
-		}
-		name = strings.TrimPrefix(a.Resource, "key/")
+	name, err := s.nameOf(call, id)
+	if err != nil {
+		return nil, err
 	}
 	if strings.HasPrefix(name, "alias/") {
 		alias, err := tx.Alias(call.Principal.Account, call.Region, name)
@@ -177,11 +186,30 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string) (*key.Record, e
 		}
 		name = alias.KeyID
 	}
+	if !keyID.MatchString(name) {
+		return nil, fault.New(fault.NotFound, "Invalid keyId '%s'", name)
+	}
 	rec, err := tx.Key(call.Principal.Account, call.Region, name)
 	if fault.Is(err, fault.NotFound) {
 		return nil, noKey(arn.New("kms", call.Region, call.Principal.Account, "key/"+name).String())
 	}
 	return rec, err
+}
+
+// nameOf returns the key ID or the alias in an identifier. An ARN must be one
+// of the call's region, and of an account in which the caller may act.
+func (s *Service) nameOf(call *wire.Call, id string) (string, error) {
+	if !arn.IsARN(id) {
+		return id, nil
+	}
+	a, ok := arn.Parse(id)
+	switch {
+	case !ok || a.Service != "kms":
+		return "", fault.New(fault.NotFound, "Invalid arn %s", id)
+	case a.Region != call.Region:
+		return "", fault.New(fault.NotFound, "Invalid arn %s", a.Region)
+	}
+	return strings.TrimPrefix(a.Resource, "key/"), s.Guard.Action(call, id)
 }
 
 func noKey(arn string) error { return fault.New(fault.NotFound, "Key '%s' does not exist", arn) }
@@ -263,7 +291,9 @@ func (s *Service) CreateAlias(ctx context.Context, call *wire.Call, in *api.Crea
 	case !aliasName.MatchString(name):
 		return nil, fault.New(fault.Validation, "Alias contains invalid characters for an alias")
 	case strings.HasPrefix(name, "alias/aws/"):
-		return nil, fault.New(fault.Denied, "")
+		return nil, fault.New(notAuthorized, "")
+	case strings.HasPrefix(*in.TargetKeyId, "alias/") || strings.Contains(*in.TargetKeyId, ":alias/"):
+		return nil, fault.New(fault.Validation, "Aliases must refer to keys. Not aliases")
 	}
 	out := &api.CreateAliasResponse{}
 	return out, s.Store.Update(ctx, func(tx *store.Tx) error {
@@ -272,6 +302,9 @@ func (s *Service) CreateAlias(ctx context.Context, call *wire.Call, in *api.Crea
 			return err
 		}
 		concern(call, rec)
+		if rec.State == key.PendingDeletion {
+			return rec.CheckUsable()
+		}
 		_, err = tx.Alias(call.Principal.Account, call.Region, name)
 		if err == nil {
 			return fault.New(fault.Exists, "An alias with the name %s already exists", aliasARN(call, name))

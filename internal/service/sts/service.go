@@ -4,6 +4,7 @@ package sts
 import (
 	"context"
 	"regexp"
+	"strings"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/sts"
@@ -35,10 +36,14 @@ func (s *Service) Wire() *wire.Service {
 	}}
 }
 
+// badTags is the kind of session tags that contradict each other.
+const badTags fault.Kind = "bad session tags"
+
 // codes are the service's error codes (AWS docs).
 var codes = map[fault.Kind]wire.Code{
 	fault.Parameter:  {Name: "ValidationError", Status: 400},
 	fault.Validation: {Name: "ValidationError", Status: 400},
+	badTags:          {Name: "InvalidParameterValue", Status: 400},
 }
 
 // GetCallerIdentity says who calls. No policy can deny it (AWS docs).
@@ -56,29 +61,21 @@ const (
 // roleARN is what a RoleArn looks like.
 var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/`)
 
-// AssumeRole makes a session of a role whose trust policy names the caller. A
-// missing role and one that does not trust the caller give the same answer
-// (AWS: recorded).
+// AssumeRole makes a session of a role whose trust policy names the caller.
 func (s *Service) AssumeRole(ctx context.Context, call *wire.Call, in *api.AssumeRoleRequest) (*api.AssumeRoleResponse, error) {
-	if !roleARN.MatchString(*in.RoleArn) {
+	switch {
+	case !roleARN.MatchString(*in.RoleArn):
 		return nil, fault.New(fault.Parameter, "%s is invalid", *in.RoleArn)
-	}
-	if in.Policy != nil || len(in.PolicyArns) > 0 {
+	case in.Policy != nil || len(in.PolicyArns) > 0:
 		return nil, fault.New(fault.Parameter, "Session policies are not supported.")
 	}
-	account, name, _ := iam.RoleNameFromARN(*in.RoleArn)
-	var role *iam.Role
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		role, err = tx.Role(account, name)
-		return err
-	})
-	if fault.Is(err, fault.NotFound) || err == nil && (role.ARN() != *in.RoleArn || !role.TrustsPrincipal(call.Principal)) {
-		return nil, fault.New(fault.Denied, "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", call.Principal.ARN, *in.RoleArn)
+	if err := checkTags(in); err != nil {
+		return nil, err
 	}
+	role, err := s.assumable(ctx, call, *in.RoleArn)
 	if err != nil {
 		return nil, err
 	}
-	call.Resources = []trail.Resource{{Type: "AWS::IAM::Role", Name: role.ARN()}}
 	life, err := sessionLife(call, role, in.DurationSeconds)
 	if err != nil {
 		return nil, err
@@ -93,7 +90,46 @@ func (s *Service) AssumeRole(ctx context.Context, call *wire.Call, in *api.Assum
 		},
 		AssumedRoleUser:  &api.AssumedRoleUser{AssumedRoleId: new(role.ID + ":" + *in.RoleSessionName), Arn: new(role.SessionARN(*in.RoleSessionName))},
 		PackedPolicySize: new(int64(0)),
+		SourceIdentity:   in.SourceIdentity,
 	}, nil
+}
+
+// assumable returns a role that the caller may assume. A missing role and one
+// that does not trust the caller give the same answer (AWS: recorded).
+func (s *Service) assumable(ctx context.Context, call *wire.Call, roleARN string) (*iam.Role, error) {
+	account, name, _ := iam.RoleNameFromARN(roleARN)
+	var role *iam.Role
+	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		role, err = tx.Role(account, name)
+		return err
+	})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	if err != nil || role.ARN() != roleARN || !role.TrustsPrincipal(call.Principal) {
+		return nil, fault.New(fault.Denied, "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", call.Principal.ARN, roleARN)
+	}
+	call.Resources = []trail.Resource{{Type: "AWS::IAM::Role", Name: roleARN}}
+	return role, nil
+}
+
+// checkTags refuses session tags that contradict each other. The others are
+// taken and not used: policies, which could refer to them, are not evaluated.
+func checkTags(in *api.AssumeRoleRequest) error {
+	keys := map[string]bool{}
+	for _, t := range in.Tags {
+		folded := strings.ToLower(*t.Key)
+		if keys[folded] {
+			return fault.New(badTags, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		}
+		keys[folded] = true
+	}
+	for _, key := range in.TransitiveTagKeys {
+		if !keys[strings.ToLower(key)] {
+			return fault.New(badTags, "The specified transitive tag key must be included in the requested tags.")
+		}
+	}
+	return nil
 }
 
 func sessionLife(call *wire.Call, role *iam.Role, seconds *int64) (time.Duration, error) {
