@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,8 +57,11 @@ type Process struct {
 	args []string
 	env  []string
 	cmd  *exec.Cmd
-	// log is what the process wrote to stderr, over all starts.
-	log logBuffer
+	// ended gets the process's end; said is closed when all output is in out
+	// and log, which hold what it wrote to stdout and stderr over all starts.
+	ended    chan error
+	said     chan struct{}
+	out, log logBuffer
 }
 
 type logBuffer struct {
@@ -114,22 +119,62 @@ func (p *Process) start(listen string) string {
 	cmd.Env = p.env
 	cmd.Stderr = &p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
+	out, to, err := os.Pipe()
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	cmd.Stdout = to
+	err = p.launch(cmd)
+	to.Close()
+	if err != nil {
 		p.t.Fatalf("starting the server: %v", err)
 	}
-	p.cmd = cmd
+	p.cmd, p.said = cmd, make(chan struct{})
+	url := make(chan string, 1)
+	go func() {
+		defer close(p.said)
+		defer out.Close()
+		p.listen(out, url)
+	}()
+	select {
+	case found := <-url:
+		return found
+	case <-p.said:
+		p.t.Fatalf("the server did not start:\n%s", p.log.String())
+		return ""
+	}
+}
+
+// launch starts the process from a thread that lives as long as it does: the
+// process would die with the thread.
+func (p *Process) launch(cmd *exec.Cmd) error {
+	ended, started := make(chan error, 1), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	p.ended = ended
+	return <-started
+}
+
+// listen keeps what the process says and sends the first URL in it.
+func (p *Process) listen(out io.Reader, url chan<- string) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if i := strings.Index(lines.Text(), "http://"); i >= 0 {
-			return strings.Fields(lines.Text()[i:])[0]
+		line := lines.Text()
+		fmt.Fprintln(&p.out, line)
+		if i := strings.Index(line, "http://"); i >= 0 {
+			select {
+			case url <- strings.Fields(line[i:])[0]:
+			default: // it said so already
+			}
 		}
 	}
-	p.t.Fatalf("the server did not start:\n%s", p.log.String())
-	return ""
 }
 
 // Kill ends the process with SIGKILL and waits until it is gone.
@@ -138,7 +183,8 @@ func (p *Process) Kill() {
 	if err := p.cmd.Process.Kill(); err != nil {
 		p.t.Fatalf("killing the server: %v", err)
 	}
-	_ = p.cmd.Wait() // it was killed
+	<-p.ended
+	<-p.said
 	p.cmd = nil
 }
 
@@ -157,20 +203,30 @@ func (p *Process) Stop() {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatalf("stopping the server: %v", err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- p.cmd.Wait() }()
 	select {
-	case err := <-done:
+	case err := <-p.ended:
 		if err != nil {
 			p.t.Errorf("the server ended with %v", err)
 		}
 	case <-time.After(time.Minute):
 		p.t.Error("the server did not end within a minute of SIGTERM")
 		_ = p.cmd.Process.Kill() // so that the test ends
-		<-done
+		<-p.ended
 	}
+	<-p.said
 	p.cmd = nil
+}
+
+// Signal sends the process a signal.
+func (p *Process) Signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatalf("sending %v to the server: %v", sig, err)
+	}
 }
 
 // Log is what the process wrote to stderr so far.
 func (p *Process) Log() string { return p.log.String() }
+
+// Output is what the process wrote to stdout so far.
+func (p *Process) Output() string { return p.out.String() }

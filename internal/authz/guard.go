@@ -36,24 +36,33 @@ func (g *Guard) Action(call *wire.Call, resource string) error {
 	return nil
 }
 
+// actionOf is the action that guards a call: named as its operation, with few
+// exceptions (AWS docs).
+func actionOf(call *wire.Call) string {
+	if call.Service == "lambda" && call.Operation == "Invoke" {
+		return "lambda:InvokeFunction"
+	}
+	return call.Service + ":" + call.Operation
+}
+
 // denied is AWS's refusal of a call into another account (AWS docs).
 func denied(call *wire.Call, resource string) error {
-	action := call.Service + ":" + call.Operation
+	action := actionOf(call)
 	return fault.New(fault.Denied,
 		"User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
 		call.Principal.ARN, action, resource, action)
 }
 
 // Secret returns the secret that id names, authorised for the call, with its
-// labelled versions and, of the deprecated ones, those with the given IDs.
+// labelled versions and the one with the given ID, if it is not "".
 // Denied (fault.Denied) comes before not found (fault.NotFound), so a caller
 // cannot learn from the difference what exists.
-func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id string, versionIDs ...string) (*secret.Secret, error) {
+func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id, versionID string) (*secret.Secret, error) {
 	ref, err := secretRef(call, id)
 	if err != nil {
 		return nil, err
 	}
-	s, err := tx.FindLabelled(call.Principal.Account, call.Region, ref, versionIDs...)
+	s, err := tx.FindLabelled(call.Principal.Account, call.Region, ref, versionID)
 	return found(s, err, id)
 }
 

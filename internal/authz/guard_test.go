@@ -79,7 +79,7 @@ func deniedText(action, resource string) string {
 func TestGuardSecret(t *testing.T) {
 	w := newWorld(t)
 	ways := map[string]func(tx *store.Tx, id string) (*secret.Secret, error){
-		"Secret": func(tx *store.Tx, id string) (*secret.Secret, error) { return w.Guard.Secret(tx, w.call, id) },
+		"Secret": func(tx *store.Tx, id string) (*secret.Secret, error) { return w.Guard.Secret(tx, w.call, id, "") },
 		"Whole":  func(tx *store.Tx, id string) (*secret.Secret, error) { return w.Guard.Whole(tx, w.call, id) },
 		"ReadVersion": func(tx *store.Tx, id string) (*secret.Secret, error) {
 			return w.Guard.ReadVersion(tx, w.call, id, "", "AWSCURRENT")

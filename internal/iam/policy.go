@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
+
+	"github.com/keyturn/keyturn/internal/fault"
 )
 
 // The versions of the policy language (AWS docs). A document without a
@@ -71,11 +72,21 @@ type Condition struct {
 // ParseDocument reads a policy. Element names and effects have to be spelt
 // exactly, single values stand for lists of one, and unknown, repeated or
 // contradictory elements are refused. Whether Principal and Resource belong in
-// the document is for the caller to say: see RequirePrincipals and
-// ForbidPrincipals. The error is for logs; services answer in words of their
-// own, for some of them by ErrNoAction and ErrNoVendor.
+// the document depends on its use: CheckIdentity and its siblings tell. The
+// error is a fault.Policy in IAM's words; other services answer in their own.
 func ParseDocument(text string) (*Document, error) {
-	members, err := object([]byte(text))
+	d, err := parseDocument([]byte(text))
+	switch {
+	case err == nil:
+		return d, d.check()
+	case !json.Valid([]byte(text)):
+		return nil, fault.New(fault.Policy, "This policy contains invalid Json").Because(err)
+	}
+	return nil, syntaxError(err)
+}
+
+func parseDocument(text []byte) (*Document, error) {
+	members, err := object(text)
 	if err != nil {
 		return nil, err
 	}
@@ -85,78 +96,11 @@ func ParseDocument(text string) (*Document, error) {
 		"Id":        word(&d.ID),
 		"Statement": func(raw json.RawMessage) (err error) { d.Statements, err = statements(raw); return err },
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && len(d.Statements) == 0 {
+		err = errors.New("there is no statement")
 	}
-	return &d, d.check()
+	return &d, err
 }
-
-func (d *Document) check() error {
-	if len(d.Statements) == 0 {
-		return errors.New("there is no statement")
-	}
-	sids := map[string]bool{}
-	for i := range d.Statements {
-		s := &d.Statements[i]
-		if s.Sid != "" && sids[s.Sid] {
-			return fmt.Errorf("two statements have the Sid %q", s.Sid)
-		}
-		sids[s.Sid] = true
-		if err := s.check(); err != nil {
-			return fmt.Errorf("statement %d: %w", i+1, err)
-		}
-	}
-	return nil
-}
-
-func (s *Statement) check() error {
-	switch {
-	case s.Effect == "":
-		return errors.New("Effect is missing")
-	case s.Actions == nil && s.NotActions == nil:
-		return ErrNoAction
-	case s.Actions != nil && s.NotActions != nil:
-		return errors.New("Action and NotAction exclude each other")
-	case s.Resources != nil && s.NotResources != nil:
-		return errors.New("Resource and NotResource exclude each other")
-	case s.Principals != nil && s.NotPrincipals != nil:
-		return errors.New("Principal and NotPrincipal exclude each other")
-	}
-	for _, a := range slices.Concat(s.Actions, s.NotActions) {
-		if service, name, ok := strings.Cut(a, ":"); a != "*" && (!ok || service == "" || name == "") {
-			return fmt.Errorf("%q: %w", a, ErrNoVendor)
-		}
-	}
-	return nil
-}
-
-// RequirePrincipals checks that every statement says whom it concerns, as a
-// policy of a resource must.
-func (d *Document) RequirePrincipals() error {
-	for i := range d.Statements {
-		if s := &d.Statements[i]; s.Principals == nil && s.NotPrincipals == nil {
-			return fmt.Errorf("statement %d: Principal is missing", i+1)
-		}
-	}
-	return nil
-}
-
-// ForbidPrincipals checks that no statement names a principal: the policy of
-// an identity concerns that identity.
-func (d *Document) ForbidPrincipals() error {
-	for i := range d.Statements {
-		if s := &d.Statements[i]; s.Principals != nil || s.NotPrincipals != nil {
-			return fmt.Errorf("statement %d: Principal is not allowed", i+1)
-		}
-	}
-	return nil
-}
-
-// What may be wrong with a document and has words of its own in AWS.
-var (
-	ErrNoAction = errors.New("Action is missing")
-	ErrNoVendor = errors.New("an action is not of the form service:name")
-)
 
 // member is one name with its value, in the order of the text.
 type member struct {
@@ -270,7 +214,7 @@ func conditions(raw json.RawMessage) ([]Condition, error) {
 	}
 	var all []Condition
 	for _, op := range operators {
-		if !knownOperator(op.name) {
+		if _, known := parseOperator(op.name); !known {
 			return nil, fmt.Errorf("%q is not an operator", op.name)
 		}
 		keys, err := object(op.value)
@@ -282,28 +226,13 @@ func conditions(raw json.RawMessage) ([]Condition, error) {
 			if c.Values, err = scalars(k.value); err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", op.name, k.name, err)
 			}
+			if _, err := c.compile(true); err != nil {
+				return nil, err
+			}
 			all = append(all, c)
 		}
 	}
 	return all, nil
-}
-
-// knownOperator reports whether the name is a condition operator (AWS docs).
-func knownOperator(name string) bool {
-	if rest, set := strings.CutPrefix(name, "ForAllValues:"); set {
-		name = rest
-	} else if rest, set := strings.CutPrefix(name, "ForAnyValue:"); set {
-		name = rest
-	}
-	base, _ := strings.CutSuffix(name, "IfExists")
-	switch base {
-	case "StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike", "StringNotLike",
-		"NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals", "NumericGreaterThan", "NumericGreaterThanEquals",
-		"DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals", "DateGreaterThan", "DateGreaterThanEquals",
-		"Bool", "BinaryEquals", "IpAddress", "NotIpAddress", "ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike":
-		return true
-	}
-	return name == "Null"
 }
 
 // list returns the elements of an array, or the value itself as the one

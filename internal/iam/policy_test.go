@@ -49,11 +49,11 @@ func TestParseDocument(t *testing.T) {
 	}
 }
 
-// statement wraps the members of one statement into a document.
-func statement(members string) string { return `{"Statement":{` + members + `}}` }
+// oneStatement wraps the members of one statement into a document.
+func oneStatement(members string) string { return `{"Statement":{` + members + `}}` }
 
 func TestParseDocumentScalars(t *testing.T) {
-	d, err := ParseDocument(statement(`"Sid":"","Effect":"Allow","Action":"*"`))
+	d, err := ParseDocument(oneStatement(`"Sid":"","Effect":"Allow","Action":"*"`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,33 +67,33 @@ func TestParseDocumentRefuses(t *testing.T) {
 		"nothing":            "",
 		"not an object":      `["a"]`,
 		"broken":             `{"Statement":[`,
-		"trailing":           statement(`"Effect":"Allow","Action":"*"`) + "x",
-		"two documents":      strings.Repeat(statement(`"Effect":"Allow","Action":"*"`), 2),
+		"trailing":           oneStatement(`"Effect":"Allow","Action":"*"`) + "x",
+		"two documents":      strings.Repeat(oneStatement(`"Effect":"Allow","Action":"*"`), 2),
 		"no statement":       `{"Version":"2012-10-17"}`,
 		"empty statements":   `{"Statement":[]}`,
 		"null statement":     `{"Statement":null}`,
 		"version":            `{"Version":"2012-10-18","Statement":{"Effect":"Allow","Action":"*"}}`,
 		"case of an element": `{"statement":{"Effect":"Allow","Action":"*"}}`,
-		"unknown element":    statement(`"Effect":"Allow","Action":"*","Actions":"*"`),
-		"repeated element":   statement(`"Effect":"Allow","Effect":"Deny","Action":"*"`),
+		"unknown element":    oneStatement(`"Effect":"Allow","Action":"*","Actions":"*"`),
+		"repeated element":   oneStatement(`"Effect":"Allow","Effect":"Deny","Action":"*"`),
 		"repeated Sid":       `{"Statement":[{"Sid":"a","Effect":"Allow","Action":"*"},{"Sid":"a","Effect":"Allow","Action":"*"}]}`,
-		"case of the effect": statement(`"Effect":"allow","Action":"*"`),
-		"no effect":          statement(`"Action":"*"`),
-		"null effect":        statement(`"Effect":null,"Action":"*"`),
-		"no action":          statement(`"Effect":"Allow"`),
-		"empty action":       statement(`"Effect":"Allow","Action":[]`),
-		"action of nobody":   statement(`"Effect":"Allow","Action":"GetSecretValue"`),
-		"both actions":       statement(`"Effect":"Allow","Action":"*","NotAction":"a:b"`),
-		"both resources":     statement(`"Effect":"Allow","Action":"*","Resource":"*","NotResource":"a"`),
-		"both principals":    statement(`"Effect":"Allow","Action":"*","Principal":"*","NotPrincipal":"*"`),
-		"bare principal":     statement(`"Effect":"Allow","Action":"*","Principal":"111122223333"`),
-		"empty principal":    statement(`"Effect":"Allow","Action":"*","Principal":{}`),
-		"principal's kind":   statement(`"Effect":"Allow","Action":"*","Principal":{"aws":"*"}`),
-		"number as resource": statement(`"Effect":"Allow","Action":"*","Resource":1`),
-		"operator":           statement(`"Effect":"Allow","Action":"*","Condition":{"StringIs":{"a":"b"}}`),
-		"condition's value":  statement(`"Effect":"Allow","Action":"*","Condition":{"Bool":{"a":{}}}`),
-		"condition's list":   statement(`"Effect":"Allow","Action":"*","Condition":{"Bool":{"a":[]}}`),
-		"condition's keys":   statement(`"Effect":"Allow","Action":"*","Condition":{"Bool":"a"}`),
+		"case of the effect": oneStatement(`"Effect":"allow","Action":"*"`),
+		"no effect":          oneStatement(`"Action":"*"`),
+		"null effect":        oneStatement(`"Effect":null,"Action":"*"`),
+		"no action":          oneStatement(`"Effect":"Allow"`),
+		"empty action":       oneStatement(`"Effect":"Allow","Action":[]`),
+		"action of nobody":   oneStatement(`"Effect":"Allow","Action":"GetSecretValue"`),
+		"both actions":       oneStatement(`"Effect":"Allow","Action":"*","NotAction":"a:b"`),
+		"both resources":     oneStatement(`"Effect":"Allow","Action":"*","Resource":"*","NotResource":"a"`),
+		"both principals":    oneStatement(`"Effect":"Allow","Action":"*","Principal":"*","NotPrincipal":"*"`),
+		"bare principal":     oneStatement(`"Effect":"Allow","Action":"*","Principal":"111122223333"`),
+		"empty principal":    oneStatement(`"Effect":"Allow","Action":"*","Principal":{}`),
+		"principal's kind":   oneStatement(`"Effect":"Allow","Action":"*","Principal":{"aws":"*"}`),
+		"number as resource": oneStatement(`"Effect":"Allow","Action":"*","Resource":1`),
+		"operator":           oneStatement(`"Effect":"Allow","Action":"*","Condition":{"StringIs":{"a":"b"}}`),
+		"condition's value":  oneStatement(`"Effect":"Allow","Action":"*","Condition":{"Bool":{"a":{}}}`),
+		"condition's list":   oneStatement(`"Effect":"Allow","Action":"*","Condition":{"Bool":{"a":[]}}`),
+		"condition's keys":   oneStatement(`"Effect":"Allow","Action":"*","Condition":{"Bool":"a"}`),
 	} {
 		if d, err := ParseDocument(text); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, d)
@@ -102,11 +102,11 @@ func TestParseDocumentRefuses(t *testing.T) {
 }
 
 func TestPrincipalsRequiredOrForbidden(t *testing.T) {
-	with, err := ParseDocument(statement(`"Effect":"Allow","Action":"*","Principal":"*"`))
+	with, err := ParseDocument(oneStatement(`"Effect":"Allow","Action":"*","Principal":"*"`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	without, err := ParseDocument(statement(`"Effect":"Allow","Action":"*"`))
+	without, err := ParseDocument(oneStatement(`"Effect":"Allow","Action":"*"`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,38 +118,38 @@ func TestPrincipalsRequiredOrForbidden(t *testing.T) {
 	}
 }
 
-func TestUnsupported(t *testing.T) {
+func TestSupported(t *testing.T) {
 	for _, tc := range []struct {
 		principal string
-		want      string
+		want      bool
 	}{
-		{`{"AWS":"*"}`, ""},
-		{`"*"`, ""},
-		{`{"AWS":"111122223333"}`, ""},
-		{`{"AWS":"11112222333"}`, `"AWS":"11112222333"`},
-		{`{"AWS":"arn:aws:iam::111122223333:root"}`, ""},
-		{`{"AWS":"arn:aws:iam::111122223333:user/path/u"}`, ""},
-		{`{"AWS":"arn:aws:iam::111122223333:role/r"}`, ""},
-		{`{"AWS":"arn:aws:iam::111122223333:role/*"}`, `"AWS":"arn:aws:iam::111122223333:role/*"`},
-		{`{"AWS":"arn:aws:iam::111122223333:role/"}`, `"AWS":"arn:aws:iam::111122223333:role/"`},
-		{`{"AWS":"arn:aws:iam::111122223333:group/g"}`, `"AWS":"arn:aws:iam::111122223333:group/g"`},
-		{`{"AWS":"arn:aws:iam::*:root"}`, `"AWS":"arn:aws:iam::*:root"`},
-		{`{"AWS":"arn:aws:sts::111122223333:assumed-role/r/s"}`, ""},
-		{`{"AWS":"arn:aws:s3:::bucket"}`, `"AWS":"arn:aws:s3:::bucket"`},
-		{`{"AWS":"AROAEXAMPLE"}`, ""},
-		{`{"AWS":"somebody"}`, `"AWS":"somebody"`},
-		{`{"Service":"lambda.amazonaws.com"}`, ""},
-		{`{"Service":"lambda"}`, `"SERVICE":"lambda"`},
-		{`{"Service":["lambda.amazonaws.com","*"]}`, `"SERVICE":"*"`},
-		{`{"Federated":"arn:aws:iam::111122223333:saml-provider/p"}`, ""},
-		{`{"CanonicalUser":"79a5"}`, `"CANONICALUSER":"79a5"`},
+		{`{"AWS":"*"}`, true},
+		{`"*"`, true},
+		{`{"AWS":"111122223333"}`, true},
+		{`{"AWS":"11112222333"}`, false},
+		{`{"AWS":"arn:aws:iam::111122223333:root"}`, true},
+		{`{"AWS":"arn:aws:iam::111122223333:user/path/u"}`, true},
+		{`{"AWS":"arn:aws:iam::111122223333:role/r"}`, true},
+		{`{"AWS":"arn:aws:iam::111122223333:role/*"}`, false},
+		{`{"AWS":"arn:aws:iam::111122223333:role/"}`, false},
+		{`{"AWS":"arn:aws:iam::111122223333:group/g"}`, false},
+		{`{"AWS":"arn:aws:iam::*:root"}`, false},
+		{`{"AWS":"arn:aws:sts::111122223333:assumed-role/r/s"}`, true},
+		{`{"AWS":"arn:aws:s3:::bucket"}`, false},
+		{`{"AWS":"AROAEXAMPLE"}`, true},
+		{`{"AWS":"somebody"}`, false},
+		{`{"Service":"lambda.amazonaws.com"}`, true},
+		{`{"Service":"lambda"}`, false},
+		{`{"Service":["lambda.amazonaws.com","*"]}`, false},
+		{`{"Federated":"arn:aws:iam::111122223333:saml-provider/p"}`, true},
+		{`{"CanonicalUser":"79a5"}`, false},
 	} {
-		d, err := ParseDocument(statement(`"Effect":"Allow","Action":"*","Principal":` + tc.principal))
+		d, err := ParseDocument(oneStatement(`"Effect":"Allow","Action":"*","Principal":` + tc.principal))
 		if err != nil {
 			t.Fatalf("%s: %v", tc.principal, err)
 		}
-		if got := d.Statements[0].Principals.Unsupported(); got != tc.want {
-			t.Errorf("%s: got %s, want %s", tc.principal, got, tc.want)
+		if got := d.Statements[0].Principals.Supported(); got != tc.want {
+			t.Errorf("%s: supported is %v, want %v", tc.principal, got, tc.want)
 		}
 	}
 }
@@ -175,7 +175,7 @@ func TestPublic(t *testing.T) {
 		{anybody + `,"Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, false},
 		{anybody + `,"Condition":{"IpAddress":{"aws:SourceIp":["192.0.2.1","0.0.0.0/0"]}}`, true},
 	} {
-		d, err := ParseDocument(statement(tc.members))
+		d, err := ParseDocument(oneStatement(tc.members))
 		if err != nil {
 			t.Fatalf("%s: %v", tc.members, err)
 		}
@@ -187,7 +187,7 @@ func TestPublic(t *testing.T) {
 
 func FuzzParseDocument(f *testing.F) {
 	f.Add(wholePolicy)
-	f.Add(statement(`"Effect":"Allow","Action":"*","Principal":"*"`))
+	f.Add(oneStatement(`"Effect":"Allow","Action":"*","Principal":"*"`))
 	f.Add(`{"Statement":[{"Effect":"Allow","Action":["a:b",null]}]}`)
 	f.Add(`{"Statement":{"Effect":"Allow","Action":"*","Condition":{"Null":{"a":[1,true,"x"]}}}}`)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -200,7 +200,7 @@ func FuzzParseDocument(f *testing.F) {
 		}
 		d.Public()
 		for i := range d.Statements {
-			d.Statements[i].Principals.Unsupported()
+			d.Statements[i].Principals.Supported()
 			for _, c := range d.Statements[i].Conditions {
 				if len(c.Values) == 0 {
 					t.Fatalf("condition %s without values", c.Operator)

@@ -1,5 +1,13 @@
-// Package iam holds identities: who calls, and the roles that functions act
-// as.
+// Package iam holds identities, who calls and the roles that functions act
+// as, and decides by policies what they may do.
+//
+// It is pure: a policy's text becomes a Document (ParseDocument), which says
+// what is wrong with it in IAM's words, and a Policy (Compile), which can be
+// kept and used by all goroutines. Evaluate decides a Request by the Policies
+// that bear on it and names the statement that decided; Explain tells the
+// whole reasoning. Finding the policies and the values of condition keys is
+// the caller's part. Nothing is allowed by default, and a condition or a
+// variable whose key the request lacks never widens a statement.
 package iam
 
 import "time"
@@ -14,6 +22,9 @@ const (
 	User        PrincipalType = "IAMUser"
 	AssumedRole PrincipalType = "AssumedRole"
 	Service     PrincipalType = "AWSService"
+	// WebIdentity is a bearer of an OpenID Connect token, known only while it
+	// assumes a role.
+	WebIdentity PrincipalType = "WebIdentityUser"
 )
 
 // Principal is an authenticated caller. It is a value: an operation gets its
@@ -41,6 +52,9 @@ type Principal struct {
 	// InvokedBy names the AWS service on whose behalf a Service principal
 	// acts, such as secretsmanager.amazonaws.com.
 	InvokedBy string
+	// IdentityProvider is the ARN of the provider that vouches for a
+	// WebIdentity principal.
+	IdentityProvider string
 }
 
 // IsZero reports whether no one is named.

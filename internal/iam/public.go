@@ -1,7 +1,6 @@
 package iam
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,18 +8,24 @@ import (
 	"github.com/keyturn/keyturn/internal/arn"
 )
 
-// Unsupported returns the first principal whose form no policy of a resource
-// may have, as AWS prints it, or "". Policies may name, for AWS, "*", an
-// account, the ARN of an account's root, a user, a role or a session, or a
-// unique ID; for Service a host name. Wildcards inside ARNs and other kinds of
-// principal are not supported (AWS docs).
-func (p *Principals) Unsupported() string {
+// Supported reports whether every principal has a form that a resource policy
+// may name: for AWS "*", an account, the ARN of an account's root, a user, a
+// role or a session, or a unique ID; for Service a host name. Wildcards inside
+// ARNs and other kinds of principal are not supported (AWS docs).
+func (p *Principals) Supported() bool {
+	_, _, found := p.unsupported()
+	return !found
+}
+
+// unsupported returns the first principal that no policy may name, with its
+// kind as IAM's texts spell it.
+func (p *Principals) unsupported() (kind, name string, found bool) {
 	if p == nil {
-		return ""
+		return "", "", false
 	}
-	for _, kind := range []struct {
-		name      string
-		list      []string
+	for _, list := range []struct {
+		kind      string
+		names     []string
 		supported func(string) bool
 	}{
 		{"AWS", p.AWS, supportedAWS},
@@ -28,13 +33,13 @@ func (p *Principals) Unsupported() string {
 		{"FEDERATED", p.Federated, func(f string) bool { return !strings.Contains(f, "*") }},
 		{"CANONICALUSER", p.CanonicalUser, func(string) bool { return false }},
 	} {
-		for _, one := range kind.list {
-			if !kind.supported(one) {
-				return fmt.Sprintf("%q:%q", kind.name, one)
+		for _, name := range list.names {
+			if !list.supported(name) {
+				return list.kind, name, true
 			}
 		}
 	}
-	return ""
+	return "", "", false
 }
 
 func supportedService(s string) bool {

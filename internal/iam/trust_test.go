@@ -56,7 +56,7 @@ func TestTrustsPrincipal(t *testing.T) {
 		{"another account", trust("Allow", `{"AWS":"`+other+`"}`), false, false},
 		{"a service", trust("Allow", `{"Service":"lambda.amazonaws.com"}`), false, false},
 		{"all but the role", trust("Allow", `"*"`) + "," + trust("Deny", `{"AWS":"`+caller.ARN()+`"}`), true, false},
-		{"nobody but", `{"Effect":"Allow","NotPrincipal":{"AWS":"` + other + `"},"Action":"sts:AssumeRole"}`, false, false},
+		{"everybody but", `{"Effect":"Allow","NotPrincipal":{"AWS":"` + other + `"},"Action":"sts:AssumeRole"}`, true, true},
 		{"on a condition", `{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`, false, false},
 	} {
 		role := iam.Role{TrustPolicy: `{"Version":"2012-10-17","Statement":[` + tc.statements + `]}`}

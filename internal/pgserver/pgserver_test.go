@@ -60,9 +60,6 @@ func TestTLSAndPasswords(t *testing.T) {
 
 func TestRestartAndKillKeepData(t *testing.T) {
 	s := start(t, pgserver.Config{Durable: true})
-	if _, err := ask(t, s.AdminURL(), "WITH made AS (SELECT set_config('x.y', '1', false)) SELECT 'ok' FROM made"); err != nil {
-		t.Fatal(err)
-	}
 	db, err := sql.Open("pgx", s.AdminURL())
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +17,10 @@ import (
 )
 
 var (
+	// errStopped ends a drive between two steps, errCut one in a step that
+	// took longer than the grace.
 	errStopped = errors.New("the server stops")
+	errCut     = errors.New("the server stopped in the middle of a step")
 	errLost    = errors.New("another node has taken the rotation over")
 	// errTakenOver is returned by writes under an older fence.
 	errTakenOver = fault.New(fault.Conflict, "The rotation has ended or another node has taken it over.")
@@ -49,13 +53,13 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 	defer cancel(nil)
 	// A step that runs when ctx ends gets its grace; a lost lease ends it.
 	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(e.cfg.Grace, func() { cancel(errStopped) })
+		timer := time.AfterFunc(e.cfg.Grace, func() { cancel(errCut) })
 		context.AfterFunc(work, func() { timer.Stop() })
 	})()
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		d.renew(work, cancel)
+		d.renew(work, cancel, run.LeaseUntil)
 	}()
 	err := d.steps(ctx, work)
 	lost := errors.Is(context.Cause(work), errLost)
@@ -67,6 +71,10 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 		d.noticeEnd()
 	case errors.Is(err, errStopped):
 		d.release()
+	case errors.Is(err, errCut):
+		// The function may still be at work: nobody else may repeat the step
+		// before the lease ends. This node may after its restart.
+		e.cfg.Logger.Warn("rotation cut off", "secret", d.secretARN, "token", d.token)
 	default:
 		// The claim runs out and some node repeats the step.
 		e.cfg.Logger.Error("rotation interrupted", "secret", d.secretARN, "token", d.token, "error", err)
@@ -85,11 +93,14 @@ func (d *driver) steps(ctx, work context.Context) error {
 	}
 }
 
-// renew extends the lease until work ends, and ends work when that fails.
-func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc) {
+// renew extends the lease, which holds until the given time, until work ends.
+// It ends work when the lease is lost, or has run out because the store could
+// not be reached.
+func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc, held time.Time) {
+	expiry := time.AfterFunc(time.Until(held), func() { cancel(errLost) })
+	defer expiry.Stop()
 	tick := time.NewTicker(d.cfg.Lease / 3)
 	defer tick.Stop()
-	held := time.Now().Add(d.cfg.Lease)
 	for {
 		select {
 		case <-work.Done():
@@ -102,8 +113,8 @@ func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc) {
 		})
 		switch {
 		case err == nil:
-			held = until
-		case fault.Is(err, fault.Conflict), !time.Now().Before(held):
+			expiry.Reset(time.Until(until))
+		case fault.Is(err, fault.Conflict):
 			cancel(errLost)
 			return
 		}
@@ -261,7 +272,7 @@ func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (
 // error whose text holds no secret: the function's own message stays in its
 // log.
 func (d *driver) invoke(work context.Context, plan *stepPlan) error {
-	result, err := d.cfg.Invoker.Invoke(work, plan.request)
+	result, err := d.cfg.Invoke(work, plan.request)
 	if err != nil {
 		return err
 	}
@@ -271,13 +282,18 @@ func (d *driver) invoke(work context.Context, plan *stepPlan) error {
 	return nil
 }
 
-// errorType returns the errorType of a function's error payload. The
-// errorMessage may quote anything and is left to the function's log.
+// typeName is what the name of an error's type looks like in the languages of
+// functions.
+var typeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:]{0,99}$`)
+
+// errorType returns the errorType of a function's error payload, if it is the
+// name of a type. Anything else, and the errorMessage, may quote a secret and
+// is left to the function's log.
 func errorType(payload []byte) string {
 	var e struct {
 		ErrorType string `json:"errorType"`
 	}
-	if json.Unmarshal(payload, &e) != nil || e.ErrorType == "" {
+	if json.Unmarshal(payload, &e) != nil || !typeName.MatchString(e.ErrorType) {
 		return "unknown error"
 	}
 	return e.ErrorType

@@ -24,10 +24,12 @@ import (
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
-// Config is what an Engine works with. Store, Invoker and Sealer are needed.
+// Config is what an Engine works with. Store, Invoke and Sealer are needed.
 type Config struct {
-	Store   *store.Store
-	Invoker *invocation.Invoker
+	Store *store.Store
+	// Invoke calls a function and waits for its result, as Invoker.Invoke
+	// does: a function that failed has a Result, not an error.
+	Invoke func(context.Context, invocation.Request) (invocation.Result, error)
 	// Sealer opens the runs' RotationTokens, sealed for TokenPurpose.
 	Sealer *key.Sealer
 	// Node names this server among those of one store, the same after a
@@ -113,17 +115,25 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+// storePause is how long a round waits after an error of the store.
+const storePause = time.Second
+
 // round looks for work once and returns how long to wait before the next
 // look. Errors of the store are logged: the next round tries again.
 func (e *Engine) round(ctx context.Context, driving *sync.WaitGroup) time.Duration {
-	if err := e.startDue(ctx); err != nil && ctx.Err() == nil {
-		e.cfg.Logger.Error("starting due rotations", "error", err)
+	err := e.startDue(ctx)
+	if err == nil {
+		err = e.claim(ctx, driving)
 	}
-	if err := e.claim(ctx, driving); err != nil && ctx.Err() == nil {
-		e.cfg.Logger.Error("claiming rotations", "error", err)
+	var next time.Time
+	if err == nil {
+		next, err = e.nextDue(ctx)
 	}
-	next, err := e.nextDue(ctx)
-	if err != nil || next.IsZero() {
+	switch {
+	case err != nil && ctx.Err() == nil:
+		e.cfg.Logger.Error("looking for rotations to run", "error", err)
+		return min(storePause, e.cfg.Poll)
+	case next.IsZero():
 		return e.cfg.Poll
 	}
 	return min(max(time.Until(next), 0), e.cfg.Poll)
@@ -139,7 +149,7 @@ func (e *Engine) nextDue(ctx context.Context) (next time.Time, err error) {
 	if free := cap(e.slots) - len(e.slots); free == 0 {
 		next = time.Time{} // a slot that comes free wakes us
 	}
-	return next, err
+	return next, fault.Wrap(err, "finding out what is due next")
 }
 
 // claim takes over as many runs as there are free slots and drives each in a
@@ -156,7 +166,7 @@ func (e *Engine) claim(ctx context.Context, driving *sync.WaitGroup) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return fault.Wrap(err, "claiming rotations")
 	}
 	for _, run := range runs {
 		e.slots <- struct{}{}
@@ -181,10 +191,10 @@ func (e *Engine) startDue(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return fault.Wrap(err, "reading which rotations are due")
 		}
 		for _, s := range due {
-			if err := e.startScheduled(ctx, s.ID); err != nil {
+			if err := e.startOrPostpone(ctx, s); err != nil {
 				return fault.Wrap(err, "starting the scheduled rotation of "+s.Name)
 			}
 		}
@@ -193,6 +203,30 @@ func (e *Engine) startDue(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// postponement is how long a secret waits whose scheduled rotation could not
+// be started for a fault of ours.
+const postponement = time.Hour
+
+// startOrPostpone begins one scheduled rotation. One that cannot be started,
+// though the store works, is logged and put off: it must not stand in the way
+// of the others.
+func (e *Engine) startOrPostpone(ctx context.Context, s *secret.Secret) error {
+	err := e.startScheduled(ctx, s.ID)
+	if err == nil || fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	e.cfg.Logger.Error("starting a scheduled rotation", "secret", s.ARN(), "again in", postponement, "error", err)
+	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		s, err := tx.SecretByID(s.ID)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		after := s.Clone()
+		after.Rotation.DueAt = time.Now().Add(postponement)
+		return tx.SaveSecret(s, after)
+	})
 }
 
 // startScheduled begins one scheduled rotation, or goes on with the one that

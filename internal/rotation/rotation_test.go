@@ -49,11 +49,11 @@ func options(t testing.TB) apitest.Options {
 
 // configure turns rotation on without rotating and waits for the test of the
 // configuration.
-func (w *world) configure(function string) {
+func (w *world) configure(function string, days int64) {
 	w.t.Helper()
 	_, err := w.Secrets.RotateSecret(w.t.Context(), &secretsmanager.RotateSecretInput{
 		SecretId: &w.arn, RotationLambdaARN: &function, RotateImmediately: aws.Bool(false),
-		RotationRules: &smtypes.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
+		RotationRules: &smtypes.RotationRulesType{AutomaticallyAfterDays: &days},
 	})
 	if err != nil {
 		w.t.Fatalf("configuring rotation: %v", err)
@@ -73,15 +73,20 @@ func (w *world) rotate() error {
 	return r.Watch(ctx, func(l rotate.Line) { w.t.Log(l.Text()) })
 }
 
-// holders returns the versions that hold each label.
-func (w *world) holders() map[string][]string {
+func (w *world) describe() *secretsmanager.DescribeSecretOutput {
 	w.t.Helper()
 	out, err := w.Secrets.DescribeSecret(w.t.Context(), &secretsmanager.DescribeSecretInput{SecretId: &w.arn})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return out
+}
+
+// holders returns the versions that hold each label.
+func (w *world) holders() map[string][]string {
+	w.t.Helper()
 	holders := map[string][]string{}
-	for id, labels := range out.VersionIdsToStages {
+	for id, labels := range w.describe().VersionIdsToStages {
 		for _, label := range labels {
 			holders[label] = append(holders[label], id)
 		}
@@ -133,6 +138,14 @@ func (w *world) events() []string {
 	return names
 }
 
+// wantEvents demands that the secret's events are these.
+func (w *world) wantEvents(want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, w.events()); diff != "" {
+		w.t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
 // proveRotated demands that the password changed to the current version's,
 // that the old one is refused, and that the labels are as after a rotation.
 func (w *world) proveRotated(old string) string {
@@ -171,7 +184,7 @@ func TestRotatesRealPassword(t *testing.T) {
 			for language, function := range functions {
 				t.Run(language, func(t *testing.T) {
 					w := newWorld(t, s)
-					w.configure(s.NewFunction(t, function(t, "rotate-"+language)))
+					w.configure(s.NewFunction(t, function(t, "rotate-"+language)), 30)
 					if err := w.user.Login(t.Context(), w.user.Password); err != nil {
 						t.Fatalf("the configuration test changed the password: %v", err)
 					}
@@ -187,9 +200,7 @@ func TestRotatesRealPassword(t *testing.T) {
 						"RotateSecret", "RotationStarted", "RotationSucceeded",
 						"RotateSecret", "RotationStarted", "RotationSucceeded",
 					}
-					if diff := cmp.Diff(want, w.events()); diff != "" {
-						t.Errorf("events (-want +got):\n%s", diff)
-					}
+					w.wantEvents(want...)
 				})
 			}
 		})

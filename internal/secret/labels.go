@@ -62,7 +62,7 @@ func (s *Secret) Put(v Version, stages []string) (Effect, error) {
 	if err != nil {
 		return Effect{}, err
 	}
-	if effect.Current != "" && old == nil {
+	if effect.Current != "" && old == nil && s.Rotation.Enabled {
 		s.Rotation.ValueChangedAt = milliseconds(now)
 	}
 	return effect, nil

@@ -315,10 +315,20 @@ func TestPutTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := start.Add(time.Millisecond)
-	if !s.ChangedAt.Equal(want) || !s.Versions[0].CreatedAt.Equal(want) || !s.Rotation.ValueChangedAt.Equal(want) {
-		t.Errorf("got changed %v, created %v, value %v; want %v for all", s.ChangedAt, s.Versions[0].CreatedAt, s.Rotation.ValueChangedAt, want)
+	if !s.ChangedAt.Equal(want) || !s.Versions[0].CreatedAt.Equal(want) {
+		t.Errorf("got changed %v, created %v; want %v for both", s.ChangedAt, s.Versions[0].CreatedAt, want)
 	}
-	if _, err := s.Put(Version{ID: "v2", CreatedAt: at.Add(time.Hour)}, []string{Pending}); err != nil {
+	if !s.Rotation.ValueChangedAt.IsZero() {
+		t.Error("a value put before rotation was on counts for the schedule")
+	}
+	s.Rotation.Enabled = true
+	if _, err := s.Put(Version{ID: "v2", CreatedAt: at.Add(time.Hour)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want = want.Add(time.Hour); !s.Rotation.ValueChangedAt.Equal(want) {
+		t.Errorf("got value %v, want %v", s.Rotation.ValueChangedAt, want)
+	}
+	if _, err := s.Put(Version{ID: "v3", CreatedAt: at.Add(2 * time.Hour)}, []string{Pending}); err != nil {
 		t.Fatal(err)
 	}
 	if !s.Rotation.ValueChangedAt.Equal(want) {

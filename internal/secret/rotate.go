@@ -276,11 +276,14 @@ func (s *Secret) labelled(r *RotationRun) bool {
 }
 
 // Backoff returns the bounds of the wait after the attempt that failed, from
-// 1: a quarter minute to half a minute, then four times as much after every
-// further attempt. All five attempts thus fit into the shortest window, one
-// hour, if they fail quickly.
+// 1: a quarter minute to half a minute, then three times as much after every
+// further attempt. A rotation that starts in the first half of the shortest
+// window, one hour, has all its attempts in that window if they fail quickly.
 func Backoff(attempt int) (low, high time.Duration) {
-	high = 30 * time.Second << (2 * min(max(attempt-1, 0), MaxAttempts))
+	high = 30 * time.Second
+	for range min(attempt, MaxAttempts) - 1 {
+		high *= 3
+	}
 	return high / 2, high
 }
 

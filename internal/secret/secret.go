@@ -111,7 +111,8 @@ type Rotation struct {
 	ConfiguredAt time.Time
 	// LastRotatedAt is when a rotation last completed.
 	LastRotatedAt time.Time
-	// ValueChangedAt is when a value was last put by hand.
+	// ValueChangedAt is when a value was last put by hand while rotation was
+	// on; what was put before does not count as a rotation (assumed).
 	ValueChangedAt time.Time
 	// NextDate is what DescribeSecret shows as NextRotationDate: the last
 	// second of the next window.

@@ -93,7 +93,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
-		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(),
+		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
 		Interpreters: s.cfg.Interpreters, StrictRuntimes: s.cfg.StrictRuntimes,
 		EndpointURL: "http://" + s.inner.address(), CABundle: s.cfg.CABundle, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs,
@@ -103,7 +103,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	}
 	s.invoker.Use(s.pool)
 	s.engine = rotation.New(rotation.Config{
-		Store: s.store, Invoker: s.invoker, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
+		Store: s.store, Invoke: s.invoker.Invoke, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
 		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{

@@ -112,7 +112,13 @@ func listQuery(q SecretQuery, few bool) (string, []any) {
 		if few {
 			where = ` WHERE s.id IN (SELECT m.id FROM secret m WHERE m.account = $1 AND m.region = $2 AND m.name >= ` + from + ` AND m.name < ` + to + ` LIMIT ` + arg(sortedMatches) + `)`
 		} else {
-			where += ` AND s.name >= ` + from + ` AND s.name < ` + to
+			name := `s.name`
+			if q.Sort != ByName {
+				// An expression keeps the planner from finding all
+				// matches by name and sorting them.
+				name = `(s.name || '')`
+			}
+			where += ` AND ` + name + ` >= ` + from + ` AND ` + name + ` < ` + to
 		}
 	}
 	if !q.Deleted {

@@ -57,7 +57,7 @@ type LogGroupQuery struct {
 // LogGroups returns log groups in order of their names, with StoredBytes.
 func (tx *Tx) LogGroups(account, region string, q LogGroupQuery) ([]*loggroup.Group, error) {
 	return tx.logGroups(`SELECT `+logGroupColumns+`,
-			CAST(coalesce((SELECT sum(s.bytes) FROM log_stream s WHERE s.group_id = g.id), 0) AS bigint)
+			CAST(coalesce((SELECT sum(s.bytes) FROM log_stream s WHERE s.group_id = g.id AND s.deleted = 0), 0) AS bigint)
 		FROM log_group g
 		WHERE g.account = $1 AND g.region = $2 AND g.deleted = 0 AND g.name > $3 AND g.name >= $4 AND g.name < $5
 			AND lower(g.name) LIKE $6 ESCAPE '\' AND ($7 = '' OR g.class = $7)

@@ -78,10 +78,13 @@ func (tx *Tx) SaveRun(run *secret.RotationRun, fence int64) error {
 // ClaimRuns gives up to limit running rotations to the engine named owner
 // until leaseUntil, those first whose next attempt has waited longest. It
 // takes runs whose next attempt is due and that no other engine holds a
-// lease on at now. Each claim has a fence of its own.
+// lease on at now. Nodes' clocks agree within a lease, so a lease that ends
+// later than two from now is not one: it was written by a clock that has
+// been set back since. Each claim has a fence of its own.
 func (tx *Tx) ClaimRuns(owner string, now, leaseUntil time.Time, limit int) ([]secret.RotationRun, error) {
 	list, err := tx.runs(`SELECT `+runColumns+` FROM rotation r
-		WHERE r.state = 'running' AND r.not_before <= $1 AND r.lease_until <= $1 ORDER BY r.not_before LIMIT $2`, micros(now), limit)
+		WHERE r.state = 'running' AND r.not_before <= $1 AND (r.lease_until <= $1 OR r.lease_until > $2) ORDER BY r.not_before LIMIT $3`,
+		micros(now), micros(leaseUntil.Add(leaseUntil.Sub(now))), limit)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,46 +17,27 @@ type column struct {
 	value func(*secret.Secret) any
 }
 
-// savedColumns are the columns that SaveSecret writes, id and the counters
-// aside.
-var savedColumns = []column{
+// comparedColumns repeat those members of a record that statements compare.
+var comparedColumns = []column{
 	{"account", func(s *secret.Secret) any { return s.Account }},
 	{"region", func(s *secret.Secret) any { return s.Region }},
 	{"name", func(s *secret.Secret) any { return s.Name }},
-	{"suffix", func(s *secret.Secret) any { return s.Suffix }},
-	{"description", func(s *secret.Secret) any { return s.Description }},
-	{"kms_key_id", func(s *secret.Secret) any { return s.KMSKeyID }},
-	{"type", func(s *secret.Secret) any { return s.Type }},
-	{"owning_service", func(s *secret.Secret) any { return s.OwningService }},
 	{"created_at", func(s *secret.Secret) any { return micros(s.CreatedAt) }},
 	{"changed_at", func(s *secret.Secret) any { return micros(s.ChangedAt) }},
 	{"accessed_on", func(s *secret.Secret) any { return micros(s.AccessedOn) }},
 	{"delete_at", func(s *secret.Secret) any { return micros(s.DeleteAt) }},
-	{"tags", func(s *secret.Secret) any { return formatTags(s.Tags) }},
-	{"policy", func(s *secret.Secret) any { return s.Policy }},
-	{"rotation_configured", func(s *secret.Secret) any { return bit(s.Rotation.Configured) }},
-	{"rotation_enabled", func(s *secret.Secret) any { return bit(s.Rotation.Enabled) }},
-	{"rotation_function", func(s *secret.Secret) any { return s.Rotation.FunctionARN }},
-	{"rotation_days", func(s *secret.Secret) any { return s.Rotation.Rules.AutomaticallyAfterDays }},
-	{"rotation_duration", func(s *secret.Secret) any { return s.Rotation.Rules.Duration }},
-	{"rotation_expression", func(s *secret.Secret) any { return s.Rotation.Rules.Expression }},
-	{"rotation_configured_at", func(s *secret.Secret) any { return micros(s.Rotation.ConfiguredAt) }},
-	{"last_rotated_at", func(s *secret.Secret) any { return micros(s.Rotation.LastRotatedAt) }},
-	{"value_changed_at", func(s *secret.Secret) any { return micros(s.Rotation.ValueChangedAt) }},
-	{"next_date", func(s *secret.Secret) any { return micros(s.Rotation.NextDate) }},
 	{"due_at", func(s *secret.Secret) any { return micros(s.Rotation.DueAt) }},
-	{"primary_region", func(s *secret.Secret) any { return s.PrimaryRegion }},
 }
 
-// insertSecret is the statement for a new row: id, the saved columns, the
-// version count and revision 1.
+// insertSecret takes the version count, the record, the ID and the compared
+// columns.
 var insertSecret = func() string {
-	names, places := []string{"id"}, []string{"$1"}
-	for i, c := range savedColumns {
-		names, places = append(names, c.name), append(places, "$"+strconv.Itoa(i+2))
+	names, places := "", ""
+	for i, c := range comparedColumns {
+		names += ", " + c.name
+		places += ", $" + strconv.Itoa(i+4)
 	}
-	return `INSERT INTO secret (` + strings.Join(names, ", ") + `, version_count, revision)
-		VALUES (` + strings.Join(places, ", ") + `, $` + strconv.Itoa(len(savedColumns)+2) + `, 1) ON CONFLICT DO NOTHING`
+	return `INSERT INTO secret (revision, version_count, body, id` + names + `) VALUES (1, $1, $2, $3` + places + `) ON CONFLICT DO NOTHING`
 }()
 
 // SaveSecret stores what differs between before, as it was read in this
@@ -73,17 +55,18 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 	if err != nil {
 		return err
 	}
+	body := encodeSecret(after)
 	if before == nil {
-		args := []any{after.ID}
-		for _, c := range savedColumns {
+		args := []any{len(after.Versions), body, after.ID}
+		for _, c := range comparedColumns {
 			args = append(args, c.value(after))
 		}
-		if err := tx.insert(insertSecret, append(args, int64(len(after.Versions)))...); err != nil {
+		if err := tx.insert(insertSecret, args...); err != nil {
 			return err
 		}
 		after.Revision = 1
 		before = &secret.Secret{}
-	} else if err := tx.updateRow(before, after, labels); err != nil {
+	} else if err := tx.updateSecret(before, after, body); err != nil {
 		return err
 	}
 	if err := tx.saveVersions(before, after); err != nil {
@@ -95,31 +78,26 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 	return tx.saveReplicas(before, after)
 }
 
-// updateRow writes the columns that differ and counts the revision up, or
-// just checks it when nothing differs that replicas would take over.
-func (tx *Tx) updateRow(before, after *secret.Secret, labels map[string]string) error {
-	set, args := []string(nil), []any{after.ID, before.Revision}
-	for _, c := range savedColumns {
+// updateSecret writes the record and the columns that differ and counts the
+// revision up, or just checks it when nothing differs that replicas would
+// take over.
+func (tx *Tx) updateSecret(before, after *secret.Secret, body []byte) error {
+	after.Revision = before.Revision
+	if bytes.Equal(body, encodeSecret(before)) && slices.EqualFunc(before.Versions, after.Versions, sameVersion) {
+		return tx.checkRevision(before)
+	}
+	set, args := "revision = revision + 1, body = $3", []any{after.ID, before.Revision, body}
+	for _, c := range comparedColumns {
 		if v := c.value(after); v != c.value(before) {
 			args = append(args, v)
-			set = append(set, c.name+" = $"+strconv.Itoa(len(args)))
+			set += ", " + c.name + " = $" + strconv.Itoa(len(args))
 		}
 	}
-	if n := addedVersions(before, after); n != 0 {
+	if n := len(after.Versions) - len(before.Versions); n != 0 {
 		args = append(args, n)
-		set = append(set, "version_count = version_count + $"+strconv.Itoa(len(args)))
+		set += ", version_count = version_count + $" + strconv.Itoa(len(args))
 	}
-	after.Revision = before.Revision
-	if set == nil && sameVersions(before, after) {
-		var revision int64
-		err := tx.one([]any{&revision}, `SELECT revision FROM secret WHERE id = $1`, after.ID)
-		if fault.Is(err, fault.NotFound) || err == nil && revision != before.Revision {
-			return fault.New(fault.Conflict, "").For(after.Name)
-		}
-		return err
-	}
-	set = append(set, "revision = revision + 1")
-	n, err := tx.exec(`UPDATE secret SET `+strings.Join(set, ", ")+` WHERE id = $1 AND revision = $2`, args...)
+	n, err := tx.exec(`UPDATE secret SET `+set+` WHERE id = $1 AND revision = $2`, args...)
 	if err == nil && n == 0 {
 		return fault.New(fault.Conflict, "").For(after.Name)
 	}
@@ -127,19 +105,19 @@ func (tx *Tx) updateRow(before, after *secret.Secret, labels map[string]string) 
 	return err
 }
 
-// addedVersions returns how many more versions after has.
-func addedVersions(before, after *secret.Secret) int64 {
-	return int64(len(after.Versions) - len(before.Versions))
-}
-
-func sameVersions(before, after *secret.Secret) bool {
-	return slices.EqualFunc(before.Versions, after.Versions, func(a, b secret.Version) bool {
-		return sameVersion(&a, &b) && slices.Equal(a.Labels, b.Labels)
-	})
+// checkRevision returns an error of kind Conflict unless the stored secret
+// has the revision of s.
+func (tx *Tx) checkRevision(s *secret.Secret) error {
+	var revision int64
+	err := tx.one([]any{&revision}, `SELECT revision FROM secret WHERE id = $1`, s.ID)
+	if fault.Is(err, fault.NotFound) || err == nil && revision != s.Revision {
+		return fault.New(fault.Conflict, "").For(s.Name)
+	}
+	return err
 }
 
 // sameVersion compares what the table version holds.
-func sameVersion(a, b *secret.Version) bool {
+func sameVersion(a, b secret.Version) bool {
 	return a.ID == b.ID && a.CreatedAt.Equal(b.CreatedAt) && a.AccessedOn.Equal(b.AccessedOn) &&
 		a.HasValue == b.HasValue && a.Binary == b.Binary && a.ByToken == b.ByToken &&
 		a.KeyARN == b.KeyARN && a.WrittenBy == b.WrittenBy &&
@@ -160,19 +138,11 @@ func (tx *Tx) saveVersions(before, after *secret.Secret) error {
 	}
 	for i := range after.Versions {
 		v := &after.Versions[i]
-		old := before.Version(v.ID)
 		var err error
-		switch {
-		case old == nil:
-			err = tx.insert(`INSERT INTO version (secret_id, id, seq, created_at, accessed_on, has_value, is_binary, by_token, key_arn, written_by, sealed)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
-				after.ID, v.ID, after.Revision*seqPerRevision+int64(i), micros(v.CreatedAt), micros(v.AccessedOn),
-				bit(v.HasValue), bit(v.Binary), bit(v.ByToken), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
-		case !sameVersion(old, v):
-			_, err = tx.exec(`UPDATE version SET created_at = $3, accessed_on = $4, has_value = $5, is_binary = $6, by_token = $7,
-				key_arn = $8, written_by = $9, sealed = coalesce($10, sealed) WHERE secret_id = $1 AND id = $2`,
-				after.ID, v.ID, micros(v.CreatedAt), micros(v.AccessedOn),
-				bit(v.HasValue), bit(v.Binary), bit(v.ByToken), v.KeyARN, v.WrittenBy, nullable(v.Sealed))
+		if old := before.Version(v.ID); old == nil {
+			err = tx.insertVersion(after.ID, v, after.Revision*seqPerRevision+int64(i))
+		} else if !sameVersion(*old, *v) {
+			err = tx.updateVersion(after.ID, v)
 		}
 		if err != nil {
 			return err
@@ -181,13 +151,8 @@ func (tx *Tx) saveVersions(before, after *secret.Secret) error {
 	return nil
 }
 
-// nullable passes nil as NULL and not as an empty value.
-func nullable(b []byte) any {
-	if b == nil {
-		return nil
-	}
-	return b
-}
+// errTwice tells that a label is on two versions of a secret to be saved.
+var errTwice = errors.New("a staging label is on two versions")
 
 // labelsOf maps each label to its version's ID.
 func labelsOf(s *secret.Secret) (map[string]string, error) {
@@ -195,7 +160,7 @@ func labelsOf(s *secret.Secret) (map[string]string, error) {
 	for i := range s.Versions {
 		for _, l := range s.Versions[i].Labels {
 			if _, twice := labels[l]; twice {
-				return nil, errTwice(l)
+				return nil, &fault.Error{Kind: fault.Internal, Subject: s.ID, Cause: errTwice}
 			}
 			labels[l] = s.Versions[i].ID
 		}

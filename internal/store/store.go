@@ -27,6 +27,7 @@ import (
 	"sync"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/secret"
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -143,15 +144,34 @@ func (s *Store) end() {
 	}
 }
 
-// Check verifies the database's integrity: pages, indexes and references
-// on SQLite, references on PostgreSQL. It reads everything and takes its
-// time.
+// Check verifies the database's integrity: what the database can check
+// itself, that every secret's record reads, and that the rows of its labels
+// and versions agree with it. It reads everything and takes its time.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.end()
-	return s.explain(ctx, s.backend.Check(ctx))
+	if err := s.explain(ctx, s.backend.Check(ctx)); err != nil {
+		return err
+	}
+	const page = 1000
+	for after := ""; ; {
+		var list []*secret.Secret
+		err := s.View(ctx, func(tx *Tx) (err error) {
+			list, err = tx.secrets(`SELECT `+secretColumns+` FROM secret s WHERE s.id > $1 ORDER BY s.id LIMIT $2`, after, page)
+			for _, x := range list {
+				if err == nil {
+					err = tx.checkLabels(x)
+				}
+			}
+			return err
+		})
+		if err != nil || len(list) < page {
+			return err
+		}
+		after = list[page-1].ID
+	}
 }
 
 // Close waits for transactions that run, then closes the database. Later
@@ -181,8 +201,7 @@ func (s *Store) explain(ctx context.Context, err error) error {
 		}
 		return err
 	}
-	switch s.backend.Classify(failed.Err) {
-	case Conflict, Unavailable, Full:
+	if failed.Doing == Commit || s.backend.Classify(failed.Err) != Other {
 		return fault.New(fault.Unavailable, "").Because(failed)
 	}
 	if ctx.Err() != nil && errors.Is(failed, ctx.Err()) {
@@ -209,10 +228,14 @@ const (
 	Full                     // the disk is full or read-only; not applied
 )
 
+// Commit is what a DriverError was doing when the outcome of a transaction
+// may be unknown.
+const Commit = "COMMIT"
+
 // DriverError is the failure of one statement, or of a begin or commit.
 // The text of a statement is logged, its arguments never are.
 type DriverError struct {
-	// Doing is the statement or a verb phrase.
+	// Doing is the statement, Commit, or a verb phrase.
 	Doing string
 	// Err comes from the driver.
 	Err error

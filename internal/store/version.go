@@ -3,204 +3,76 @@ package store
 import (
 	"cmp"
 	"database/sql"
+	"errors"
 	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/secret"
 )
 
-// versionColumns are the columns of a version as versionRow scans them; all
-// zero where a LEFT JOIN found none.
-const versionColumns = `coalesce(v.id, ''), coalesce(v.seq, 0), coalesce(v.created_at, 0), coalesce(v.accessed_on, 0),
-	coalesce(v.has_value, 0), coalesce(v.is_binary, 0), coalesce(v.by_token, 0), coalesce(v.key_arn, ''), coalesce(v.written_by, '')`
-
-// versionRow is a row of versionColumns.
-type versionRow struct {
-	id, keyARN, writtenBy                                 string
-	seq, created, accessed, hasValue, isBinary, byTokenIs int64
+// loadAll loads all versions of s, in their order by creation. s has its
+// labelled versions already.
+func (tx *Tx) loadAll(s *secret.Secret) error {
+	return tx.loadVersions(s, `SELECT v.id, v.seq, v.meta FROM version v WHERE v.secret_id = $1`, s.ID)
 }
 
-// dest returns what to scan versionColumns into.
-func (r *versionRow) dest() []any {
-	return []any{&r.id, &r.seq, &r.created, &r.accessed, &r.hasValue, &r.isBinary, &r.byTokenIs, &r.keyARN, &r.writtenBy}
-}
-
-func (r *versionRow) version() secret.Version {
-	return secret.Version{
-		ID: r.id, CreatedAt: fromMicros(r.created), AccessedOn: fromMicros(r.accessed),
-		HasValue: r.hasValue != 0, Binary: r.isBinary != 0, ByToken: r.byTokenIs != 0,
-		KeyARN: r.keyARN, WrittenBy: r.writtenBy,
-	}
-}
-
-// versionList collects the versions of one secret.
-type versionList []numbered
-
-type numbered struct {
-	secret.Version
-	seq int64
-}
-
-// add finds or appends the row's version and gives it the label, if any.
-func (l *versionList) add(r *versionRow, label string) *numbered {
-	i := slices.IndexFunc(*l, func(v numbered) bool { return v.ID == r.id })
-	if i < 0 {
-		i = len(*l)
-		*l = append(*l, numbered{r.version(), r.seq})
-	}
-	v := &(*l)[i]
-	if label != "" {
-		v.Labels = append(v.Labels, label)
-	}
-	return v
-}
-
-// keep sets the sealed value if there is one.
-func (v *numbered) keep(sealed []byte) {
-	if sealed != nil {
-		v.Sealed = sealed
-	}
-}
-
-// sorted returns the versions by creation with their labels in ASCII order.
-func (l versionList) sorted() []secret.Version {
-	if len(l) == 0 {
+// loadDeprecated adds those of the named versions to s that exist, in their
+// place by creation.
+func (tx *Tx) loadDeprecated(s *secret.Secret, ids ...string) error {
+	if !slices.ContainsFunc(ids, func(id string) bool { return id != "" && s.Version(id) == nil }) {
 		return nil
 	}
-	slices.SortFunc(l, func(a, b numbered) int { return cmp.Compare(a.seq, b.seq) })
-	versions := make([]secret.Version, len(l))
-	for i, v := range l {
-		slices.Sort(v.Labels)
-		versions[i] = v.Version
-	}
-	return versions
+	places, args := inList(2, ids)
+	return tx.loadVersions(s, `SELECT v.id, v.seq, v.meta FROM version v WHERE v.secret_id = $1
+		AND (v.id IN (`+places+`) OR v.id IN (SELECT l.version_id FROM label l WHERE l.secret_id = $1))`, append([]any{s.ID}, args...)...)
 }
-
-// inListMax is the longest list of one IN.
-const inListMax = 100
 
 // inList returns the places of an IN list that begins at $first, and its
-// arguments. The list is padded with its last element to one of few
-// lengths, so that few statements are prepared.
+// arguments: the IDs that are not empty.
 func inList(first int, ids []string) (places string, args []any) {
-	length := len(ids)
-	for _, n := range []int{1, 10, inListMax} {
-		if length <= n {
-			length = n
-			break
+	for _, id := range ids {
+		if id == "" {
+			continue
 		}
-	}
-	var b strings.Builder
-	for i := range length {
-		if i > 0 {
-			b.WriteString(", ")
+		if args != nil {
+			places += ", "
 		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(first + i))
-		args = append(args, ids[min(i, len(ids)-1)])
+		places += "$" + strconv.Itoa(first+len(args))
+		args = append(args, id)
 	}
-	return b.String(), args
+	return places, args
 }
 
-// loadLabelled loads the labelled versions and the replicas of up to
-// inListMax secrets.
-func (tx *Tx) loadLabelled(list []*secret.Secret) error {
-	if len(list) == 0 {
-		return nil
+// loadVersions replaces the versions of s by those that the query gives,
+// with the labels that s knows.
+func (tx *Tx) loadVersions(s *secret.Secret, query string, args ...any) error {
+	type numbered struct {
+		secret.Version
+		seq int64
 	}
-	ids := make([]string, len(list))
-	for i, s := range list {
-		ids[i] = s.ID
-	}
-	found := make(map[string]*versionList, len(list))
-	places, args := inList(1, ids)
-	var id, label string
-	var v versionRow
-	dest := append([]any{&id, &label}, v.dest()...)
+	var found []numbered
+	var meta sql.RawBytes
 	err := tx.each(func(rows *sql.Rows) error {
-		if err := rows.Scan(dest...); err != nil {
+		var v numbered
+		if err := rows.Scan(&v.ID, &v.seq, &meta); err != nil {
 			return err
 		}
-		if found[id] == nil {
-			found[id] = new(versionList)
+		if known := s.Version(v.ID); known != nil {
+			v.Labels = known.Labels
 		}
-		found[id].add(&v, label)
-		return nil
-	}, `SELECT l.secret_id, l.label, `+versionColumns+` FROM label l
-		JOIN version v ON v.secret_id = l.secret_id AND v.id = l.version_id
-		WHERE l.secret_id IN (`+places+`)`, args...)
+		err := decodeVersion(meta, &v.Version)
+		found = append(found, v)
+		return err
+	}, query, args...)
 	if err != nil {
 		return err
 	}
-	for _, s := range list {
-		if l := found[s.ID]; l != nil {
-			s.Versions = l.sorted()
-		}
-		if err := tx.loadReplicas(s); err != nil {
-			return err
-		}
+	slices.SortFunc(found, func(a, b numbered) int { return cmp.Compare(a.seq, b.seq) })
+	s.Versions = make([]secret.Version, len(found))
+	for i, v := range found {
+		s.Versions[i] = v.Version
 	}
 	return nil
-}
-
-// loadVersions adds the deprecated versions with the given IDs to s, in
-// their place by creation.
-func (tx *Tx) loadVersions(s *secret.Secret, ids []string) error {
-	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" || s.Version(id) != nil })
-	if len(missing) == 0 {
-		return nil
-	}
-	slices.Sort(missing)
-	missing = slices.Compact(missing)
-	found, err := tx.versions(s, missing)
-	if err != nil || len(found) == 0 {
-		return err
-	}
-	// Rare: read the others too, for their place in the order.
-	for i := range s.Versions {
-		missing = append(missing, s.Versions[i].ID)
-	}
-	found, err = tx.versions(s, missing)
-	if err == nil {
-		s.Versions = found.sorted()
-	}
-	return err
-}
-
-// loadAll loads all versions of s, in their order by creation.
-func (tx *Tx) loadAll(s *secret.Secret) error {
-	found, err := tx.versions(s, nil)
-	if err == nil {
-		s.Versions = found.sorted()
-	}
-	return err
-}
-
-// versions reads the versions with the IDs, or all for nil. Labels and
-// sealed values are those that s knows.
-func (tx *Tx) versions(s *secret.Secret, ids []string) (versionList, error) {
-	query, args := `SELECT `+versionColumns+` FROM version v WHERE v.secret_id = $1`, []any{s.ID}
-	if ids != nil {
-		places, list := inList(2, ids)
-		query, args = query+` AND v.id IN (`+places+`)`, append(args, list...)
-	}
-	var found versionList
-	var r versionRow
-	dest := r.dest()
-	err := tx.each(func(rows *sql.Rows) error {
-		if err := rows.Scan(dest...); err != nil {
-			return err
-		}
-		v := numbered{r.version(), r.seq}
-		if known := s.Version(r.id); known != nil {
-			v.Labels, v.Sealed = known.Labels, known.Sealed
-		}
-		found = append(found, v)
-		return nil
-	}, query, args...)
-	return found, err
 }
 
 // SealedValue returns the value of a version as package key sealed it. It
@@ -208,15 +80,50 @@ func (tx *Tx) versions(s *secret.Secret, ids []string) (versionList, error) {
 // no value.
 func (tx *Tx) SealedValue(secretID, versionID string) ([]byte, error) {
 	var sealed []byte
-	err := tx.one([]any{&sealed}, `SELECT sealed FROM version WHERE secret_id = $1 AND id = $2 AND has_value = 1`, secretID, versionID)
+	err := tx.one([]any{&sealed}, `SELECT sealed FROM version WHERE secret_id = $1 AND id = $2 AND sealed IS NOT NULL`, secretID, versionID)
 	return sealed, err
 }
 
-// errTwice tells that a label is on two versions of a secret to be saved.
-func errTwice(label string) error {
-	return &fault.Error{Kind: fault.Internal, Message: "", Cause: labelTwice(label)}
+// insertVersion stores a new version; one with its ID must not exist.
+func (tx *Tx) insertVersion(secretID string, v *secret.Version, seq int64) error {
+	return tx.insert(`INSERT INTO version (secret_id, id, seq, meta, sealed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		secretID, v.ID, seq, encodeVersion(v), nullable(v.Sealed))
 }
 
-type labelTwice string
+// updateVersion stores a version's changes; a nil sealed value stays.
+func (tx *Tx) updateVersion(secretID string, v *secret.Version) error {
+	if v.Sealed == nil {
+		return tx.change(`UPDATE version SET meta = $3 WHERE secret_id = $1 AND id = $2`, secretID, v.ID, encodeVersion(v))
+	}
+	return tx.change(`UPDATE version SET meta = $3, sealed = $4 WHERE secret_id = $1 AND id = $2`, secretID, v.ID, encodeVersion(v), v.Sealed)
+}
 
-func (l labelTwice) Error() string { return "label " + string(l) + " is on two versions" }
+// nullable passes nil as NULL and not as an empty value.
+func nullable(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+// checkLabels compares the labels in a secret's record with the rows that
+// keep them unique.
+func (tx *Tx) checkLabels(s *secret.Secret) error {
+	labels, err := labelsOf(s)
+	if err != nil {
+		return err
+	}
+	rowsMatch := true
+	n := 0
+	err = tx.each(func(rows *sql.Rows) error {
+		var label, id string
+		err := rows.Scan(&label, &id)
+		n++
+		rowsMatch = rowsMatch && labels[label] == id
+		return err
+	}, `SELECT label, version_id FROM label WHERE secret_id = $1`, s.ID)
+	if err == nil && (!rowsMatch || n != len(labels)) {
+		return errors.New("the database is damaged: labels of secret " + s.ID + " differ from its record")
+	}
+	return err
+}

@@ -76,12 +76,22 @@ func SecretEvent(name, secretARN, requestID, errorMessage string) Event {
 	a, _ := arn.Parse(secretARN)
 	additional, _ := json.Marshal(map[string]string{"SecretId": secretARN}) // strings always marshal
 	return Event{
-		ID: uuid.NewString(), Time: time.Now(), Type: ServiceEvent, Account: a.Account, Region: a.Region,
+		ID: NewEventID(), Time: time.Now(), Type: ServiceEvent, Account: a.Account, Region: a.Region,
 		Source: secretsManager, Name: name,
 		Principal: iam.Principal{Type: iam.Service, Account: a.Account, InvokedBy: secretsManager},
 		SourceIP:  secretsManager, UserAgent: secretsManager, RequestID: requestID,
 		ErrorMessage: errorMessage, Additional: additional,
 	}
+}
+
+// NewEventID returns a UUID for an event. It grows with time, which keeps the
+// stored events' index in the order in which they come.
+func NewEventID() string {
+	id, err := uuid.NewV7()
+	if err != nil { // no clock to speak of: any UUID will do
+		return uuid.NewString()
+	}
+	return id.String()
 }
 
 // RotationRequestID is the requestID of a rotation's events (AWS: recorded).

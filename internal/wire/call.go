@@ -5,8 +5,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/trail"
 )
@@ -65,7 +63,7 @@ func (c *Call) Event(out Output) trail.Event {
 
 func (c *Call) event(out Output) trail.Event {
 	if c.eventID == "" {
-		c.eventID = uuid.NewString()
+		c.eventID = trail.NewEventID()
 	}
 	e := trail.Event{
 		ID: c.eventID, Time: c.Time, Type: trail.APICall, Account: c.Account, Region: c.Region,
@@ -106,7 +104,7 @@ func (c *Call) failure(code, message string) trail.Event {
 // docs).
 func (c *Call) Also(operation string, in Input, resources ...trail.Resource) {
 	e := c.event(nil)
-	e.ID, e.Name, e.ReadOnly = uuid.NewString(), operation, readOnly(operation)
+	e.ID, e.Name, e.ReadOnly = trail.NewEventID(), operation, readOnly(operation)
 	e.Request, e.Additional, e.Resources = elements(in), nil, resources
 	c.also = append(c.also, e)
 }

@@ -14,9 +14,9 @@ const require = createRequire(import.meta.url);
 // ---- the Runtime API
 
 const [host, port] = env.AWS_LAMBDA_RUNTIME_API.split(":");
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+const kept = new http.Agent({ keepAlive: true, maxSockets: 1 });
 
-function call(method, name, body, headers) {
+function call(method, name, body, headers, agent = kept) {
   return new Promise((resolve, reject) => {
     const options = { agent, host, port, method, path: "/2018-06-01/runtime/" + name, headers: { ...headers } };
     if (body !== undefined) {
@@ -36,10 +36,10 @@ function call(method, name, body, headers) {
   });
 }
 
-function postError(name, error) {
+function postError(name, error, agent) {
   const result = describe(error);
   const type = result.errorType.replace(/[^\x20-\x7e]/g, "?");
-  return call("POST", name, JSON.stringify(result), { "Lambda-Runtime-Function-Error-Type": type });
+  return call("POST", name, JSON.stringify(result), { "Lambda-Runtime-Function-Error-Type": type }, agent);
 }
 
 // ---- errors
@@ -256,7 +256,8 @@ async function serve(handler) {
 async function last(what, error, code) {
   logError(what, error);
   try {
-    await postError(requestId ? "invocation/" + requestId + "/error" : "init/error", error);
+    // Not over the kept connection, which may be waiting for the next event.
+    await postError(requestId ? "invocation/" + requestId + "/error" : "init/error", error, false);
   } finally {
     process.exit(code);
   }

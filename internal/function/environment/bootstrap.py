@@ -398,7 +398,7 @@ def search_path(root, opt):
         if name:
             wanted.append("{}/python/lib/{}/site-packages".format(opt, name))
     wanted.append(opt + "/python")
-    return wanted + [p for p in sys.path if p not in wanted]
+    return list(dict.fromkeys(wanted + sys.path))
 
 
 def main():

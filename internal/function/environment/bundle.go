@@ -1,6 +1,7 @@
 package environment
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -44,8 +45,12 @@ func readBundle(files []string) ([]byte, error) {
 func checkCertificates(text []byte) error {
 	found := false
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" && block.Type != "TRUSTED CERTIFICATE" {
+		if block.Type != "CERTIFICATE" {
 			return errors.New("holds a " + block.Type + ", which functions must not see")
+		}
+		// One damaged certificate would cost programs all the others.
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return err
 		}
 		found = true
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // probeHost tries the ways of confinement from the strongest down, each by
@@ -12,29 +13,32 @@ func probeHost(cfg Config) HostCapability {
 	c := HostCapability{Landlock: landlockABI(), Peers: peersKnown()}
 	ways := []confinement{userNamespaces}
 	if os.Geteuid() == 0 {
-		ways = []confinement{rootNamespaces, separateUser}
+		// Where root is only root of a container with one user, the last way
+		// still gives functions a namespace in which they are nobody.
+		ways = []confinement{rootNamespaces, separateUser, userNamespaces}
 	}
 	if cfg.confinement != unknownConfinement {
 		ways = []confinement{cfg.confinement}
 	}
-	why := errors.New("not tried")
+	var failures []string
 	for _, way := range ways {
 		err := tryConfinement(way, c, cfg.FirstUserID)
 		if err == nil {
 			c.confinement = way
 			break
 		}
-		why = err
+		failures = append(failures, way.String()+": "+err.Error())
 	}
 	if c.confinement == unknownConfinement {
 		c.confinement = sameUser
+		c.unsafe = c.Landlock == 0 || os.Geteuid() == 0
 	}
-	c.describe(why)
+	c.describe(strings.Join(failures, "; "))
 	return c
 }
 
 // describe fills the public fields.
-func (c *HostCapability) describe(why error) {
+func (c *HostCapability) describe(why string) {
 	c.SeparateUser = c.confinement.ownUser()
 	switch c.confinement {
 	case rootNamespaces:
@@ -42,7 +46,7 @@ func (c *HostCapability) describe(why error) {
 	case userNamespaces:
 		c.Namespaces = "user"
 	default:
-		c.Missing = append(c.Missing, "no namespaces ("+why.Error()+"): functions find their files where "+
+		c.Missing = append(c.Missing, "no namespaces ("+why+"): functions find their files where "+
 			"LAMBDA_TASK_ROOT, TMPDIR and SSL_CERT_FILE say, not at Lambda's paths, and see the host's processes")
 	}
 	if c.Landlock == 0 {
@@ -50,11 +54,15 @@ func (c *HostCapability) describe(why error) {
 			true:  "the environment's own file system alone keeps functions from the server's files",
 			false: "only file permissions keep functions from the server's files",
 		}[c.Namespaces != ""])
-	} else if c.Landlock < 6 && c.Namespaces == "" {
-		c.Missing = append(c.Missing, "Landlock before version 6: signals to processes of the same user are not refused")
+	} else if c.Landlock < 6 {
+		c.Missing = append(c.Missing, "Landlock before version 6: abstract sockets of the host stay reachable, and without "+
+			"namespaces processes of the same user can be signalled")
+	}
+	if c.Landlock < landlockResolvesUnix && c.Namespaces == "" {
+		c.Missing = append(c.Missing, "Unix sockets of the host that the function's user may open stay reachable")
 	}
 	if !c.SeparateUser {
-		c.Missing = append(c.Missing, "the server is not root: functions run as its user, kept apart by "+
+		c.Missing = append(c.Missing, "no user of their own for functions: they run as the server's, kept apart by "+
 			map[bool]string{true: "namespaces", false: "Landlock alone"}[c.Namespaces != ""])
 	}
 	if !c.Peers {

@@ -154,6 +154,9 @@ type Config struct {
 	// StrictRuntimes refuses to run a function with an interpreter of another
 	// version than its runtime names.
 	StrictRuntimes bool
+	// AllowUnconfined runs functions even on a host that cannot keep them from
+	// the server's own files. Otherwise they fail there, with the reason.
+	AllowUnconfined bool
 	// EndpointURL is AWS_ENDPOINT_URL inside; "" leaves it unset.
 	EndpointURL string
 	// CABundle lists PEM files whose certificates functions trust beside the

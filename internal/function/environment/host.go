@@ -34,6 +34,8 @@ type HostCapability struct {
 	Missing []string
 
 	confinement confinement
+	// unsafe says that nothing keeps a function from the server's files.
+	unsafe bool
 }
 
 // String is the capability in one line, for the server's start.
@@ -92,6 +94,10 @@ func newHost(cfg Config, capability HostCapability) (*host, error) {
 	if capability.confinement == separateUser && !visibleTo(cfg.Dir) {
 		// Another user cannot pass through the server's own folders.
 		if h.temporary, err = os.MkdirTemp("", "keyturn-functions-"); err != nil {
+			return nil, err
+		}
+		// A server that dies leaves this name for the next one to clear.
+		if err := os.Symlink(filepath.Join(h.temporary, "live"), dir); err != nil {
 			return nil, err
 		}
 		dir = filepath.Join(h.temporary, "live")
@@ -161,6 +167,9 @@ func (h *host) newScratch(id string, userID int) (string, error) {
 func clearOld(dir string) {
 	old, _ := filepath.Glob(filepath.Join(dir, "old-*"))
 	for _, name := range old {
+		if elsewhere, err := os.Readlink(name); err == nil {
+			removeTree(filepath.Dir(elsewhere))
+		}
 		removeTree(name)
 	}
 }

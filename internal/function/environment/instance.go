@@ -106,8 +106,11 @@ func (e *environment) run(first *invocation) {
 		e.pool.failed(e, failed.cause())
 		return
 	}
-	if first == nil && !e.pool.free(e) {
-		return
+	if first == nil {
+		took = 0 // no invocation waited for it
+		if !e.pool.free(e) {
+			return
+		}
 	}
 	for inv := first; ; {
 		if inv == nil {

@@ -20,6 +20,14 @@ const (
 		unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
+// landlockResolvesUnix is the interface's version from which Landlock also
+// withholds the host's Unix sockets, and landlockResolveUnix that right
+// (linux/landlock.h).
+const (
+	landlockResolvesUnix = 9
+	landlockResolveUnix  = 1 << 16
+)
+
 // landlockABI returns the version of the kernel's Landlock interface, 0 when
 // there is none.
 func landlockABI() int {
@@ -47,6 +55,9 @@ func restrictPaths(paths []access) error {
 	}
 	if abi >= 6 {
 		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
+	}
+	if abi >= landlockResolvesUnix {
+		attr.Handled_access_fs |= landlockResolveUnix
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
 		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)

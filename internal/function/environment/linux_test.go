@@ -1,3 +1,5 @@
+//go:build linux
+
 package environment
 
 import (
@@ -8,18 +10,16 @@ import (
 )
 
 // processesWith finds the host's processes that have the text in their
-// arguments or their environment.
+// arguments or their environment, with both.
 func processesWith(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
-		for _, name := range []string{"cmdline", "environ"} {
-			data, err := os.ReadFile(filepath.Join(dir, name))
-			if err == nil && strings.Contains(string(data), text) {
-				found = append(found, dir+": "+string(data))
-				break
-			}
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if all := string(cmdline) + "|" + string(environ); strings.Contains(all, text) {
+			found = append(found, dir+": "+all)
 		}
 	}
 	return found

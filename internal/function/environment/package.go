@@ -141,8 +141,8 @@ func unzipPackage(ctx context.Context, dir string, pkg Package) error {
 	return unzip(root, archive)
 }
 
-// unzip writes a checked archive below root. Files get read permission for
-// everybody and keep their execution bits; nothing is writable. It fails with
+// unzip writes a checked archive below root. Everybody may read the files and
+// execute those that anybody may execute; nothing is writable. It fails with
 // NotAZip where the archive does not fit into what is there already, such as
 // a file in the place of a layer's folder.
 func unzip(root *os.Root, archive *function.Archive) error {
@@ -182,7 +182,11 @@ func unzipFile(root *os.Root, f function.ArchiveFile, limit int64) (int64, error
 	}
 	n, err := f.WriteTo(out, limit)
 	if err == nil {
-		err = out.Chmod(0o444 | f.Mode.Perm()&0o111)
+		mode := fs.FileMode(0o444)
+		if f.Mode.Perm()&0o111 != 0 {
+			mode = 0o555 // the owner's right alone would not reach the function's user
+		}
+		err = out.Chmod(mode)
 	}
 	return n, errors.Join(err, out.Close())
 }

@@ -97,6 +97,9 @@ func (e *environment) notices() []string {
 	if e.interpreter.notice != "" {
 		lines = append(lines, "KEYTURN "+e.interpreter.notice)
 	}
+	if found, _ := filepath.Glob(filepath.Join(orDefault(e.place.opt, e.host.empty), "extensions", "*")); len(found) > 0 {
+		lines = append(lines, "KEYTURN The layers hold Lambda extensions, which do not run here.")
+	}
 	for _, missing := range e.pool.unsaid(e.spec.LogGroup, e.host) {
 		lines = append(lines, "KEYTURN This host: "+missing)
 	}

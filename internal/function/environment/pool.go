@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -24,8 +26,8 @@ type Pool struct {
 	killAll context.CancelFunc
 
 	hostOnce sync.Once
-	theHost  *host
 	hostErr  error
+	theHost  atomic.Pointer[host] // nil until it is prepared
 
 	// living counts the environments' goroutines.
 	living sync.WaitGroup
@@ -98,9 +100,17 @@ func (p *Pool) host() (*host, error) {
 	p.hostOnce.Do(func() {
 		capability := probeHost(p.cfg)
 		p.cfg.Logger.Info(capability.String())
-		p.theHost, p.hostErr = newHost(p.cfg, capability)
+		if capability.unsafe && !p.cfg.AllowUnconfined {
+			p.hostErr = fault.New(fault.Parameter, "Functions cannot run here, because nothing would keep them from the server's files: %s.",
+				strings.Join(capability.Missing, "; "))
+			return
+		}
+		h, err := newHost(p.cfg, capability)
+		if p.hostErr = err; err == nil {
+			p.theHost.Store(h)
+		}
 	})
-	return p.theHost, fault.Wrap(p.hostErr, "preparing the functions' folder")
+	return p.theHost.Load(), fault.Wrap(p.hostErr, "preparing the functions' folder")
 }
 
 // Capability asks the host how functions are confined in this pool.
@@ -476,9 +486,8 @@ func (p *Pool) reap(now time.Time) {
 	for v := range p.warm {
 		p.fill(v)
 	}
-	h := p.theHost
 	p.mu.Unlock()
-	if h != nil {
+	if h := p.theHost.Load(); h != nil {
 		h.packages.sweep(now)
 	}
 }
@@ -504,7 +513,7 @@ func (p *Pool) drain() {
 	p.killAll()
 	<-done
 	p.hostOnce.Do(func() { p.hostErr = stopping() })
-	if p.theHost != nil && p.theHost.temporary != "" {
-		removeTree(p.theHost.temporary)
+	if h := p.theHost.Load(); h != nil && h.temporary != "" {
+		removeTree(h.temporary)
 	}
 }

@@ -51,6 +51,10 @@ const (
 	sameUser
 )
 
+// insideUserID is the user that functions see themselves as in a user
+// namespace; Lambda's own is the same.
+const insideUserID = 993
+
 // namespaces says whether Lambda's own paths hold inside.
 func (c confinement) namespaces() bool { return c == rootNamespaces || c == userNamespaces }
 

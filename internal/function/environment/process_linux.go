@@ -2,6 +2,7 @@ package environment
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
@@ -9,10 +10,6 @@ import (
 	"syscall"
 	"time"
 )
-
-// insideUserID is the user that functions see themselves as in a user
-// namespace; Lambda's own is the same.
-const insideUserID = 993
 
 // The capabilities that the launcher needs in a user namespace.
 const (
@@ -23,6 +20,9 @@ const (
 // start starts a launcher in the given confinement, which then starts the
 // program. Output of the whole tree goes to sink.
 func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
+	if os.Args[0] == launchName {
+		return nil, errors.New("this process was to be a launcher; main must call LaunchIfAsked first")
+	}
 	var pipes [3][2]*os.File // control, status, output: reading end, writing end
 	for i := range pipes {
 		r, w, err := os.Pipe()
@@ -111,7 +111,13 @@ func (p *process) wait(cmd *exec.Cmd, status *os.File) {
 
 // attributes are the namespaces and identities that the launcher starts with.
 func attributes(c confinement) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if c.namespaces() {
+		// With its first process the kernel ends the whole namespace. Without
+		// one the launcher must live on to end the others, and learns of the
+		// server's death from the control pipe.
+		attr.Pdeathsig = syscall.SIGKILL
+	}
 	switch c {
 	case rootNamespaces:
 		attr.Cloneflags = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC

@@ -24,5 +24,5 @@ func (p *process) memory() memoryUse { return memoryUse{} }
 func (p *process) speaks(net.Conn, int) bool { return false }
 
 func probeHost(Config) HostCapability {
-	return HostCapability{confinement: sameUser, Missing: []string{"functions cannot run on this system"}}
+	return HostCapability{confinement: sameUser, unsafe: true, Missing: []string{"functions cannot run on this system"}}
 }

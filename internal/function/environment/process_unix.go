@@ -63,7 +63,7 @@ func (p *process) speaks(net.Conn, int) bool { return true }
 
 // probeHost reports that this system has no confinement.
 func probeHost(Config) HostCapability {
-	return HostCapability{confinement: sameUser, Missing: []string{
+	return HostCapability{confinement: sameUser, unsafe: true, Missing: []string{
 		"this system is not Linux: functions run as the server's user and can read what it can read",
 		"memory is not measured and its limit not enforced",
 		"the Runtime API takes connections from any local process",

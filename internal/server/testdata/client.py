@@ -117,6 +117,7 @@ def functions(runtime):
     lam.update_function_configuration(FunctionName="boto-fn", Timeout=5)
     lam.get_waiter("function_updated_v2").wait(FunctionName="boto-fn")
     assert lam.publish_version(FunctionName="boto-fn")["Version"] == "1"
+    lam.get_waiter("published_version_active").wait(FunctionName="boto-fn", Qualifier="1")
     lam.create_alias(FunctionName="boto-fn", Name="live", FunctionVersion="1")
     answer = lam.invoke(FunctionName="boto-fn", Qualifier="live", Payload=b'{"n": 1}')
     assert answer["ExecutedVersion"] == "1", answer

@@ -2,8 +2,6 @@ package iam
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -20,21 +18,6 @@ const (
 	maxInline   = 10240 // all inline documents together, white space aside
 	maxAttached = 10
 )
-
-// malformed tells what is wrong with a document in AWS's words (AWS:
-// recorded).
-func malformed(text string, cause error) error {
-	words := "Syntax errors in policy."
-	switch {
-	case !json.Valid([]byte(text)):
-		words = "This policy contains invalid Json"
-	case errors.Is(cause, iam.ErrNoAction):
-		words = "Policy statement must contain actions."
-	case errors.Is(cause, iam.ErrNoVendor):
-		words = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
-	}
-	return fault.New(fault.Policy, "%s", words).Because(cause)
-}
 
 func noPolicy(name string) error {
 	return fault.New(fault.NotFound, "The role policy with name %s cannot be found.", name)
@@ -67,23 +50,9 @@ func (s *Service) PutRolePolicy(ctx context.Context, call *wire.Call, in *api.Pu
 func checkIdentity(text string) error {
 	d, err := iam.ParseDocument(text)
 	if err != nil {
-		return malformed(text, err)
+		return err
 	}
-	if err := d.ForbidPrincipals(); err != nil {
-		return fault.New(fault.Policy, "Policy document should not specify a principal.").Because(err)
-	}
-	for i := range d.Statements {
-		st := &d.Statements[i]
-		if st.Resources == nil && st.NotResources == nil {
-			return fault.New(fault.Policy, "Policy statement must contain resources.")
-		}
-		for _, r := range slices.Concat(st.Resources, st.NotResources) {
-			if r != "*" && !arn.IsARN(r) {
-				return fault.New(fault.Policy, `Resource %s must be in ARN format or "*".`, r)
-			}
-		}
-	}
-	return nil
+	return d.CheckIdentity()
 }
 
 // GetRolePolicy shows an inline policy.
@@ -122,16 +91,15 @@ func (s *Service) DeleteRolePolicy(ctx context.Context, call *wire.Call, in *api
 	})
 }
 
-// AttachRolePolicy attaches a managed policy. Any of AWS's own is taken by
-// its ARN; others do not exist here.
+// AttachRolePolicy attaches a managed policy: one of AWS's own that exist
+// here.
 func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api.AttachRolePolicyRequest) (*api.AttachRolePolicyResponse, error) {
 	out := &api.AttachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
-		a, err := policyARN(*in.PolicyArn)
-		if err != nil {
+		if err := checkARN(*in.PolicyArn); err != nil {
 			return err
 		}
-		if a.Service != "iam" || a.Account != "aws" || !strings.HasPrefix(a.Resource, "policy/") {
+		if _, found := iam.ManagedPolicyByARN(*in.PolicyArn); !found {
 			return fault.New(fault.NotFound, "Policy %s does not exist or is not attachable.", *in.PolicyArn)
 		}
 		if slices.Contains(r.Attached, *in.PolicyArn) {
@@ -145,20 +113,19 @@ func (s *Service) AttachRolePolicy(ctx context.Context, call *wire.Call, in *api
 	})
 }
 
-// policyARN refuses what is no ARN (AWS: recorded).
-func policyARN(text string) (arn.ARN, error) {
-	a, ok := arn.Parse(text)
-	if !ok {
-		return a, fault.New(fault.Validation, "ARN %s is not valid.", text)
+// checkARN refuses what is no ARN (AWS: recorded).
+func checkARN(text string) error {
+	if _, ok := arn.Parse(text); !ok {
+		return fault.New(fault.Validation, "ARN %s is not valid.", text)
 	}
-	return a, nil
+	return nil
 }
 
 // DetachRolePolicy detaches a managed policy.
 func (s *Service) DetachRolePolicy(ctx context.Context, call *wire.Call, in *api.DetachRolePolicyRequest) (*api.DetachRolePolicyResponse, error) {
 	out := &api.DetachRolePolicyResponse{}
 	return out, s.change(ctx, call, *in.RoleName, out, func(r *iam.Role) error {
-		if _, err := policyARN(*in.PolicyArn); err != nil {
+		if err := checkARN(*in.PolicyArn); err != nil {
 			return err
 		}
 		i := slices.Index(r.Attached, *in.PolicyArn)

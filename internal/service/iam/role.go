@@ -74,23 +74,9 @@ func checkTrust(text string) error {
 	}
 	d, err := iam.ParseDocument(text)
 	if err != nil {
-		return malformed(text, err)
+		return err
 	}
-	if err := d.RequirePrincipals(); err != nil {
-		return fault.New(fault.Policy, "Missing required field Principal").Because(err)
-	}
-	for i := range d.Statements {
-		st := &d.Statements[i]
-		if st.Resources != nil || st.NotResources != nil {
-			return fault.New(fault.Policy, "Has prohibited field Resource")
-		}
-		for _, p := range []*iam.Principals{st.Principals, st.NotPrincipals} {
-			if bad := p.Unsupported(); bad != "" {
-				return fault.New(fault.Policy, "Invalid principal in policy: %s", bad)
-			}
-		}
-	}
-	return nil
+	return d.CheckTrust()
 }
 
 // shown is a role as answers have it; lists leave the tags out (AWS:

@@ -5,9 +5,7 @@
 package kms
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"regexp"
 	"strings"
 
@@ -121,14 +119,7 @@ func checkPolicy(text string) error {
 	if err != nil {
 		return fault.New(fault.Policy, "Syntax errors in policy.").Because(err)
 	}
-	err = d.RequirePrincipals()
-	for i := range d.Statements {
-		st := &d.Statements[i]
-		if bad := cmp.Or(st.Principals.Unsupported(), st.NotPrincipals.Unsupported()); bad != "" {
-			err = fmt.Errorf("statement %d names %s", i+1, bad)
-		}
-	}
-	if err != nil {
+	if err := d.CheckResource(); err != nil {
 		return fault.New(fault.Policy, "Policy contains a statement with one or more invalid principals.").Because(err)
 	}
 	return nil

@@ -125,7 +125,7 @@ func deletedNothing(call *wire.Call, id string) *api.DeleteSecretResponse {
 // RestoreSecret undoes a scheduled deletion. On a secret that is not
 // scheduled it changes nothing (assumed). Rotation goes on by its rules.
 func (s *Service) RestoreSecret(ctx context.Context, call *wire.Call, in *api.RestoreSecretRequest) (*api.RestoreSecretResponse, error) {
-	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Restore, whole: true}, func(c changing) (*api.RestoreSecretResponse, error) {
+	out, err := change(ctx, s, call, target{id: *in.SecretId, use: secret.Restore, whole: true}, func(c changing) (*api.RestoreSecretResponse, error) {
 		out := &api.RestoreSecretResponse{ARN: new(c.after.ARN()), Name: &c.after.Name}
 		if !c.after.Deleted() {
 			return out, nil
@@ -141,4 +141,8 @@ func (s *Service) RestoreSecret(ctx context.Context, call *wire.Call, in *api.Re
 		}
 		return out, recordVersions(c.tx, "CancelSecretVersionDelete", call.RequestID, c.after)
 	})
+	if err == nil {
+		s.Wake() // a window may have been missed
+	}
+	return out, err
 }

@@ -97,7 +97,7 @@ func parsePolicy(tx *store.Tx, account, text string) (*iam.Document, error) {
 			if err != nil {
 				return nil, err
 			}
-			if p.Unsupported() != "" || !known {
+			if !p.Supported() || !known {
 				return nil, fault.New(fault.Policy, "This resource policy contains an unsupported principal")
 			}
 		}

@@ -125,7 +125,7 @@ func changePrimaryOf(tx *store.Tx, replica *secret.Secret, fn func(primary *secr
 	if !replica.IsReplica() {
 		return nil
 	}
-	before, err := tx.FindLabelled(replica.Account, replica.PrimaryRegion, arn.SecretRef{Name: replica.Name})
+	before, err := tx.FindLabelled(replica.Account, replica.PrimaryRegion, arn.SecretRef{Name: replica.Name}, "")
 	if notFound(err) {
 		return nil
 	}

@@ -36,7 +36,7 @@ func (s *Service) RotateSecret(ctx context.Context, call *wire.Call, in *api.Rot
 			return err
 		}
 		unfinished := false
-		out, err = change(ctx, s, call, target{id: *in.SecretId, use: secret.Rotate, versions: []string{token}}, func(c changing) (*api.RotateSecretResponse, error) {
+		out, err = change(ctx, s, call, target{id: *in.SecretId, use: secret.Rotate, version: token}, func(c changing) (*api.RotateSecretResponse, error) {
 			unfinished = false
 			err := s.rotate(c, in, start, copied)
 			if err != nil {
@@ -199,7 +199,7 @@ func (s *Service) resume(ctx context.Context, call *wire.Call, id string) {
 	resumed := false
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
 		resumed = false
-		sec, err := s.Guard.Secret(tx, call, id)
+		sec, err := s.Guard.Secret(tx, call, id, "")
 		if err != nil {
 			return err
 		}

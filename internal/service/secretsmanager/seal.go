@@ -201,7 +201,7 @@ type glance struct {
 
 // look reads what prepare needs in one snapshot.
 func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared) (glance, error) {
-	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), versions: []string{p.token}})
+	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: p.token})
 	if err != nil {
 		return glance{}, err
 	}

@@ -154,10 +154,10 @@ type target struct {
 	// id is the SecretId as given.
 	id  string
 	use secret.Use
-	// versions are deprecated versions to load beside the labelled ones, if
-	// they exist; whole asks for all.
-	versions []string
-	whole    bool
+	// version is a deprecated version to load beside the labelled ones, if
+	// it exists; whole asks for all.
+	version string
+	whole   bool
 }
 
 // view resolves the secret, authorises the call on it, checks that its state
@@ -181,7 +181,7 @@ func (s *Service) admitted(tx *store.Tx, call *wire.Call, t target) (sec *secret
 	if t.whole {
 		sec, err = s.Guard.Whole(tx, call, t.id)
 	} else {
-		sec, err = s.Guard.Secret(tx, call, t.id, t.versions...)
+		sec, err = s.Guard.Secret(tx, call, t.id, t.version)
 	}
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 // deprecated version may get a label again while it exists.
 func (s *Service) UpdateSecretVersionStage(ctx context.Context, call *wire.Call, in *api.UpdateSecretVersionStageRequest) (*api.UpdateSecretVersionStageResponse, error) {
 	from, to := given(in.RemoveFromVersionId), given(in.MoveToVersionId)
-	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Write, versions: []string{from, to}}, func(c changing) (*api.UpdateSecretVersionStageResponse, error) {
+	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Write, whole: true}, func(c changing) (*api.UpdateSecretVersionStageResponse, error) {
 		if err := c.after.UpdateVersionStage(*in.VersionStage, from, to, call.Time); err != nil {
 			return nil, err
 		}

@@ -133,7 +133,7 @@ func (s *Service) PutSecretValue(ctx context.Context, call *wire.Call, in *api.P
 		if err != nil {
 			return err
 		}
-		out, err = change(ctx, s, call, target{id: *in.SecretId, use: secret.Write, versions: []string{token}}, func(c changing) (*api.PutSecretValueResponse, error) {
+		out, err = change(ctx, s, call, target{id: *in.SecretId, use: secret.Write, version: token}, func(c changing) (*api.PutSecretValueResponse, error) {
 			if err := s.put(c, p, in.VersionStages, given(in.RotationToken)); err != nil {
 				return nil, err
 			}

@@ -219,7 +219,7 @@ func TestStalePreparation(t *testing.T) {
 	b.must(err)
 	fits := func() error {
 		return b.Store.View(t.Context(), func(tx *store.Tx) error {
-			sec, err := tx.FindLabelled(account, home, arn.SecretRef{Name: "s"})
+			sec, err := tx.FindLabelled(account, home, arn.SecretRef{Name: "s"}, "")
 			if err != nil {
 				return err
 			}

@@ -230,7 +230,7 @@ func (b *backend) transaction(ctx context.Context, opts *sql.TxOptions, fn func(
 	}
 	committed = true
 	if err := tx.Commit(); err != nil {
-		return &store.DriverError{Doing: "COMMIT", Err: err}
+		return &store.DriverError{Doing: store.Commit, Err: err}
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/keyturn/keyturn/internal/pgserver"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/postgres"
-	"github.com/keyturn/keyturn/internal/store/storetest"
 )
 
 // server is shared by the tests of this package; each test has a schema of
@@ -54,5 +53,3 @@ func openConfig(t testing.TB, cfg postgres.Config) *store.Store {
 	})
 	return s
 }
-
-func TestStore(t *testing.T) { storetest.Run(t, open) }

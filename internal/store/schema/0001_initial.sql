@@ -4,36 +4,21 @@ CREATE TABLE meta (
     value {text} NOT NULL
 ){clustered};
 
+-- body is the whole record with its labelled versions, encoded; the columns
+-- beside it are what statements compare.
 CREATE TABLE secret (
-    id                     {text} PRIMARY KEY,
-    account                {text} NOT NULL,
-    region                 {text} NOT NULL,
-    name                   {text} NOT NULL,
-    suffix                 {text} NOT NULL,
-    description            {text} NOT NULL,
-    kms_key_id             {text} NOT NULL,
-    type                   {text} NOT NULL,
-    owning_service         {text} NOT NULL,
-    created_at             {int} NOT NULL,
-    changed_at             {int} NOT NULL,
-    accessed_on            {int} NOT NULL,
-    delete_at              {int} NOT NULL,
-    tags                   {text} NOT NULL, -- JSON, '' when there never was one
-    policy                 {text} NOT NULL,
-    rotation_configured    {int} NOT NULL,
-    rotation_enabled       {int} NOT NULL,
-    rotation_function      {text} NOT NULL,
-    rotation_days          {int} NOT NULL,
-    rotation_duration      {text} NOT NULL,
-    rotation_expression    {text} NOT NULL,
-    rotation_configured_at {int} NOT NULL,
-    last_rotated_at        {int} NOT NULL,
-    value_changed_at       {int} NOT NULL,
-    next_date              {int} NOT NULL,
-    due_at                 {int} NOT NULL,
-    primary_region         {text} NOT NULL,
-    version_count          {int} NOT NULL,
-    revision               {int} NOT NULL
+    id            {text} PRIMARY KEY,
+    account       {text} NOT NULL,
+    region        {text} NOT NULL,
+    name          {text} NOT NULL,
+    created_at    {int} NOT NULL,
+    changed_at    {int} NOT NULL,
+    accessed_on   {int} NOT NULL,
+    delete_at     {int} NOT NULL,
+    due_at        {int} NOT NULL,
+    version_count {int} NOT NULL,
+    revision      {int} NOT NULL,
+    body          {bytes} NOT NULL
 ){clustered};
 CREATE UNIQUE INDEX secret_name ON secret (account, region, name);
 CREATE INDEX secret_created  ON secret (account, region, created_at, name, delete_at);
@@ -43,19 +28,14 @@ CREATE INDEX secret_due      ON secret (due_at) WHERE due_at > 0 AND delete_at =
 CREATE INDEX secret_delete   ON secret (delete_at) WHERE delete_at > 0;
 CREATE INDEX secret_crowded  ON secret (id) WHERE version_count > 100;
 
--- seq orders the versions of a secret by creation.
+-- All versions. seq orders those of a secret by creation; meta is what a
+-- record tells of a version, labels aside, encoded.
 CREATE TABLE version (
-    secret_id   {text} NOT NULL REFERENCES secret (id) ON DELETE CASCADE,
-    id          {text} NOT NULL,
-    seq         {int} NOT NULL,
-    created_at  {int} NOT NULL,
-    accessed_on {int} NOT NULL,
-    has_value   {int} NOT NULL,
-    is_binary   {int} NOT NULL,
-    by_token    {int} NOT NULL,
-    key_arn     {text} NOT NULL,
-    written_by  {text} NOT NULL,
-    sealed      {bytes},
+    secret_id {text} NOT NULL REFERENCES secret (id) ON DELETE CASCADE,
+    id        {text} NOT NULL,
+    seq       {int} NOT NULL,
+    meta      {bytes} NOT NULL,
+    sealed    {bytes},
     PRIMARY KEY (secret_id, id)
 ){clustered};
 

@@ -26,6 +26,7 @@ CREATE TABLE log_stream (
     deleted     {int} NOT NULL
 );
 CREATE UNIQUE INDEX log_stream_name ON log_stream (group_id, name) WHERE deleted = 0;
+CREATE INDEX log_stream_group ON log_stream (group_id);
 CREATE INDEX log_stream_last ON log_stream (group_id, last_at, name) WHERE deleted = 0;
 CREATE INDEX log_stream_deleted ON log_stream (id) WHERE deleted = 1;
 

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"strings"
 	"sync"
 
@@ -75,9 +76,12 @@ func (c *conn) do(query string) error {
 	return err
 }
 
+// close closes the connection for good; the sql.DB would keep it otherwise,
+// with whatever transaction it is in.
 func (c *conn) close() {
 	c.forget()
-	c.sql.Close()
+	_ = c.sql.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.sql.Close()
 }
 
 // rebind turns $1 into ?1: SQLite reads $1 as a name and numbers names by

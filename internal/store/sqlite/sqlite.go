@@ -101,11 +101,15 @@ func createPrivate(path string) error {
 	return f.Close()
 }
 
-// Pragmas of each connection. The cache sizes are in KiB when negative.
+// Pragmas of each connection. The cache sizes are in KiB when negative. The
+// writer's is small because a commit that rebalanced a tree walks through
+// all of it.
 var (
-	commonPragmas = []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-4000)"}
-	readPragmas   = append([]string{"query_only(1)"}, commonPragmas...)
-	writePragmas  = append([]string{"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"}, commonPragmas...)
+	readPragmas  = []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-4000)", "query_only(1)"}
+	writePragmas = []string{
+		"busy_timeout(5000)", "foreign_keys(1)", "temp_store(2)", "cache_size(-2000)",
+		"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
+	}
 )
 
 func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
@@ -151,42 +155,48 @@ func (b *backend) Update(ctx context.Context, fn func(store.Conn) error) error {
 // indexes and foreign keys.
 func (b *backend) Check(ctx context.Context) error {
 	for _, pragma := range []string{"integrity_check", "foreign_key_check"} {
-		var found []string
-		err := b.readers.view(ctx, true, func(c store.Conn) error {
-			found = nil
-			rows, err := c.Query(ctx, "PRAGMA "+pragma, nil)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				var finding sql.RawBytes
-				columns, err := rows.Columns()
-				if err != nil {
-					return err
-				}
-				dest := make([]any, len(columns))
-				for i := range dest {
-					dest[i] = new(any)
-				}
-				dest[0] = &finding
-				if err := rows.Scan(dest...); err != nil {
-					return err
-				}
-				if string(finding) != "ok" {
-					found = append(found, string(finding))
-				}
-			}
-			return rows.Err()
+		var findings []string
+		err := b.readers.view(ctx, true, func(c store.Conn) (err error) {
+			findings, err = check(ctx, c, pragma)
+			return err
 		})
 		if err != nil {
 			return &store.DriverError{Doing: pragma, Err: err}
 		}
-		if found != nil {
-			return fmt.Errorf("the database is damaged: %s: %s", pragma, strings.Join(found, "; "))
+		if findings != nil {
+			return fmt.Errorf("the database is damaged: %s: %s", pragma, strings.Join(findings, "; "))
 		}
 	}
 	return nil
+}
+
+// check runs a pragma that gives a row for each finding, or one row "ok",
+// and returns the first column of the findings.
+func check(ctx context.Context, c store.Conn, pragma string) (findings []string, err error) {
+	rows, err := c.Query(ctx, "PRAGMA "+pragma, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	dest := make([]any, len(columns))
+	for i := range dest {
+		dest[i] = new(any)
+	}
+	var finding string
+	dest[0] = &finding
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return nil, err
+		}
+		if finding != "ok" {
+			findings = append(findings, finding)
+		}
+	}
+	return findings, rows.Err()
 }
 
 // Close implements store.Backend.

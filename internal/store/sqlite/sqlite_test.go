@@ -5,7 +5,6 @@ import (
 
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
-	"github.com/keyturn/keyturn/internal/store/storetest"
 )
 
 func open(t testing.TB) *store.Store { return openConfig(t, sqlite.Config{Dir: t.TempDir()}) }
@@ -23,5 +22,3 @@ func openConfig(t testing.TB, cfg sqlite.Config) *store.Store {
 	})
 	return s
 }
-
-func TestStore(t *testing.T) { storetest.Run(t, open) }

@@ -44,8 +44,6 @@ type job struct {
 	err   error
 	// panicked is what fn panicked with.
 	panicked *panicError
-	// finished tells that fn ran to its end, by return or by panic.
-	finished bool
 }
 
 // panicError carries a panic of one caller's function from the leader's
@@ -57,7 +55,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("%v\n\n%s", e.value, e.stack) }
 
-var errExited = errors.New("the update's function ended its goroutine")
+var errExited = errors.New("an update's function ended the goroutine of its commit")
 
 func (w *writer) update(ctx context.Context, fn func(store.Conn) error) error {
 	j := &job{ctx: ctx, fn: fn, wake: make(chan struct{})}
@@ -131,6 +129,11 @@ func (w *writer) lead() {
 
 // commit brings every job of the batch to its end. When the transaction is
 // lost to one job's failure the others run again without it.
+//
+// The first attempt sets no savepoints, which would cost a tenth of an
+// update: few functions fail, and most of those before they wrote anything.
+// The attempts after a failure that did cost the others their work set one
+// for each job, so that further failures cost nobody else anything.
 func (w *writer) commit(batch []*job) {
 	unwinding := true
 	defer func() {
@@ -139,13 +142,13 @@ func (w *writer) commit(batch []*job) {
 		}
 		w.drop()
 		for _, j := range batch {
-			if !j.finished {
+			if j.err == nil && j.panicked == nil {
 				j.err = errExited
 			}
 		}
 	}()
-	for len(batch) > 0 {
-		lost := w.attempt(batch)
+	for careful := false; len(batch) > 0; careful = true {
+		lost := w.attempt(batch, careful && len(batch) > 1)
 		if lost == nil {
 			break
 		}
@@ -156,7 +159,7 @@ func (w *writer) commit(batch []*job) {
 
 // attempt runs the batch in one transaction. It returns the job whose
 // failure cost the transaction, or nil when all jobs have their result.
-func (w *writer) attempt(batch []*job) (lost *job) {
+func (w *writer) attempt(batch []*job, savepoints bool) (lost *job) {
 	if err := w.begin(); err != nil {
 		for _, j := range batch {
 			j.err = err
@@ -164,16 +167,16 @@ func (w *writer) attempt(batch []*job) (lost *job) {
 		return nil
 	}
 	for _, j := range batch {
-		if !w.runJob(j, len(batch) > 1) {
+		if !w.runJob(j, savepoints) {
 			w.rollback()
 			return j
 		}
 	}
-	if err := w.conn.do("COMMIT"); err != nil {
+	if err := w.conn.do(store.Commit); err != nil {
 		w.rollback()
 		for _, j := range batch {
-			if j.err == nil {
-				j.err = &store.DriverError{Doing: "COMMIT", Err: err}
+			if j.err == nil && j.panicked == nil {
+				j.err = &store.DriverError{Doing: store.Commit, Err: err}
 			}
 		}
 	}
@@ -213,17 +216,17 @@ func (w *writer) drop() {
 
 // runJob calls the job's function and sets its result. It returns false
 // when the transaction is lost.
-func (w *writer) runJob(j *job, shared bool) bool {
-	j.err, j.finished, j.panicked = nil, false, nil
-	c := &jobConn{conn: w.conn, shared: shared}
+func (w *writer) runJob(j *job, savepoints bool) bool {
+	j.err, j.panicked = nil, nil
+	c := &jobConn{conn: w.conn, savepoints: savepoints}
 	j.err = j.call(c)
 	if j.err == nil && j.panicked == nil {
-		return !c.wrote || !shared || w.finish(j, "RELEASE job")
+		return !c.wrote || !savepoints || w.finish(j, "RELEASE job")
 	}
-	if _, failed := errors.AsType[*store.DriverError](j.err); failed || !shared {
+	if _, failed := errors.AsType[*store.DriverError](j.err); failed {
 		return false
 	}
-	return !c.wrote || w.finish(j, "ROLLBACK TO job") && w.finish(j, "RELEASE job")
+	return !c.wrote || savepoints && w.finish(j, "ROLLBACK TO job") && w.finish(j, "RELEASE job")
 }
 
 // finish ends the job's savepoint.
@@ -242,24 +245,21 @@ func (j *job) call(c store.Conn) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			j.panicked = &panicError{v, debug.Stack()}
-			j.finished = true
 		}
 	}()
-	err = j.fn(c)
-	j.finished = true
-	return err
+	return j.fn(c)
 }
 
-// jobConn sets a savepoint before a job's first write, if its transaction
-// is shared with others.
+// jobConn notes a job's first write, and sets a savepoint before it if it
+// should.
 type jobConn struct {
 	*conn
-	shared, wrote bool
+	savepoints, wrote bool
 }
 
 // Exec implements store.Conn.
 func (c *jobConn) Exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if c.shared && !c.wrote {
+	if c.savepoints && !c.wrote {
 		if err := c.do("SAVEPOINT job"); err != nil {
 			return nil, err
 		}

@@ -84,6 +84,9 @@ func testFence(t *testing.T, open Open) {
 	if got := claim(t, s, "two", noon0.Add(59*time.Second), 10); len(got) != 0 {
 		t.Errorf("another engine claimed %+v within the lease", got)
 	}
+	if got := claim(t, s, "two", noon0.Add(-time.Minute), 10); len(got) != 0 {
+		t.Errorf("an engine whose clock is a lease behind claimed %+v", got)
+	}
 	second := claim(t, s, "two", noon0.Add(time.Minute), 10)
 	if len(second) != 1 || second[0].Fence != 2 {
 		t.Fatalf("got claim %+v after the lease, want one with fence 2", second)
@@ -112,6 +115,22 @@ func testFence(t *testing.T, open Open) {
 	saveRun(t, s, current, 2)
 	if got := getRun(t, s, id).Fence; got != 2 {
 		t.Errorf("got fence %d after a save with a smaller one, want 2", got)
+	}
+}
+
+// A lease that no clock could have given by now does not block a rotation.
+func testLeaseFromTheFuture(t *testing.T, open Open) {
+	s := open(t)
+	running(t, s, "a")
+	claim(t, s, "one", noon0, 1)
+	earlier := noon0.Add(-24 * time.Hour)
+	id := running(t, s, "b")
+	run := getRun(t, s, id)
+	run.NotBefore = earlier
+	run.LeaseUntil = noon0
+	saveRun(t, s, run, run.Fence)
+	if got := claim(t, s, "two", earlier, 2); len(got) != 1 || got[0].SecretID != id {
+		t.Errorf("the day before, with a lease from the future: got claims %+v, want one of b", got)
 	}
 }
 

@@ -71,9 +71,9 @@ func fullSecret() *secret.Secret {
 }
 
 // unsealed ignores sealed values, which records are read without, and takes
-// nil and empty lists of labels for the same.
+// nil and empty lists of versions and labels for the same.
 var unsealed = cmp.Options{cmpopts.IgnoreFields(secret.Version{}, "Sealed"), cmp.FilterPath(func(p cmp.Path) bool {
-	return p.Last().String() == ".Labels"
+	return p.Last().String() == ".Labels" || p.Last().String() == ".Versions"
 }, cmpopts.EquateEmpty())}
 
 // save stores the difference between what is stored and after.
@@ -371,6 +371,7 @@ func testFindLabelled(t *testing.T, open Open) {
 	for _, tc := range []struct{ ask, want []string }{
 		{nil, []string{"v1", "v2"}},
 		{[]string{"", "none"}, []string{"v1", "v2"}},
+		{[]string{"v2"}, []string{"v1", "v2"}},
 		{[]string{"d07"}, []string{"v1", "d07", "v2"}},
 		{[]string{"v2", "d09", "d03", "d09"}, []string{"v1", "d03", "d09", "v2"}},
 	} {

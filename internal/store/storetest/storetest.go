@@ -52,6 +52,7 @@ func Run(t *testing.T, open Open) {
 		{"TrimLogs", testTrimLogs},
 		{"Run", testRun},
 		{"Fence", testFence},
+		{"LeaseFromTheFuture", testLeaseFromTheFuture},
 		{"Release", testRelease},
 		{"ClaimOrder", testClaimOrder},
 		{"ClaimRace", testClaimRace},
@@ -77,6 +78,7 @@ func Run(t *testing.T, open Open) {
 		{"UseAfterEnd", testUseAfterEnd},
 		{"UseAfterClose", testUseAfterClose},
 		{"CloseUnderLoad", testCloseUnderLoad},
+		{"Model", testModel},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,205 @@
+package rotation_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/apitest"
+)
+
+// pair is two servers on one store, with secrets that rotate on them.
+type pair struct {
+	t        *testing.T
+	a, b     *apitest.Process
+	recorder *recorder
+	function string
+	// onA and onB are the same secrets, through the one and the other.
+	onA, onB []*world
+}
+
+// newPair starts two nodes with folders of their own and one root key. The
+// function takes its time for setSecret.
+func newPair(t *testing.T, secrets int, slow string) *pair {
+	t.Helper()
+	o := options(t)
+	o.StoreURL = apitest.StoreURL(t)
+	p := &pair{t: t, recorder: newRecorder(t), a: apitest.StartProcess(t, o)}
+	o.Dir = t.TempDir()
+	rootKey, err := os.ReadFile(filepath.Join(p.a.Dir, "root.key"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(o.Dir, "root.key"), rootKey, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.b = apitest.StartProcess(t, o)
+	p.function = p.a.NewFunction(t, p.recorder.function("rotate", map[string]string{"SLOW_STEP": "setSecret", "SLOW_SECONDS": slow}))
+	for i := range secrets {
+		w := plain(t, p.a.Server, fmt.Sprintf("app/%d", i))
+		p.onA = append(p.onA, w)
+		p.onB = append(p.onB, &world{Server: p.b.Server, t: t, arn: w.arn})
+	}
+	return p
+}
+
+// begin starts a rotation of every secret, by turns on the nodes, and returns
+// their tokens.
+func (p *pair) begin() (tokens []string) {
+	p.t.Helper()
+	for i := range p.onA {
+		w := p.onA[i]
+		if i%2 == 1 {
+			w = p.onB[i]
+		}
+		tokens = append(tokens, w.begin(p.function))
+	}
+	return tokens
+}
+
+// complete waits until all rotations are complete, as one node sees it.
+func (p *pair) complete(seen []*world, tokens []string) {
+	p.t.Helper()
+	for i, w := range seen {
+		w.eventually("rotation "+tokens[i]+" completes", func() bool { return w.rotatedTo(tokens[i]) })
+	}
+}
+
+// Many rotations on two nodes: every step runs once, on one node, and both
+// nodes have their share.
+func TestTwoNodesShareRotations(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 10, "0.3")
+	tokens := p.begin()
+	p.complete(p.onA, tokens)
+	share := map[string]int{}
+	for _, row := range p.recorder.rows() {
+		share[row.Node]++
+	}
+	if share[p.a.URL] == 0 || share[p.b.URL] == 0 {
+		t.Errorf("steps by node: %v, want a share for each", share)
+	}
+	for _, token := range tokens {
+		if got := p.recorder.steps(token); !slices.Equal(got, allSteps) {
+			t.Errorf("steps %v, want each once", got)
+		}
+	}
+}
+
+// leaseBound is how long a rotation may stand still after its node died: the
+// lease, a moment to notice, and the start of a function.
+const leaseBound = lease + 15*time.Second
+
+// A node dies, or stands still, in the middle of a step of many rotations.
+// The other takes them over when their leases end, repeats that step, and
+// completes them; whatever the first then does has no effect.
+func TestNodeLostDuringRotations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes longer than a lease")
+	}
+	for name, lose := range map[string]func(p *pair){
+		"killed": func(p *pair) { p.a.Kill() },
+		"frozen": func(p *pair) { p.a.Signal(syscall.SIGSTOP) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, 6, "4")
+			tokens := p.begin()
+			p.onA[0].eventually("setSecret runs on both nodes", func() bool { return p.running(p.a) > 1 && p.running(p.b) > 1 })
+			lose(p)
+			lost := p.clock()
+			p.complete(p.onB, tokens)
+			if name == "frozen" {
+				p.a.Signal(syscall.SIGCONT)
+				w := p.onA[0]
+				w.eventually("the frozen node notices", func() bool {
+					return strings.Count(p.a.Log(), "rotation taken over by another node") >= p.ranOn(p.a, "setSecret")
+				})
+			}
+			taken := 0
+			for i, token := range tokens {
+				if p.wantTakenOver(token, lost) {
+					taken++
+				}
+				if !p.onB[i].rotatedTo(token) {
+					t.Errorf("in the end labels are %v", p.onB[i].holders())
+				}
+				p.onB[i].wantEvents("RotateSecret", "RotationStarted", "RotationSucceeded")
+			}
+			if taken == 0 {
+				t.Error("no rotation was taken over: the test shows nothing")
+			}
+		})
+	}
+}
+
+// running counts the steps setSecret that run on a node.
+func (p *pair) running(node *apitest.Process) (n int) {
+	for _, row := range p.recorder.rows() {
+		if row.Name == "setSecret" && row.Ended == nil && row.Node == node.URL {
+			n++
+		}
+	}
+	return n
+}
+
+// ranOn counts the times that a step began on a node.
+func (p *pair) ranOn(node *apitest.Process, step string) (n int) {
+	for _, row := range p.recorder.rows() {
+		if row.Name == step && row.Node == node.URL {
+			n++
+		}
+	}
+	return n
+}
+
+// clock is the time of the recorder's database.
+func (p *pair) clock() (now time.Time) {
+	p.t.Helper()
+	if err := p.recorder.conn.QueryRow(p.t.Context(), "SELECT clock_timestamp()").Scan(&now); err != nil {
+		p.t.Fatal(err)
+	}
+	return now
+}
+
+// wantTakenOver demands that the steps of a rotation came in order; that only
+// the last one of the lost node ran again, after that was lost and within the
+// bound. It tells whether the rotation was the lost node's.
+func (p *pair) wantTakenOver(token string, lost time.Time) bool {
+	p.t.Helper()
+	var rows []row
+	for _, row := range p.recorder.rows() {
+		if row.Token == token {
+			rows = append(rows, row)
+		}
+	}
+	next, taken := 0, false
+	for i, r := range rows {
+		repeated := i > 0 && rows[i-1].Name == r.Name
+		if repeated {
+			next--
+			wait := r.Began.Sub(lost)
+			if taken || rows[i-1].Node != p.a.URL || r.Node != p.b.URL || wait < lease/2 || wait > leaseBound {
+				p.t.Errorf("%s ran on %s at %v and on %s at %v, %v after the node was lost", r.Name, rows[i-1].Node, rows[i-1].Began, r.Node, r.Began, wait)
+			}
+			taken = true
+		}
+		if next >= len(allSteps) || r.Name != allSteps[next] {
+			p.t.Errorf("steps %v of one rotation", p.recorder.steps(token))
+			return taken
+		}
+		next++
+		if r.Node == p.a.URL && r.Began.After(lost) {
+			p.t.Errorf("%s ran on the lost node", r.Name)
+		}
+	}
+	if next != len(allSteps) {
+		p.t.Errorf("steps %v of one rotation", p.recorder.steps(token))
+	}
+	return taken
+}
