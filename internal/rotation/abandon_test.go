@@ -42,6 +42,7 @@ func startHanging(t *testing.T, s *apitest.Server, name string) (*world, string,
 // A value put by hand during a rotation ends it: the value stays current,
 // AWSPENDING goes, RotationAbandoned is recorded and nothing is promoted.
 func TestForeignValueAbandons(t *testing.T) {
+	t.Parallel()
 	s := apitest.Start(t, options(t))
 	w, _, token := startHanging(t, s, "abandoned")
 	put, err := s.Secrets.PutSecretValue(t.Context(), &secretsmanager.PutSecretValueInput{SecretId: &w.arn, SecretString: aws.String("by hand")})
@@ -70,6 +71,7 @@ func TestForeignValueAbandons(t *testing.T) {
 // CancelRotateSecret stops the rotation before its next step and leaves the
 // labels.
 func TestCancelStops(t *testing.T) {
+	t.Parallel()
 	s := apitest.Start(t, options(t))
 	w, first, token := startHanging(t, s, "cancelled")
 	out, err := s.Secrets.CancelRotateSecret(t.Context(), &secretsmanager.CancelRotateSecretInput{SecretId: &w.arn})

@@ -13,6 +13,7 @@ import (
 // A server that starts inside an open window, after a missed one, or before
 // one opens rotates a real password without being asked.
 func TestServerRotatesWhatIsDue(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Dir = t.TempDir()
 	worlds := map[string]*world{"open": nil, "missed": nil, "to come": nil}

@@ -17,8 +17,10 @@ import (
 // The server is killed at each boundary of each step. Whatever it leaves, a
 // stored version logs in; once it is back, the rotation completes unaided.
 func TestKilledAtEachBoundary(t *testing.T) {
+	t.Parallel()
 	for store, url := range map[string]func() string{"sqlite": func() string { return "" }, "postgres": func() string { return apitest.StoreURL(t) }} {
 		t.Run(store, func(t *testing.T) {
+			t.Parallel()
 			o := options(t)
 			o.StoreURL = url()
 			p := apitest.StartProcess(t, o)
