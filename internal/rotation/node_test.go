@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,13 +11,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
 	"github.com/keyturn/keyturn/internal/apitest"
 )
 
 // pair is two servers on one store, with secrets that rotate on them.
 type pair struct {
-	t        *testing.T
-	a, b     *apitest.Process
+	t    *testing.T
+	a, b *apitest.Process
+	// nodes are the URLs by which functions reach their server.
+	nodes    map[*apitest.Process]string
 	recorder *recorder
 	function string
 	// onA and onB are the same secrets, through the one and the other.
@@ -40,12 +45,26 @@ func newPair(t *testing.T, secrets int, slow string) *pair {
 	}
 	p.b = apitest.StartProcess(t, o)
 	p.function = p.a.NewFunction(t, p.recorder.function("rotate", map[string]string{"SLOW_STEP": "setSecret", "SLOW_SECONDS": slow}))
+	p.nodes = map[*apitest.Process]string{p.a: p.node(p.a), p.b: p.node(p.b)}
 	for i := range secrets {
 		w := plain(t, p.a.Server, fmt.Sprintf("app/%d", i))
 		p.onA = append(p.onA, w)
 		p.onB = append(p.onB, &world{Server: p.b.Server, t: t, arn: w.arn})
 	}
 	return p
+}
+
+// node asks the function, run by a server, by which URL it reaches that.
+func (p *pair) node(server *apitest.Process) (url string) {
+	p.t.Helper()
+	out, err := server.Lambda.Invoke(p.t.Context(), &lambda.InvokeInput{FunctionName: &p.function, Payload: []byte(`{"Step":"whichNode"}`)})
+	if err == nil {
+		err = json.Unmarshal(out.Payload, &url)
+	}
+	if err != nil {
+		p.t.Fatalf("asking for the function's server: %v", err)
+	}
+	return url
 }
 
 // begin starts a rotation of every secret, by turns on the nodes, and returns
@@ -81,7 +100,7 @@ func TestTwoNodesShareRotations(t *testing.T) {
 	for _, row := range p.recorder.rows() {
 		share[row.Node]++
 	}
-	if share[p.a.URL] == 0 || share[p.b.URL] == 0 {
+	if share[p.nodes[p.a]] == 0 || share[p.nodes[p.b]] == 0 {
 		t.Errorf("steps by node: %v, want a share for each", share)
 	}
 	for _, token := range tokens {
@@ -141,7 +160,7 @@ func TestNodeLostDuringRotations(t *testing.T) {
 // running counts the steps setSecret that run on a node.
 func (p *pair) running(node *apitest.Process) (n int) {
 	for _, row := range p.recorder.rows() {
-		if row.Name == "setSecret" && row.Ended == nil && row.Node == node.URL {
+		if row.Name == "setSecret" && row.Ended == nil && row.Node == p.nodes[node] {
 			n++
 		}
 	}
@@ -151,7 +170,7 @@ func (p *pair) running(node *apitest.Process) (n int) {
 // ranOn counts the times that a step began on a node.
 func (p *pair) ranOn(node *apitest.Process, step string) (n int) {
 	for _, row := range p.recorder.rows() {
-		if row.Name == step && row.Node == node.URL {
+		if row.Name == step && row.Node == p.nodes[node] {
 			n++
 		}
 	}
@@ -179,7 +198,7 @@ func (p *pair) wantTakenOver(token string, lost time.Time) bool {
 	for _, r := range p.recorder.rows() {
 		switch {
 		case r.Token != token:
-		case r.Node == p.a.URL:
+		case r.Node == p.nodes[p.a]:
 			before = append(before, r.Name)
 		default:
 			if after = append(after, r.Name); len(after) == 1 {

@@ -25,7 +25,7 @@ type recorder struct {
 // row is one run of a step.
 type row struct {
 	Secret, Token, Name string
-	// Node is the URL of the server whose function ran it.
+	// Node is the URL by which the function reached its server.
 	Node  string
 	Began time.Time
 	// Ended is nil for a step that was cut off.

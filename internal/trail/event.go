@@ -84,6 +84,13 @@ func SecretEvent(name, secretARN, requestID, errorMessage string) Event {
 	}
 }
 
+// At returns the event with another time: that of the call which caused it,
+// so that both keep their order.
+func (e Event) At(t time.Time) Event {
+	e.Time = t
+	return e
+}
+
 // NewEventID returns a UUID for an event. It grows with time, which keeps the
 // stored events' index in the order in which they come.
 func NewEventID() string {

@@ -29,6 +29,8 @@ REGION = os.environ["AWS_REGION"]
 
 
 def lambda_handler(event, context):
+    if event.get("Step") == "whichNode":  # asked by the test, not by a rotation
+        return NODE
     step, token = event["Step"], event["ClientRequestToken"]
     record = psycopg2.connect(os.environ["RECORD"])
     record.autocommit = True

@@ -43,7 +43,7 @@ func (s *Service) DeleteSecret(ctx context.Context, call *wire.Call, in *api.Del
 		if err := c.after.Plan(nil); err != nil {
 			return nil, fault.Wrap(err, "stopping the schedule")
 		}
-		if err := recordVersions(c.tx, "StartSecretVersionDelete", call.RequestID, c.after); err != nil {
+		if err := recordVersions(c.tx, "StartSecretVersionDelete", call.RequestID, c.after, call.Time); err != nil {
 			return nil, err
 		}
 		return &api.DeleteSecretResponse{ARN: new(c.after.ARN()), Name: &c.after.Name, DeletionDate: &c.after.DeleteAt}, nil
@@ -81,28 +81,28 @@ func (s *Service) forceDelete(ctx context.Context, call *wire.Call, in *api.Dele
 			return err
 		}
 		if !sec.Deleted() {
-			if err := recordVersions(tx, "StartSecretVersionDelete", call.RequestID, sec); err != nil {
+			if err := recordVersions(tx, "StartSecretVersionDelete", call.RequestID, sec, call.Time); err != nil {
 				return err
 			}
 		}
-		return purge(tx, sec, call.RequestID)
+		return purge(tx, sec, call.RequestID, call.Time)
 	})
 	return out, err
 }
 
 // purge removes a secret whose versions are all loaded, with the events that
 // go with it.
-func purge(tx *store.Tx, sec *secret.Secret, requestID string) error {
+func purge(tx *store.Tx, sec *secret.Secret, requestID string, at time.Time) error {
 	if err := tx.DeleteSecret(sec.ID); err != nil {
 		return err
 	}
-	return recordVersions(tx, "EndSecretVersionDelete", requestID, sec)
+	return recordVersions(tx, "EndSecretVersionDelete", requestID, sec, at)
 }
 
 // recordVersions records a service event for each version of the secret.
-func recordVersions(tx *store.Tx, name, requestID string, sec *secret.Secret) error {
+func recordVersions(tx *store.Tx, name, requestID string, sec *secret.Secret, at time.Time) error {
 	for range sec.Versions {
-		if err := tx.Record(trail.SecretEvent(name, sec.ARN(), requestID, "")); err != nil {
+		if err := tx.Record(trail.SecretEvent(name, sec.ARN(), requestID, "").At(at)); err != nil {
 			return err
 		}
 	}
@@ -139,7 +139,7 @@ func (s *Service) RestoreSecret(ctx context.Context, call *wire.Call, in *api.Re
 		if err := c.after.Plan(run); err != nil {
 			return nil, fault.Wrap(err, "planning the next rotation")
 		}
-		return out, recordVersions(c.tx, "CancelSecretVersionDelete", call.RequestID, c.after)
+		return out, recordVersions(c.tx, "CancelSecretVersionDelete", call.RequestID, c.after, call.Time)
 	})
 	if err == nil {
 		s.Wake() // a window may have been missed

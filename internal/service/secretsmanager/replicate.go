@@ -78,10 +78,10 @@ func removeReplica(c changing, region string) error {
 	if err != nil || replica == nil {
 		return err
 	}
-	if err := recordVersions(c.tx, "StartSecretVersionDelete", c.call.RequestID, replica); err != nil {
+	if err := recordVersions(c.tx, "StartSecretVersionDelete", c.call.RequestID, replica, c.call.Time); err != nil {
 		return err
 	}
-	return purge(c.tx, replica, c.call.RequestID)
+	return purge(c.tx, replica, c.call.RequestID, c.call.Time)
 }
 
 // findReplica returns the primary's copy in the region; nil when there is

@@ -277,10 +277,10 @@ func (c *copying) saveTarget(tx *store.Tx, target *secret.Secret) error {
 		if _, err := unchanged(tx, c.target); err != nil {
 			return err
 		}
-		if err := recordVersions(tx, "StartSecretVersionDelete", uuid.NewString(), c.target); err != nil {
+		if err := recordVersions(tx, "StartSecretVersionDelete", uuid.NewString(), c.target, time.Now()); err != nil {
 			return err
 		}
-		if err := purge(tx, c.target, uuid.NewString()); err != nil {
+		if err := purge(tx, c.target, uuid.NewString(), time.Now()); err != nil {
 			return err
 		}
 		err = tx.SaveSecret(nil, target)

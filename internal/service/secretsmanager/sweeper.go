@@ -80,7 +80,7 @@ func (w *Sweeper) purgeSecret(ctx context.Context, id string, now time.Time) err
 		if err != nil || !sec.Deleted() || sec.DeleteAt.After(now) {
 			return err
 		}
-		return purge(tx, sec, uuid.NewString())
+		return purge(tx, sec, uuid.NewString(), now)
 	})
 }
 
