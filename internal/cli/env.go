@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 
 	"github.com/keyturn/keyturn/internal/server"
 )
@@ -25,10 +27,23 @@ func (e exports) variables() []string {
 	return vars
 }
 
+// print writes lines for a shell.
 func (e exports) print(w io.Writer) {
 	for _, v := range e.variables() {
-		_, _ = fmt.Fprintln(w, "export", v)
+		name, value, _ := strings.Cut(v, "=")
+		_, _ = fmt.Fprintf(w, "export %s=%s\n", name, quote(value))
 	}
+}
+
+// plain is what a shell takes as it stands.
+var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// quote keeps a shell from reading more into a value than is there.
+func quote(value string) string {
+	if plain.MatchString(value) {
+		return value
+	}
+	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
 type envCmd struct {

@@ -89,6 +89,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("region %q is not a region name such as us-east-1", c.Region)
 	case !accountPattern.MatchString(c.Account):
 		return fmt.Errorf("account %q does not have 12 digits", c.Account)
+	case c.Concurrency < 0:
+		return fmt.Errorf("a concurrency of %d is less than none", c.Concurrency)
+	case c.Grace < 0:
+		return fmt.Errorf("a grace of %v is less than none", c.Grace)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("TLS needs both a certificate and its key")
 	case (c.RootAccessKeyID == "") != (c.RootSecretAccessKey == ""):

@@ -78,6 +78,8 @@ func TestConfig(t *testing.T) {
 		{"no folder", func(c *server.Config) { c.Dir = "" }, "a server needs a data folder"},
 		{"region", func(c *server.Config) { c.Region = "nowhere" }, `region "nowhere" is not a region name such as us-east-1`},
 		{"account", func(c *server.Config) { c.Account = "12345678901x" }, `account "12345678901x" does not have 12 digits`},
+		{"concurrency", func(c *server.Config) { c.Concurrency = -1 }, "a concurrency of -1 is less than none"},
+		{"grace", func(c *server.Config) { c.Grace = -time.Second }, "a grace of -1s is less than none"},
 		{"certificate alone", func(c *server.Config) { c.TLSCert = "c.pem" }, "TLS needs both a certificate and its key"},
 		{"key alone", func(c *server.Config) { c.TLSKey = "k.pem" }, "TLS needs both a certificate and its key"},
 		{"access key alone", func(c *server.Config) { c.RootAccessKeyID = "AKIA" }, "the root credentials need both an access key ID and a secret access key"},

@@ -58,13 +58,13 @@ const (
 	chainedLife = time.Hour
 )
 
-// roleARN is what a RoleArn looks like.
-var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/`)
+// rolePattern is what a RoleArn looks like.
+var rolePattern = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/`)
 
 // AssumeRole makes a session of a role whose trust policy names the caller.
 func (s *Service) AssumeRole(ctx context.Context, call *wire.Call, in *api.AssumeRoleRequest) (*api.AssumeRoleResponse, error) {
 	switch {
-	case !roleARN.MatchString(*in.RoleArn):
+	case !rolePattern.MatchString(*in.RoleArn):
 		return nil, fault.New(fault.Parameter, "%s is invalid", *in.RoleArn)
 	case in.Policy != nil || len(in.PolicyArns) > 0:
 		return nil, fault.New(fault.Parameter, "Session policies are not supported.")
