@@ -33,15 +33,15 @@ func main() {
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var err error
-	if *floor != "" {
-		err = serveFloor(*floor)
-	} else {
-		err = run(ctx, *seconds, *many)
+	measure := func() error {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return run(ctx, *seconds, *many)
 	}
-	if err != nil {
+	if *floor != "" { // ends by the signal itself
+		measure = func() error { return serveFloor(*floor) }
+	}
+	if err := measure(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
