@@ -111,7 +111,7 @@ func (p *Principal) value(key string) Value {
 		}
 		return optional(p.ID)
 	case "aws:username":
-		if p.Type == User {
+		if p.Type == IAMUser {
 			return optional(p.Name)
 		}
 	case "aws:principalisawsservice":
@@ -135,7 +135,7 @@ func (p *Principal) typeValue() Value {
 	switch p.Type {
 	case Root:
 		return Text("Account")
-	case User:
+	case IAMUser:
 		return Text("User")
 	case AssumedRole:
 		return Text("AssumedRole")
@@ -150,5 +150,5 @@ func optional(s string) Value { return Value{text: s, single: s != ""} }
 // hasAccount reports whether the caller belongs to an account, whose IAM
 // policies concern it; services, web identities and anonymous callers do not.
 func (p *Principal) hasAccount() bool {
-	return p.Type == Root || p.Type == User || p.Type == AssumedRole
+	return p.Type == Root || p.Type == IAMUser || p.Type == AssumedRole
 }

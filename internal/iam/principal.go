@@ -19,7 +19,7 @@ type PrincipalType string
 // The principal types.
 const (
 	Root        PrincipalType = "Root"
-	User        PrincipalType = "IAMUser"
+	IAMUser     PrincipalType = "IAMUser"
 	AssumedRole PrincipalType = "AssumedRole"
 	Service     PrincipalType = "AWSService"
 	// WebIdentity is a bearer of an OpenID Connect token, known only while it
@@ -55,6 +55,11 @@ type Principal struct {
 	// IdentityProvider is the ARN of the provider that vouches for a
 	// WebIdentity principal.
 	IdentityProvider string
+	// Given is what a session was made with; nil for nothing, and for callers
+	// without a session.
+	Given *Session
+	// Identity holds the policies and tags; nil for root and for services.
+	Identity *Identity
 }
 
 // IsZero reports whether no one is named.

@@ -1,8 +1,6 @@
 package iam
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,15 +23,8 @@ type Role struct {
 	// MaxSession bounds the life of a session: 1 to 12 hours.
 	MaxSession time.Duration
 	CreatedAt  time.Time
-	Tags       []Tag
-	// Inline maps policy names to documents.
-	Inline map[string]string
-	// Attached lists the ARNs of managed policies, in order of attachment.
-	Attached []string
+	Holdings
 }
-
-// Tag is a key with a value.
-type Tag struct{ Key, Value string }
 
 // ARN returns the role's address.
 func (r *Role) ARN() string {
@@ -60,8 +51,6 @@ func RoleNameFromARN(s string) (account, name string, ok bool) {
 // Clone returns a copy that shares nothing that may change.
 func (r *Role) Clone() *Role {
 	c := *r
-	c.Tags = slices.Clone(r.Tags)
-	c.Inline = maps.Clone(r.Inline)
-	c.Attached = slices.Clone(r.Attached)
+	c.Holdings = r.Holdings.clone()
 	return &c
 }

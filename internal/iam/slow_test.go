@@ -27,7 +27,7 @@ func slowValues(r *Request, key string) []string {
 	switch p.Type {
 	case Root:
 		facts["aws:principaltype"] = "Account"
-	case User:
+	case IAMUser:
 		facts["aws:principaltype"] = "User"
 		facts["aws:username"] = p.Name
 	case AssumedRole:
@@ -39,7 +39,7 @@ func slowValues(r *Request, key string) []string {
 		facts["aws:principaltype"] = "Anonymous"
 		facts["aws:userid"] = "anonymous"
 	}
-	if p.Type == Root || p.Type == User || p.Type == AssumedRole {
+	if p.Type == Root || p.Type == IAMUser || p.Type == AssumedRole {
 		facts["aws:principalaccount"] = p.Account
 		facts["aws:principalarn"] = p.ARN
 		facts["aws:userid"] = p.ID
@@ -106,7 +106,7 @@ func slowMatch(r *Request, pattern, text string, wildcards, variables, segments 
 // slowNames lists the names by which policies call a principal: its own, its
 // role's and its account's.
 func slowNames(p Principal) (own, role, account []string) {
-	if p.Type != Root && p.Type != User && p.Type != AssumedRole {
+	if p.Type != Root && p.Type != IAMUser && p.Type != AssumedRole {
 		return nil, nil, nil
 	}
 	account = []string{p.Account, "arn:aws:iam::" + p.Account + ":root"}
@@ -333,7 +333,7 @@ func slowEvaluate(r *Request, in slowPolicies) Verdict {
 	direct, byRole := resource["caller"], resource["role"] && within
 	ok := false
 	switch {
-	case p.Type != Root && p.Type != User && p.Type != AssumedRole:
+	case p.Type != Root && p.Type != IAMUser && p.Type != AssumedRole:
 		ok = len(resource) > 0
 	case p.Account != r.ResourceAccount && r.ResourceAccount != "":
 		ok = byIdentity && len(resource) > 0

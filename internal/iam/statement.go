@@ -75,7 +75,7 @@ func (p *principalSet) excepts(caller *Principal) bool {
 	switch caller.Type {
 	case AssumedRole:
 		return slices.ContainsFunc(p.identities, caller.hasRole) && slices.ContainsFunc(p.identities, caller.is)
-	case User:
+	case IAMUser:
 		return slices.ContainsFunc(p.identities, caller.is)
 	}
 	return true

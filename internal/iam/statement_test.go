@@ -5,7 +5,7 @@ import "testing"
 // The callers of the tests.
 var (
 	root      = Principal{Type: Root, Account: account, ARN: "arn:aws:iam::" + account + ":root", ID: account}
-	ann       = Principal{Type: User, Account: account, ARN: "arn:aws:iam::" + account + ":user/team/ann", ID: "AIDAANN", Name: "ann"}
+	ann       = Principal{Type: IAMUser, Account: account, ARN: "arn:aws:iam::" + account + ":user/team/ann", ID: "AIDAANN", Name: "ann"}
 	reader    = session(account)
 	stranger  = session(otherAccount)
 	lambda    = Principal{Type: Service, Account: account, InvokedBy: "lambda.amazonaws.com"}

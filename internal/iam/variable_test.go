@@ -118,7 +118,7 @@ func TestNotResourceWithVariable(t *testing.T) {
 }
 
 func TestPrincipalKeys(t *testing.T) {
-	user := Principal{Type: User, Account: account, ARN: "arn:aws:iam::" + account + ":user/ann", ID: "AIDAEXAMPLE", Name: "ann"}
+	user := Principal{Type: IAMUser, Account: account, ARN: "arn:aws:iam::" + account + ":user/ann", ID: "AIDAEXAMPLE", Name: "ann"}
 	root := Principal{Type: Root, Account: account, ARN: "arn:aws:iam::" + account + ":root", ID: account}
 	service := Principal{Type: Service, Account: account, InvokedBy: "lambda.amazonaws.com"}
 	for _, tc := range []struct {

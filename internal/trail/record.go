@@ -131,7 +131,7 @@ func identityOf(p iam.Principal) identity {
 	}
 	id := identity{Type: string(p.Type), PrincipalID: p.ID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID}
 	switch p.Type {
-	case iam.User:
+	case iam.IAMUser:
 		id.UserName = p.Name
 	case iam.AssumedRole:
 		roleID, _, _ := strings.Cut(p.ID, ":")

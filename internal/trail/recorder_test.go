@@ -18,7 +18,7 @@ func event(name string, at time.Time) *Event {
 	return &Event{
 		ID: "id-" + name, Time: at, Type: APICall, Account: "123456789012", Region: "us-east-1",
 		Source: "secretsmanager.amazonaws.com", Name: name, ReadOnly: true,
-		Principal: iam.Principal{Type: iam.User, Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/u", ID: "AIDA", Name: "u", AccessKeyID: "AKIA"},
+		Principal: iam.Principal{Type: iam.IAMUser, Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/u", ID: "AIDA", Name: "u", AccessKeyID: "AKIA"},
 		SourceIP:  "127.0.0.1", UserAgent: "test", RequestID: "r", Request: json.RawMessage(`{"secretId":"a<b"}`),
 	}
 }

@@ -28,6 +28,9 @@ type Call struct {
 	// SourceIP is the address of the peer, without a port.
 	SourceIP  string
 	UserAgent string
+	Referer   string
+	// Endpoint is the VPC endpoint that the call came through, or nil.
+	Endpoint *Endpoint
 	// Secure says that the call came over TLS.
 	Secure bool
 
@@ -42,6 +45,22 @@ type Call struct {
 	eventID string
 	stored  bool
 	also    []trail.Event
+}
+
+// Endpoint is a VPC endpoint: a way to the server with a policy of its own.
+type Endpoint struct {
+	// ID starts with vpce-, VPC with vpc-.
+	ID, VPC string
+	Policy  *iam.Policy
+}
+
+// Condition returns what the call's request gives for a condition key in
+// lower case.
+func (c *Call) Condition(key string) iam.Value {
+	if c.op == nil || c.op.service.Conditions == nil || c.in == nil {
+		return iam.Value{}
+	}
+	return c.op.service.Conditions(c.in, key)
 }
 
 // maxElements bounds requestParameters and responseElements in bytes; larger

@@ -36,6 +36,9 @@ type Config struct {
 	// Record writes an event to the trail and returns once it is safe; when
 	// it fails, the client gets an internal error and no answer.
 	Record func(*trail.Event) error
+	// Endpoint is the VPC endpoint that all requests of the Handler come
+	// through, or nil.
+	Endpoint *Endpoint
 	// Observe, if set, is told of every request once it has been answered.
 	// Service and operation are "" when unknown, code is "" for success.
 	Observe func(service, operation, code string, took time.Duration)
@@ -241,7 +244,7 @@ func (x *exchange) newCall(p iam.Principal) *Call {
 	return &Call{
 		RequestID: x.id, Service: x.service.Model.SigningName, Operation: x.op.op.name, Region: x.sig.Scope.Region,
 		Account: p.Account, Time: x.start, Principal: p, SourceIP: ip, UserAgent: x.r.UserAgent(),
-		Secure: x.r.TLS != nil, op: x.op,
+		Referer: x.r.Referer(), Endpoint: x.Endpoint, Secure: x.r.TLS != nil, op: x.op,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/iam"
 )
 
 // Op is one operation of a service, made by Handle.
@@ -62,6 +63,10 @@ type Service struct {
 	// Errors maps the kinds that the operations return to codes. Kinds that
 	// are missing here get the protocol's usual code.
 	Errors map[fault.Kind]Code
+	// Conditions returns what a request of the service gives for a condition
+	// key, in lower case, of its own service or of aws:RequestTag and
+	// aws:TagKeys; nil where requests give none.
+	Conditions func(in Input, key string) iam.Value
 	// BodyLimit gives operations another limit than MaxBody, in bytes.
 	BodyLimit map[string]int64
 	// EventNames are operations whose events have another name.

@@ -156,8 +156,9 @@ func testRoles(t *testing.T, open Open) {
 	s := open(t)
 	full := &iam.Role{
 		Account: account, Name: "Rotator", Path: "/app/", ID: "AROA1", Description: "d", TrustPolicy: "{}", MaxSession: 2 * time.Hour,
-		CreatedAt: noon0, Tags: []iam.Tag{{Key: "k", Value: "v"}},
-		Inline: map[string]string{"a": "{1}", "b": "{2}"}, Attached: []string{"arn:z", "arn:a"},
+		CreatedAt: noon0, Holdings: iam.Holdings{
+			Inline: map[string]string{"a": "{1}", "b": "{2}"}, Attached: []string{"arn:z", "arn:a"}, Tags: []iam.Tag{{Key: "k", Value: "v"}},
+		},
 	}
 	get := func(name string) *iam.Role {
 		t.Helper()

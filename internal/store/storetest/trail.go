@@ -21,7 +21,7 @@ func event(i int) trail.Event {
 		ID: fmt.Sprintf("e%02d", i), Time: day0.Add(time.Duration(i/2) * time.Second), Type: trail.APICall, Account: account, Region: region,
 		Source: "secretsmanager.amazonaws.com", Name: []string{"PutSecretValue", "CreateSecret", "RotateSecret"}[i%3],
 		ReadOnly:  i%4 == 1,
-		Principal: iam.Principal{Type: iam.User, Account: account, Name: fmt.Sprint("user", i%2), AccessKeyID: fmt.Sprint("AKIA", i%5)},
+		Principal: iam.Principal{Type: iam.IAMUser, Account: account, Name: fmt.Sprint("user", i%2), AccessKeyID: fmt.Sprint("AKIA", i%5)},
 		Request:   []byte(`{"secretId":"a<b"}`),
 	}
 	if i%5 == 0 {

@@ -1,0 +1,27 @@
+package iam
+
+import (
+	"maps"
+	"slices"
+)
+
+// Holdings are what a user, a group or a role holds: its policies and tags.
+// Groups have neither boundary nor tags (AWS docs).
+type Holdings struct {
+	// Inline maps policy names to documents.
+	Inline map[string]string
+	// Attached lists the ARNs of managed policies, in order of attachment.
+	Attached []string
+	// Boundary is the ARN of the managed policy that bounds the permissions,
+	// or "".
+	Boundary string
+	Tags     []Tag
+}
+
+// Tag is a key with a value.
+type Tag struct{ Key, Value string }
+
+func (h Holdings) clone() Holdings {
+	h.Inline, h.Attached, h.Tags = maps.Clone(h.Inline), slices.Clone(h.Attached), slices.Clone(h.Tags)
+	return h
+}
