@@ -13,22 +13,27 @@ import (
 // InvokeFunction is the action that guards invocations (AWS docs).
 const InvokeFunction = "lambda:InvokeFunction"
 
-// Resource returns the function, version or alias that ref names as policies
-// see it: with the resource policy of exactly that and the tags of the
-// function. What does not exist has neither, so that its refusal looks like
-// any other.
-func Resource(tx *store.Tx, ref function.Ref) (*authz.Resource, error) {
+// Resource returns the function, version or alias that an ARN names as
+// policies see it. What does not exist has neither policy nor tags, so that
+// its refusal looks like any other.
+func Resource(tx *store.Tx, functionARN string) (*authz.Resource, error) {
+	ref, ok := function.ParseRef(functionARN)
+	if !ok || ref.Region == "" {
+		return &authz.Resource{ARN: functionARN}, nil
+	}
 	f, err := tx.Function(ref.Account, ref.Region, ref.Name)
 	if fault.Is(err, fault.NotFound) {
-		return resource(ref, &function.Function{}), nil
+		return ResourceOf(ref, &function.Function{}), nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return resource(ref, f), nil
+	return ResourceOf(ref, f), nil
 }
 
-func resource(ref function.Ref, f *function.Function) *authz.Resource {
+// ResourceOf is Resource for a function at hand: with the resource policy of
+// exactly what ref names, and the function's tags.
+func ResourceOf(ref function.Ref, f *function.Function) *authz.Resource {
 	r := &authz.Resource{ARN: ref.ARN(), Account: ref.Account, Policy: f.PolicyText(ref.Qualifier)}
 	r.Context = func(key string) iam.Value {
 		if name, ok := strings.CutPrefix(key, "aws:resourcetag/"); ok {
@@ -80,7 +85,7 @@ func CanInvoke(tx *store.Tx, functionARN, secretARN, secretAccount string) error
 	if err != nil {
 		return err
 	}
-	if !admits(resource(ref, f), secretARN, secretAccount) {
+	if !admits(ResourceOf(ref, f), secretARN, secretAccount) {
 		return notAdmitted(functionARN)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package invocation
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -23,9 +24,9 @@ func newFunction(t *testing.T, policies map[string]function.Policy) *store.Store
 	err := s.Update(t.Context(), func(tx *store.Tx) error {
 		f := &function.Function{
 			ID: "id", Account: servicetest.Account, Region: servicetest.Region, Name: "f", NextVersion: 2, Policies: policies,
-			Config: function.Config{Version: function.Latest, State: function.StateActive},
+			Config: function.Config{Version: function.Latest, State: function.StateActive, CodeSHA256: "code"},
 		}
-		if err := tx.CreateFunction(f); err != nil {
+		if err := errors.Join(tx.SaveCode("code", []byte("code")), tx.CreateFunction(f)); err != nil {
 			return err
 		}
 		one := f.Config.Clone()
@@ -74,7 +75,9 @@ func TestCanInvoke(t *testing.T) {
 		{"secret and account", with(func(g *function.Grant) { g.SourceARN, g.SourceAccount = secretARN, owner }), true},
 		{"secret with wildcard", with(func(g *function.Grant) { g.SourceARN = "arn:aws:secretsmanager:us-east-1:999999999999:secret:db/*" }), true},
 		{"secret with marks", with(func(g *function.Grant) { g.SourceARN = "arn:aws:secretsmanager:*:999999999999:secret:db/prod-??????" }), true},
-		{"another secret", with(func(g *function.Grant) { g.SourceARN = "arn:aws:secretsmanager:us-east-1:999999999999:secret:db/test-*" }), false},
+		{"another secret", with(func(g *function.Grant) {
+			g.SourceARN = "arn:aws:secretsmanager:us-east-1:999999999999:secret:db/test-*"
+		}), false},
 		{"wildcard stays in its part", with(func(g *function.Grant) { g.SourceARN = "arn:aws:*:secret:db/prod-AbCdEf" }), false},
 		{"event source token", with(func(g *function.Grant) { g.EventSourceToken = "x" }), false},
 		{"organization", with(func(g *function.Grant) { g.OrganizationID = "o-1234567890" }), false},
@@ -87,7 +90,7 @@ func TestCanInvoke(t *testing.T) {
 				t.Fatal(err)
 			}
 			policy := function.Policy{Statements: []function.Statement{statement}}
-			r := resource(function.Ref{Region: servicetest.Region, Account: servicetest.Account, Name: "f"}, &function.Function{Policies: map[string]function.Policy{"": policy}})
+			r := ResourceOf(function.Ref{Region: servicetest.Region, Account: servicetest.Account, Name: "f"}, &function.Function{Policies: map[string]function.Policy{"": policy}})
 			if got := admits(r, secretARN, owner); got != tc.want {
 				t.Errorf("got %t, want %t by %s", got, tc.want, policy.JSON())
 			}

@@ -72,7 +72,7 @@ func (s *Service) describeFully(f *function.Function, c *function.Config, qualif
 
 // GetFunctionConfiguration returns one version of a function.
 func (s *Service) GetFunctionConfiguration(ctx context.Context, call *wire.Call, in *api.GetFunctionConfigurationRequest) (*api.FunctionConfiguration, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func findVersion(tx *store.Tx, f *function.Function, ref function.Ref) (target, 
 
 // GetFunction returns one version of a function with a link to its code.
 func (s *Service) GetFunction(ctx context.Context, call *wire.Call, in *api.GetFunctionRequest) (*api.GetFunctionResponse, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
