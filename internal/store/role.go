@@ -105,6 +105,7 @@ func (tx *Tx) SaveRole(before, after *iam.Role) error {
 	if err != nil {
 		return err
 	}
+	tx.Touch(IdentityTopic(after.Account))
 	if err := tx.saveInline(before, after); err != nil {
 		return err
 	}
@@ -154,6 +155,7 @@ func (tx *Tx) saveAttached(before, after *iam.Role) error {
 // DeleteRole removes a role with its policies. It returns an error of kind
 // NotFound if it is gone already.
 func (tx *Tx) DeleteRole(account, name string) error {
+	tx.Touch(IdentityTopic(account))
 	folded := strings.ToLower(name)
 	if err := tx.change(`DELETE FROM iam_role WHERE account = $1 AND folded = $2`, account, folded); err != nil {
 		return err
