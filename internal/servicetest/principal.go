@@ -1,13 +1,16 @@
 package servicetest
 
 import (
+	"context"
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/store"
 )
 
 // strangerSecret is the secret key of every principal of As.
@@ -46,4 +49,30 @@ func Policy(t testing.TB, statements string) *iam.Policy {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// Principal returns who calls with the credentials of a session, with the
+// inline policies of its role.
+func (p *Parts) Principal(ctx context.Context, accessKeyID, token string) (iam.Principal, error) {
+	_, who, err := p.Keyring.Secret(accessKeyID, token, time.Now())
+	if err != nil || who.Identity != nil {
+		return who, err
+	}
+	who.Identity = &iam.Identity{}
+	err = p.Store.View(ctx, func(tx *store.Tx) error {
+		role, err := tx.Role(who.Account, who.Name)
+		if err != nil {
+			return err
+		}
+		who.Identity = &iam.Identity{}
+		for name, text := range role.Inline {
+			policy, err := iam.CompileText(text, name)
+			if err != nil {
+				return err
+			}
+			who.Identity.Policies = append(who.Identity.Policies, policy)
+		}
+		return nil
+	})
+	return who, err
 }

@@ -64,11 +64,11 @@ var bareActions = map[string]bool{"logs:TagResource": true, "logs:UntagResource"
 // resource is what an action is authorised on; g has the tags, and is nil for
 // a group that does not exist.
 func (at address) resource(action string, g *loggroup.Group) *authz.Resource {
-	name := "log-group:" + at.group
-	if !bareActions[action] {
-		name += ":log-stream:" + at.stream
+	named := loggroup.Group{Account: at.account, Region: at.region, Name: at.group}
+	r := &authz.Resource{ARN: named.StreamARN(at.stream), Account: at.account}
+	if bareActions[action] {
+		r.ARN = named.ARN()
 	}
-	r := &authz.Resource{ARN: arn.New("logs", at.region, at.account, name).String(), Account: at.account}
 	if g != nil {
 		r.Context = tagKeys("aws:resourcetag/", "", g.Tags)
 	}

@@ -81,7 +81,7 @@ func (s *Service) DescribeLogStreams(ctx context.Context, call *wire.Call, in *a
 func describeStream(g *loggroup.Group, s *loggroup.Stream) api.LogStream {
 	out := api.LogStream{
 		LogStreamName: new(s.Name), CreationTime: new(s.CreatedAt.UnixMilli()), UploadSequenceToken: new(sequenceToken(s)),
-		Arn: new(g.ARN() + ":log-stream:" + s.Name), StoredBytes: new(int64(0)),
+		Arn: new(g.StreamARN(s.Name)), StoredBytes: new(int64(0)),
 	}
 	if !s.LastEventAt.IsZero() {
 		out.FirstEventTimestamp, out.LastEventTimestamp = new(s.FirstEventAt.UnixMilli()), new(s.LastEventAt.UnixMilli())
