@@ -1,9 +1,12 @@
 package lambda_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -11,7 +14,9 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/loggroup"
 	"github.com/keyturn/keyturn/internal/servicetest"
+	"github.com/keyturn/keyturn/internal/store"
 )
 
 const (
@@ -380,4 +385,33 @@ func TestResourceTags(t *testing.T) {
 		"User: "+annARN+" is not authorized to perform: lambda:UntagResource on resource: "+functionARN("mine")+" with an explicit deny in an identity-based policy")
 	_, err = k.ann(mine+noTeam).TagResource(t.Context(), &sdk.TagResourceInput{Resource: aws.String(functionARN("mine")), Tags: map[string]string{"Other": "x"}})
 	check(t, err)
+}
+
+// A function whose role may not log runs all the same, and leaves no log
+// (AWS docs); whoever asks for the end of its log gets that.
+func TestFunctionWithoutLog(t *testing.T) {
+	k := newKit(t).run()
+	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error {
+		return tx.SaveRole(nil, &iam.Role{Account: account, Name: "mute", Path: "/", ID: "AROAMUTE", TrustPolicy: lambdaTrust, CreatedAt: time.Now()})
+	}))
+	for name, role := range map[string]string{"mute": "arn:aws:iam::" + account + ":role/mute", "loud": roleARN} {
+		in := k.input(name, echo)
+		in.Role = &role
+		k.create(in)
+		out, err := k.Invoke(t.Context(), &sdk.InvokeInput{FunctionName: &name, Payload: []byte("1"), LogType: types.LogTypeTail})
+		check(t, err)
+		tail, err := base64.StdEncoding.DecodeString(aws.ToString(out.LogResult))
+		check(t, err)
+		if string(out.Payload) != "1" || !strings.Contains(string(tail), "got 1") {
+			t.Errorf("%s: got %s and log %s", name, out.Payload, tail)
+		}
+	}
+	var groups []*loggroup.Group
+	check(t, k.store.View(t.Context(), func(tx *store.Tx) (err error) {
+		groups, err = tx.LogGroups(account, region, store.LogGroupQuery{Limit: 10})
+		return err
+	}))
+	if len(groups) != 1 || groups[0].Name != "/aws/lambda/loud" {
+		t.Errorf("got log groups %v, want that of the function that may log", groups)
+	}
 }

@@ -84,7 +84,7 @@ func newKit(t testing.TB) *kit {
 	})
 	check(t, err)
 	k.invoker.Use(k.pool)
-	k.newRole("execution", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
+	k.newRole("execution", lambdaTrust)
 	k.goRun(k.pool.Run)
 	return k
 }
@@ -116,6 +116,9 @@ func (k *kit) run() *kit {
 	k.goRun(k.invoker.Run)
 	return k
 }
+
+// lambdaTrust lets Lambda assume a role.
+const lambdaTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
 // logging lets a role log.
 const logging = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}}`
