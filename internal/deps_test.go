@@ -48,7 +48,7 @@ var only = map[string][]string{
 	"modernc.org/sqlite":                {"store/sqlite"},
 	"github.com/jackc/pgx":              {"store/postgres", "rotator", "demo"},
 	"github.com/aws/aws-sdk-go-v2":      {"rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
-	"github.com/go-jose": {"oidc"},
+	"github.com/go-jose":                {"oidc"},
 	"github.com/landlock-lsm":           {"function/environment"},
 	"github.com/alecthomas/kong":        {"cli"},
 	"github.com/prometheus":             {"server"},
