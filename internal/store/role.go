@@ -73,12 +73,14 @@ func (tx *Tx) SaveRole(before, after *iam.Role) error {
 	if err != nil {
 		return err
 	}
+	tx.Touch(IdentityTopic(after.Account))
 	return tx.savePolicies(holderOf(after.Account, iam.RoleHolder, after.Name), &before.Holdings, &after.Holdings)
 }
 
 // DeleteRole removes a role with its policies. It returns an error of kind
 // NotFound if it is gone already.
 func (tx *Tx) DeleteRole(account, name string) error {
+	tx.Touch(IdentityTopic(account))
 	h := holderOf(account, iam.RoleHolder, name)
 	if err := tx.change(`DELETE FROM iam_role WHERE account = $1 AND folded = $2`, account, h.folded); err != nil {
 		return err
