@@ -83,20 +83,6 @@ func (x *Credentials) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
-func (x *GetAccessKeyInfoRequest) EncodeJSON(e *wire.Encoder) {
-	e.Begin()
-	e.String("AccessKeyId", x.AccessKeyId)
-	e.End()
-}
-
-// EncodeJSON writes the members as a JSON object.
-func (x *GetAccessKeyInfoResponse) EncodeJSON(e *wire.Encoder) {
-	e.Begin()
-	e.String("Account", x.Account)
-	e.End()
-}
-
-// EncodeJSON writes the members as a JSON object.
 func (x *GetCallerIdentityRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.End()

@@ -34,11 +34,6 @@ func (x *AssumeRoleWithWebIdentityRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
-func (x *GetAccessKeyInfoRequest) DecodeForm(f wire.Form) {
-	x.AccessKeyId = f.String("AccessKeyId")
-}
-
-// DecodeForm reads the members from parameters.
 func (x *GetCallerIdentityRequest) DecodeForm(f wire.Form) {
 }
 

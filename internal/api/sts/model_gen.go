@@ -31,12 +31,6 @@ var model = wire.Model{
 			Out:       func() wire.Output { return new(AssumeRoleWithWebIdentityResponse) },
 		},
 		{
-			Name: "GetAccessKeyInfo", Method: "POST", URI: "/", Status: 200,
-			Result: "GetAccessKeyInfoResult",
-			In:     func() wire.Input { return new(GetAccessKeyInfoRequest) },
-			Out:    func() wire.Output { return new(GetAccessKeyInfoResponse) },
-		},
-		{
 			Name: "GetCallerIdentity", Method: "POST", URI: "/", Status: 200,
 			Result: "GetCallerIdentityResult",
 			In:     func() wire.Input { return new(GetCallerIdentityRequest) },

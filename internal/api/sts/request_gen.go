@@ -48,11 +48,6 @@ func (x AssumeRoleWithWebIdentityRequest) Format(s fmt.State, _ rune) {
 // LogValue implements slog.LogValuer by redacting.
 func (x AssumeRoleWithWebIdentityRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
-// GetAccessKeyInfoRequest is the input of GetAccessKeyInfo.
-type GetAccessKeyInfoRequest struct {
-	AccessKeyId *string // required, 16 to 128 characters
-}
-
 // GetCallerIdentityRequest is the input of GetCallerIdentity.
 type GetCallerIdentityRequest struct {
 }

@@ -73,11 +73,6 @@ func (x Credentials) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.St
 // LogValue implements slog.LogValuer by redacting.
 func (x Credentials) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
-// GetAccessKeyInfoResponse is the output of GetAccessKeyInfo.
-type GetAccessKeyInfoResponse struct {
-	Account *string
-}
-
 // GetCallerIdentityResponse is the output of GetCallerIdentity.
 type GetCallerIdentityResponse struct {
 	UserId  *string

@@ -39,12 +39,6 @@ func (x *AssumeRoleWithWebIdentityRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
-func (x *GetAccessKeyInfoRequest) Validate(v *wire.Violations) {
-	v.Required("accessKeyId", x.AccessKeyId != nil)
-	v.Text("accessKeyId", x.AccessKeyId, &ruleAccessKeyIdType)
-}
-
-// Validate notes what breaks the model's constraints.
 func (x *GetCallerIdentityRequest) Validate(v *wire.Violations) {
 }
 
@@ -76,7 +70,6 @@ func (x *Tag) Validate(v *wire.Violations) {
 
 var (
 	ruleProvidedContextsListType              = wire.Rule{Min: 1, HasMin: true, Max: 5, HasMax: true}
-	ruleAccessKeyIdType                       = wire.Rule{Min: 16, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w]*`}}
 	ruleArnType                               = wire.Rule{Min: 20, HasMin: true, Max: 2048, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{0085}\x{00A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{1000}0-\x{10FF}FF]+`}}
 	ruleClientTokenType                       = wire.Rule{Min: 4, HasMin: true, Max: 20000, HasMax: true, Sensitive: true}
 	ruleContextAssertionType                  = wire.Rule{Min: 4, HasMin: true, Max: 2048, HasMax: true}

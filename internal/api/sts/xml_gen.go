@@ -40,11 +40,6 @@ func (x *Credentials) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
-func (x *GetAccessKeyInfoResponse) EncodeXML(e *wire.XML) {
-	e.String("Account", x.Account)
-}
-
-// EncodeXML writes the members as elements.
 func (x *GetCallerIdentityResponse) EncodeXML(e *wire.XML) {
 	e.String("UserId", x.UserId)
 	e.String("Account", x.Account)

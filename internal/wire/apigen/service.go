@@ -59,7 +59,7 @@ func services() []service {
 		{
 			pkg: "sts", folder: "sts", version: "2011-06-15",
 			operations: strings.Fields(`
-				AssumeRole AssumeRoleWithWebIdentity GetAccessKeyInfo GetCallerIdentity
+				AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity
 				GetSessionToken`),
 		},
 		{
