@@ -51,6 +51,7 @@ func (tx *Tx) Groups(account, pathPrefix, after string, limit int) ([]*iam.Group
 // another name keeps policies and members. An error of kind Exists, without
 // message, tells that the name is taken, in whatever case.
 func (tx *Tx) SaveGroup(before, after *iam.Group) error {
+	tx.Touch(IdentityTopic(after.Account))
 	var err error
 	if before == nil {
 		before = &iam.Group{}
@@ -83,6 +84,7 @@ func (tx *Tx) updateGroup(before, after *iam.Group) error {
 // DeleteGroup removes a group with its policies and memberships. It returns
 // an error of kind NotFound if it is gone already.
 func (tx *Tx) DeleteGroup(account, name string) error {
+	tx.Touch(IdentityTopic(account))
 	h := holderOf(account, iam.GroupHolder, name)
 	if err := tx.change(`DELETE FROM iam_group WHERE account = $1 AND folded = $2`, account, h.folded); err != nil {
 		return err
@@ -109,6 +111,7 @@ func (tx *Tx) GroupUsers(account, group, after string, limit int) ([]*iam.User, 
 // AddToGroup makes a user a member of a group; both must exist. It does
 // nothing if the user is one already.
 func (tx *Tx) AddToGroup(account, group, user string) error {
+	tx.Touch(IdentityTopic(account))
 	_, err := tx.exec(`INSERT INTO iam_membership (account, user_name, group_name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 		account, strings.ToLower(user), strings.ToLower(group))
 	return err
@@ -117,6 +120,7 @@ func (tx *Tx) AddToGroup(account, group, user string) error {
 // RemoveFromGroup ends a membership. It returns an error of kind NotFound,
 // without message, if there is none.
 func (tx *Tx) RemoveFromGroup(account, group, user string) error {
+	tx.Touch(IdentityTopic(account))
 	return tx.change(`DELETE FROM iam_membership WHERE account = $1 AND user_name = $2 AND group_name = $3`,
 		account, strings.ToLower(user), strings.ToLower(group))
 }

@@ -57,6 +57,7 @@ func (tx *Tx) Roles(account, pathPrefix, after string, limit int) ([]*iam.Role, 
 // Exists, without message, tells that the name is taken, in whatever case.
 // Roles are not renamed.
 func (tx *Tx) SaveRole(before, after *iam.Role) error {
+	tx.Touch(IdentityTopic(after.Account))
 	args := []any{
 		after.Account, strings.ToLower(after.Name), after.Name, after.Path, after.ID, after.Description, after.TrustPolicy,
 		int64(after.MaxSession / time.Second), micros(after.CreatedAt), after.Boundary, formatTags(after.Tags),
@@ -73,7 +74,6 @@ func (tx *Tx) SaveRole(before, after *iam.Role) error {
 	if err != nil {
 		return err
 	}
-	tx.Touch(IdentityTopic(after.Account))
 	return tx.savePolicies(holderOf(after.Account, iam.RoleHolder, after.Name), &before.Holdings, &after.Holdings)
 }
 
