@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -206,7 +205,7 @@ const (
 	noteEvery = time.Hour
 	// maxUses bounds the uses that wait to be noted.
 	maxUses = 256
-	// noteLimit bounds the wait for the store when the server stops.
+	// noteLimit bounds the wait for the store.
 	noteLimit = 5 * time.Second
 )
 
@@ -233,29 +232,31 @@ func (k *Keyring) Run(ctx context.Context) error {
 	for {
 		select {
 		case u := <-k.uses:
-			k.note(ctx, u)
-			continue
+			_ = k.note(ctx, u) // it was logged, and the next use comes
 		case <-ctx.Done():
-		}
-		break
-	}
-	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteLimit)
-	defer cancel()
-	for {
-		select {
-		case u := <-k.uses:
-			k.note(rest, u)
-		default:
-			return nil
+			for {
+				select {
+				case u := <-k.uses:
+					if k.note(ctx, u) != nil {
+						return nil
+					}
+				default:
+					return nil
+				}
+			}
 		}
 	}
 }
 
-func (k *Keyring) note(ctx context.Context, u use) {
+// note stores one use, also after ctx ended.
+func (k *Keyring) note(ctx context.Context, u use) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteLimit)
+	defer cancel()
 	err := k.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		return tx.NoteAccessKeyUse(u.id, u.at, u.service, u.region)
 	})
 	if err != nil {
-		k.cfg.Logger.Warn("noting the use of an access key", "access_key", u.id, "error", fmt.Sprint(err))
+		k.cfg.Logger.Warn("noting the use of an access key", "access_key", u.id, "error", err)
 	}
+	return err
 }

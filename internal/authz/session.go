@@ -210,7 +210,8 @@ func pack(v any) ([]byte, error) {
 		return nil, err
 	}
 	_, err = w.Write(plain)
-	return b.Bytes(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	return b.Bytes(), err
 }
 
 func unpack(packed []byte, v any) error {
