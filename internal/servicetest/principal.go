@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/keyturn/keyturn/internal/iam"
-	"github.com/keyturn/keyturn/internal/store"
 )
 
 // strangerSecret is the secret key of every principal of As.
@@ -51,28 +50,8 @@ func Policy(t testing.TB, statements string) *iam.Policy {
 	return p
 }
 
-// Principal returns who calls with the credentials of a session, with the
-// inline policies of its role.
+// Principal returns who calls with the credentials of a session.
 func (p *Parts) Principal(ctx context.Context, accessKeyID, token string) (iam.Principal, error) {
-	_, who, err := p.Keyring.Secret(accessKeyID, token, time.Now())
-	if err != nil || who.Identity != nil {
-		return who, err
-	}
-	who.Identity = &iam.Identity{}
-	err = p.Store.View(ctx, func(tx *store.Tx) error {
-		role, err := tx.Role(who.Account, who.Name)
-		if err != nil {
-			return err
-		}
-		who.Identity = &iam.Identity{}
-		for name, text := range role.Inline {
-			policy, err := iam.CompileText(text, name)
-			if err != nil {
-				return err
-			}
-			who.Identity.Policies = append(who.Identity.Policies, policy)
-		}
-		return nil
-	})
+	_, who, err := p.Keyring.Secret(ctx, accessKeyID, token, time.Now())
 	return who, err
 }

@@ -103,7 +103,7 @@ func setRole(tx *store.Tx, f *function.Function, role *string) error {
 		return nil
 	}
 	f.Config.Role = *role
-	return invocation.Assumable(tx, *role)
+	return invocation.Assumable(tx, *role, f.ARN(), f.Account)
 }
 
 // setVariables replaces the environment variables. The same ones are kept as
