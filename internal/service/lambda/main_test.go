@@ -67,8 +67,8 @@ func newKit(t testing.TB) *kit {
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	k.invoker = invocation.New(invocation.Config{
 		Store: k.store, Guard: k.Guard, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger, Principal: k.Principal,
-		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-			c, err := k.Keyring.Issue(role, session, d, nil)
+		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error) {
+			c, err := k.Keyring.Issue(role, session, d, given)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err
 		},
 	})
