@@ -389,14 +389,45 @@ func TestResourceTags(t *testing.T) {
 	check(t, err)
 }
 
+// newMuteRole makes a role that may do nothing.
+func (k *kit) newMuteRole() (arn string) {
+	k.t.Helper()
+	role := &iam.Role{Account: account, Name: "mute", Path: "/", ID: "AROAMUTE", TrustPolicy: lambdaTrust, CreatedAt: time.Now()}
+	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error { return tx.SaveRole(nil, role) }))
+	return role.ARN()
+}
+
+// A role without permissions on network interfaces cannot have a function in a
+// VPC, whichever of the two comes last.
+func TestRoleInVPC(t *testing.T) {
+	k := newKit(t).run()
+	mute := k.newMuteRole()
+	const text = "The provided execution role does not have permissions to call CreateNetworkInterface on EC2"
+	vpc := &types.VpcConfig{SubnetIds: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}
+	in := k.input("f", echo)
+	in.Role, in.VpcConfig = &mute, vpc
+	_, err := k.CreateFunction(t.Context(), in)
+	servicetest.WantError(t, "create", err, "InvalidParameterValueException", 400, text)
+	in.VpcConfig = nil
+	k.create(in)
+	update := func(role *string, vpc *types.VpcConfig) error {
+		_, err := k.UpdateFunctionConfiguration(t.Context(), &sdk.UpdateFunctionConfigurationInput{FunctionName: aws.String("f"), Role: role, VpcConfig: vpc})
+		if err == nil {
+			k.waitUpdated("f")
+		}
+		return err
+	}
+	servicetest.WantError(t, "the VPC", update(nil, vpc), "InvalidParameterValueException", 400, text)
+	check(t, update(aws.String(roleARN), vpc))
+	servicetest.WantError(t, "the role", update(&mute, nil), "InvalidParameterValueException", 400, text)
+	check(t, update(&mute, &types.VpcConfig{SubnetIds: []string{}, SecurityGroupIds: []string{}}))
+}
+
 // A function whose role may not log runs all the same, and leaves no log
 // (AWS docs); whoever asks for the end of its log gets that.
 func TestFunctionWithoutLog(t *testing.T) {
 	k := newKit(t).run()
-	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error {
-		return tx.SaveRole(nil, &iam.Role{Account: account, Name: "mute", Path: "/", ID: "AROAMUTE", TrustPolicy: lambdaTrust, CreatedAt: time.Now()})
-	}))
-	for name, role := range map[string]string{"mute": "arn:aws:iam::" + account + ":role/mute", "loud": roleARN} {
+	for name, role := range map[string]string{"mute": k.newMuteRole(), "loud": roleARN} {
 		in := k.input(name, echo)
 		in.Role = &role
 		k.create(in)

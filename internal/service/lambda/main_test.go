@@ -120,15 +120,16 @@ func (k *kit) run() *kit {
 // lambdaTrust lets Lambda assume a role.
 const lambdaTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
-// logging lets a role log.
-const logging = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}}`
+// basics let a role log and be attached to a VPC.
+const basics = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents",
+	"ec2:CreateNetworkInterface","ec2:DescribeNetworkInterfaces","ec2:DeleteNetworkInterface"],"Resource":"*"}}`
 
 func (k *kit) newRole(name, trust string) {
 	k.t.Helper()
 	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error {
 		return tx.SaveRole(nil, &iam.Role{
 			Account: account, Name: name, Path: "/", ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, CreatedAt: time.Now(),
-			Holdings: iam.Holdings{Inline: map[string]string{"log": logging}},
+			Holdings: iam.Holdings{Inline: map[string]string{"basics": basics}},
 		})
 	}))
 }
