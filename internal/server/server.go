@@ -92,7 +92,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	guard := authz.NewGuard(s.store, keeper)
 	keys := key.NewRing(keeper, materialCache)
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
