@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
@@ -72,7 +73,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.root, err = rootCredential(&cfg); err != nil {
 		return nil, err
 	}
-	s.keyring = authz.NewKeyring(s.root, s.sealer)
+	s.keyring = authz.NewKeyring(authz.KeyringConfig{Root: s.root, Store: s.store, Sealer: s.sealer, Logger: cfg.Logger})
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
@@ -112,13 +113,17 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.answerAll(s.services(guard, keeper))
+	authorities, err := s.cfg.authorities()
+	if err != nil {
+		return err
+	}
+	s.answerAll(s.services(guard, keeper, oidc.New(authorities, s.cfg.Logger)))
 	return nil
 }
 
 // functionCredentials makes a session of a function's execution role.
 func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-	c, err := s.keyring.Issue(role, session, d)
+	c, err := s.keyring.Issue(role, session, d, nil)
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err
@@ -138,7 +143,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.housekeep,
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.keyring.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}
