@@ -127,10 +127,10 @@ func bind(s *Service) map[string]*binding {
 }
 
 // readOnly tells reads by their names. AWS's own list is not published;
-// AssumeRole is a read in its events, and so is ValidateResourcePolicy
-// (assumed).
+// AssumeRole is a read in its events, and so are ValidateResourcePolicy and
+// simulations (assumed).
 func readOnly(operation string) bool {
-	for _, verb := range []string{"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole"} {
+	for _, verb := range []string{"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole", "Simulate"} {
 		if strings.HasPrefix(operation, verb) {
 			return true
 		}
