@@ -27,15 +27,16 @@ const (
 
 type bench struct {
 	*servicetest.Parts
-	t testing.TB
-	c *sdk.Client
+	t   testing.TB
+	c   *sdk.Client
+	cfg aws.Config
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	p := servicetest.NewParts(t)
 	_, cfg := p.Serve(t, iam.New(iam.Config{Store: p.Store, Guard: p.Guard, Sealer: p.Sealer}).Wire())
-	return &bench{p, t, sdk.NewFromConfig(cfg)}
+	return &bench{p, t, sdk.NewFromConfig(cfg), cfg}
 }
 
 func (b *bench) must(err error) {
