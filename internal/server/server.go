@@ -14,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/rotation"
+	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
@@ -32,6 +33,7 @@ type Server struct {
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
+	kms      *kms.Service
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
@@ -112,7 +114,8 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.answerAll(s.services(guard, keeper))
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper, Keys: keys, Logger: s.cfg.Logger})
+	s.answerAll(s.services(guard))
 	return nil
 }
 
@@ -137,7 +140,8 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	requests := newGroup(context.WithoutCancel(ctx))
 	functions.start(s.pool.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.housekeep,
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}
