@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -92,6 +93,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	}
 	guard := authz.NewGuard(s.store, keeper)
 	keys := key.NewRing(keeper, materialCache)
+	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
 		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
@@ -119,6 +121,19 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	return nil
 }
 
+// forget drops the material of keys that changed, which may be gone, on
+// whichever node that happened; nil stands for all keys.
+func forget(keys *key.Ring, topics []string) {
+	if topics == nil {
+		keys.Clear()
+	}
+	for _, topic := range topics {
+		if id, ok := strings.CutPrefix(topic, store.KeyTopic("")); ok {
+			keys.Forget(id)
+		}
+	}
+}
+
 // functionCredentials makes a session of a function's execution role.
 func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
 	c, err := s.keyring.Issue(role, session, d)
@@ -139,6 +154,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions := newGroup(context.WithoutCancel(ctx))
 	requests := newGroup(context.WithoutCancel(ctx))
 	functions.start(s.pool.Run, work.stop)
+	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
 		s.housekeep,
