@@ -14,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
@@ -75,7 +76,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.root, err = rootCredential(&cfg); err != nil {
 		return nil, err
 	}
-	s.keyring = authz.NewKeyring(s.root, s.sealer)
+	s.keyring = authz.NewKeyring(authz.KeyringConfig{Root: s.root, Store: s.store, Sealer: s.sealer, Logger: cfg.Logger})
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
@@ -95,8 +96,8 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	keys := key.NewRing(keeper, materialCache)
 	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
-		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
@@ -117,7 +118,11 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
 	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper, Keys: keys, Logger: s.cfg.Logger})
-	s.answerAll(s.services(guard))
+	authorities, err := s.cfg.authorities()
+	if err != nil {
+		return err
+	}
+	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
 	return nil
 }
 
@@ -136,10 +141,16 @@ func forget(keys *key.Ring, topics []string) {
 
 // functionCredentials makes a session of a function's execution role.
 func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-	c, err := s.keyring.Issue(role, session, d)
+	c, err := s.keyring.Issue(role, session, d, nil)
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err
+}
+
+// sessionPrincipal returns who a session of a function's role stands for now.
+func (s *Server) sessionPrincipal(ctx context.Context, accessKeyID, token string) (iam.Principal, error) {
+	_, p, err := s.keyring.Secret(ctx, accessKeyID, token, time.Now())
+	return p, err
 }
 
 // Run answers requests and does the server's own work until ctx ends, then
@@ -157,7 +168,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
-		s.housekeep,
+		s.keyring.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}
