@@ -38,6 +38,7 @@ func (tx *Tx) AccessKeys(account, user string) ([]*iam.AccessKey, error) {
 // SaveAccessKey stores an access key, new or in place of the stored one. Its
 // user must exist.
 func (tx *Tx) SaveAccessKey(k *iam.AccessKey) error {
+	tx.Touch(IdentityTopic(k.Account))
 	_, err := tx.exec(`INSERT INTO iam_access_key (id, account, holder, secret, inactive, created_at, used_at, used_service, used_region)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET account = excluded.account, holder = excluded.holder, secret = excluded.secret,
@@ -58,5 +59,10 @@ func (tx *Tx) NoteAccessKeyUse(id string, at time.Time, service, region string) 
 // DeleteAccessKey removes an access key. It returns an error of kind
 // NotFound if it is gone already.
 func (tx *Tx) DeleteAccessKey(id string) error {
+	k, err := tx.AccessKey(id)
+	if err != nil {
+		return err
+	}
+	tx.Touch(IdentityTopic(k.Account))
 	return tx.change(`DELETE FROM iam_access_key WHERE id = $1`, id)
 }

@@ -33,6 +33,7 @@ func (tx *Tx) Accounts(after string, limit int) ([]*iam.Account, error) {
 
 // SaveAccount stores an account, new or in place of the stored one.
 func (tx *Tx) SaveAccount(a *iam.Account) error {
+	tx.Touch(IdentityTopic(a.ID))
 	_, err := tx.exec(`INSERT INTO account (id, name, created_at) VALUES ($1, $2, $3)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, created_at = excluded.created_at`, a.ID, a.Name, micros(a.CreatedAt))
 	return err

@@ -109,6 +109,7 @@ func (tx *Tx) GroupUsers(account, group, after string, limit int) ([]*iam.User, 
 // AddToGroup makes a user a member of a group; both must exist. It does
 // nothing if the user is one already.
 func (tx *Tx) AddToGroup(account, group, user string) error {
+	tx.Touch(IdentityTopic(account))
 	_, err := tx.exec(`INSERT INTO iam_membership (account, user_name, group_name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 		account, strings.ToLower(user), strings.ToLower(group))
 	return err
@@ -117,6 +118,7 @@ func (tx *Tx) AddToGroup(account, group, user string) error {
 // RemoveFromGroup ends a membership. It returns an error of kind NotFound,
 // without message, if there is none.
 func (tx *Tx) RemoveFromGroup(account, group, user string) error {
+	tx.Touch(IdentityTopic(account))
 	return tx.change(`DELETE FROM iam_membership WHERE account = $1 AND user_name = $2 AND group_name = $3`,
 		account, strings.ToLower(user), strings.ToLower(group))
 }

@@ -68,6 +68,7 @@ func (tx *Tx) CustomerPolicies(account, pathPrefix, after string, limit int) ([]
 // kind Exists, without message, tells that the name is taken, in whatever
 // case. Policies are not renamed, and versions do not change.
 func (tx *Tx) SaveCustomerPolicy(before, after *iam.CustomerPolicy) error {
+	tx.Touch(IdentityTopic(after.Account))
 	args := []any{
 		after.Account, strings.ToLower(after.Name), after.Name, after.Path, after.ID, after.Description, micros(after.CreatedAt),
 		micros(after.UpdatedAt), after.Default, after.NextVersion, formatTags(after.Tags),
@@ -119,6 +120,7 @@ const maxSavedVersions = 100
 // caller's affair. It returns an error of kind NotFound if it is gone
 // already.
 func (tx *Tx) DeleteCustomerPolicy(account, name string) error {
+	tx.Touch(IdentityTopic(account))
 	return tx.change(`DELETE FROM iam_policy WHERE account = $1 AND folded = $2`, account, strings.ToLower(name))
 }
 

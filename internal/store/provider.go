@@ -46,6 +46,7 @@ func (tx *Tx) Providers(account string) ([]*iam.Provider, error) {
 
 // SaveProvider stores a provider, new or in place of the stored one.
 func (tx *Tx) SaveProvider(p *iam.Provider) error {
+	tx.Touch(IdentityTopic(p.Account))
 	_, err := tx.exec(`INSERT INTO iam_provider (account, url, client_ids, thumbprints, created_at, tags) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (account, url) DO UPDATE SET client_ids = excluded.client_ids, thumbprints = excluded.thumbprints,
 			created_at = excluded.created_at, tags = excluded.tags`,
@@ -62,5 +63,6 @@ func formatTexts(list []string) string {
 // DeleteProvider removes a provider. It returns an error of kind NotFound if
 // it is gone already.
 func (tx *Tx) DeleteProvider(account, url string) error {
+	tx.Touch(IdentityTopic(account))
 	return tx.change(`DELETE FROM iam_provider WHERE account = $1 AND url = $2`, account, url)
 }
