@@ -42,12 +42,17 @@ var clients = []string{"rotate", "rotator", "doctor", "rehearse"}
 var only = map[string][]string{
 	"net/http": {
 		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
-		"rotate", "rotator", "doctor", "rehearse",
+		"rotate", "rotator", "doctor", "rehearse", "key/keeper",
 	},
 	"database/sql":                      {"store/..."},
 	"modernc.org/sqlite":                {"store/sqlite"},
 	"github.com/jackc/pgx":              {"store/postgres", "rotator", "demo"},
 	"github.com/aws/aws-sdk-go-v2":      {"rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"gocloud.dev":                       {"key/keeper"},
+	"cloud.google.com/go":               {"key/keeper"},
+	"google.golang.org":                 {"key/keeper"},
+	"github.com/Azure":                  {"key/keeper"},
+	"github.com/hashicorp":              {"key/keeper"},
 	"github.com/landlock-lsm":           {"function/environment"},
 	"github.com/alecthomas/kong":        {"cli"},
 	"github.com/prometheus":             {"server"},

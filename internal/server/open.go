@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
@@ -66,22 +67,62 @@ func metaOr(ctx context.Context, s *store.Store, name string, create func() (str
 	return value, err
 }
 
-// openKeeper opens the holder of the root key. A missing key file is made
-// only while nothing is sealed yet.
-func openKeeper(ctx context.Context, c *Config, s *store.Store) (key.Keeper, error) {
-	if c.RootKey != "" {
-		return keeper.NewEnvironment(c.RootKey)
+// openKeeper opens the holders of the root keys: the one that wraps and those
+// that it replaces. A missing key file is made only while all that is stored
+// can be opened without it.
+func openKeeper(ctx context.Context, c *Config, s *store.Store) (*keeper.Set, error) {
+	var old []key.Keeper
+	for _, text := range c.OldRootKeys {
+		k, err := keeper.Open(ctx, text, false)
+		if err != nil {
+			return nil, fmt.Errorf("opening an old root key: %w", err)
+		}
+		old = append(old, k)
 	}
+	fresh, err := openWithout(ctx, s, old)
+	if err != nil {
+		return nil, err
+	}
+	first, err := openRootKey(ctx, c, fresh)
+	if err != nil {
+		return nil, err
+	}
+	if len(old) > 0 {
+		// The new key may not have been used yet.
+		if err := keeper.Check(ctx, first); err != nil {
+			return nil, err
+		}
+	}
+	return keeper.NewSet(first, old...), nil
+}
+
+func openRootKey(ctx context.Context, c *Config, fresh bool) (key.Keeper, error) {
+	if c.RootKey != "" {
+		return keeper.Open(ctx, c.RootKey, fresh)
+	}
+	return keeper.OpenFile(filepath.Join(c.Dir, rootKeyFile), fresh)
+}
+
+// openWithout reports whether the keepers open all that is sealed, which is
+// so while nothing is.
+func openWithout(ctx context.Context, s *store.Store, keepers []key.Keeper) (bool, error) {
 	sealed := ""
 	err := s.View(ctx, func(tx *store.Tx) (err error) {
 		sealed, err = tx.Meta(metaSealer)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || sealed == "" {
+		return err == nil, err
 	}
-	return keeper.OpenFile(filepath.Join(c.Dir, rootKeyFile), sealed == "")
+	wrapped, err := base64.StdEncoding.DecodeString(sealed)
+	if err != nil {
+		return false, errSealer(err)
+	}
+	id, _ := key.WrappedBy(wrapped)
+	return slices.ContainsFunc(keepers, func(k key.Keeper) bool { return k.ID() == id }), nil
 }
+
+func errSealer(err error) error { return fmt.Errorf("the store's sealer key is damaged: %w", err) }
 
 // openSealer opens the sealer of the deployment, made on first use. With a
 // wrong root key it fails, before anything else is opened with that.
@@ -95,11 +136,11 @@ func openSealer(ctx context.Context, s *store.Store, k key.Keeper) (*key.Sealer,
 	}
 	wrapped, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, fmt.Errorf("the store's sealer key is damaged: %w", err)
+		return nil, errSealer(err)
 	}
 	sealer, err := key.NewSealer(ctx, k, wrapped)
 	if err != nil {
-		return nil, fmt.Errorf("opening the store with the root key %s: %w", k.ID(), err)
+		return nil, fmt.Errorf("opening the store with the root key %s (after a change of root keys, give the earlier one with --old-root-key): %w", k.ID(), err)
 	}
 	return sealer, nil
 }
