@@ -25,3 +25,21 @@ func (h Holdings) clone() Holdings {
 	h.Inline, h.Attached, h.Tags = maps.Clone(h.Inline), slices.Clone(h.Attached), slices.Clone(h.Tags)
 	return h
 }
+
+// HolderKind says what sort of identity holds policies.
+type HolderKind string
+
+// The kinds of holder.
+const (
+	GroupHolder HolderKind = "group"
+	RoleHolder  HolderKind = "role"
+	UserHolder  HolderKind = "user"
+)
+
+// PolicyHolder is an identity that a managed policy is attached to.
+type PolicyHolder struct {
+	Kind           HolderKind
+	Name, ID, Path string
+	// Boundary says that the policy is its permissions boundary.
+	Boundary bool
+}

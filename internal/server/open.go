@@ -27,7 +27,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.cfg.StoreURL == "" {
 		s.store, err = sqlite.Open(ctx, sqlite.Config{Dir: s.cfg.Dir})
 	} else if s.folder, err = folder.Open(s.cfg.Dir); err == nil {
-		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL})
+		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL, Logger: s.cfg.Logger})
 	}
 	if err != nil {
 		return err

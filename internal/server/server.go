@@ -136,6 +136,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions := newGroup(context.WithoutCancel(ctx))
 	requests := newGroup(context.WithoutCancel(ctx))
 	functions.start(s.pool.Run, work.stop)
+	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.housekeep,
 	} {

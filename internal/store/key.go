@@ -78,6 +78,7 @@ func (tx *Tx) KeysToPurge(now time.Time, limit int) ([]*key.Record, error) {
 // SaveKey stores a key with its material, new or in place of the stored
 // one.
 func (tx *Tx) SaveKey(k *key.Record) error {
+	tx.Touch(KeyTopic(k.ID))
 	_, err := tx.exec(`INSERT INTO kms_key (account, region, id, description, manager, state, policy, created_at, delete_at, tags)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description, manager = excluded.manager,
@@ -104,6 +105,7 @@ func (tx *Tx) SaveKey(k *key.Record) error {
 // DeleteKey removes a key with its material and aliases. It returns an
 // error of kind NotFound if it is gone already.
 func (tx *Tx) DeleteKey(account, region, id string) error {
+	tx.Touch(KeyTopic(id))
 	return tx.change(`DELETE FROM kms_key WHERE account = $1 AND region = $2 AND id = $3`, account, region, id)
 }
 
@@ -151,6 +153,10 @@ func (tx *Tx) Aliases(account, region, keyID, after string, limit int) ([]key.Al
 // SaveAlias stores an alias, new or in place of the stored one. The key
 // must exist.
 func (tx *Tx) SaveAlias(a *key.Alias) error {
+	if err := tx.touchAlias(a.Account, a.Region, a.Name); err != nil {
+		return err
+	}
+	tx.Touch(KeyTopic(a.KeyID))
 	_, err := tx.exec(`INSERT INTO kms_alias (account, region, name, key_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (account, region, name) DO UPDATE SET key_id = excluded.key_id,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`,
@@ -161,5 +167,20 @@ func (tx *Tx) SaveAlias(a *key.Alias) error {
 // DeleteAlias removes an alias. It returns an error of kind NotFound if it
 // is gone already.
 func (tx *Tx) DeleteAlias(account, region, name string) error {
+	if err := tx.touchAlias(account, region, name); err != nil {
+		return err
+	}
 	return tx.change(`DELETE FROM kms_alias WHERE account = $1 AND region = $2 AND name = $3`, account, region, name)
+}
+
+// touchAlias touches the key that the alias names so far, if any.
+func (tx *Tx) touchAlias(account, region, name string) error {
+	old, err := tx.Alias(account, region, name)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err == nil {
+		tx.Touch(KeyTopic(old.KeyID))
+	}
+	return err
 }

@@ -51,6 +51,7 @@ var insertSecret = func() string {
 // A save that changes replicas only keeps Revision, since it gives replicas
 // nothing to take over. After any other, the replicas of after are behind.
 func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
+	tx.Touch(SecretTopic(after.ID))
 	labels, err := labelsOf(after)
 	if err != nil {
 		return err

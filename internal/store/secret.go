@@ -236,6 +236,7 @@ func (tx *Tx) secrets(query string, args ...any) ([]*secret.Secret, error) {
 // DeleteSecret removes a secret with its versions, labels, replicas and
 // rotation. It returns an error of kind NotFound if it is gone already.
 func (tx *Tx) DeleteSecret(id string) error {
+	tx.Touch(SecretTopic(id))
 	return tx.change(`DELETE FROM secret WHERE id = $1`, id)
 }
 
@@ -260,6 +261,7 @@ func (tx *Tx) TouchSecret(secretID, versionID string, day time.Time) error {
 	}
 	touched := false
 	if v != nil && v.AccessedOn.Before(day) {
+		tx.Touch(SecretTopic(secretID))
 		v.AccessedOn, touched = day, labelled
 		if err := tx.updateVersion(secretID, v); err != nil {
 			return err
@@ -269,6 +271,7 @@ func (tx *Tx) TouchSecret(secretID, versionID string, day time.Time) error {
 		s.AccessedOn, touched = day, true
 	}
 	if touched {
+		tx.Touch(SecretTopic(secretID))
 		_, err = tx.exec(`UPDATE secret SET accessed_on = $2, body = $3 WHERE id = $1`, secretID, micros(s.AccessedOn), encodeSecret(s))
 	}
 	return err

@@ -33,6 +33,8 @@ import (
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	backend Backend
+	feed    *Feed
+	peers   *Peers
 
 	mu      sync.Mutex
 	running int // transactions under way
@@ -57,6 +59,9 @@ type Backend interface {
 	// Check verifies the integrity of the database as far as the database
 	// itself can.
 	Check(ctx context.Context) error
+	// Peers connects the processes that share the database; nil when it
+	// belongs to this one.
+	Peers() *Peers
 	// Close closes the database; no transaction is under way or follows.
 	Close() error
 }
@@ -70,7 +75,8 @@ type Conn interface {
 
 // New returns a Store on the backend, whose schema must be migrated.
 func New(b Backend) *Store {
-	s := &Store{backend: b}
+	s := &Store{backend: b, peers: b.Peers()}
+	s.feed = newFeed(s.peers == nil)
 	s.idle.L = &s.mu
 	return s
 }
@@ -107,9 +113,30 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer s.end()
-	return s.explain(ctx, s.backend.Update(ctx, func(c Conn) error {
-		return run(&Tx{ctx: ctx, conn: c}, fn)
-	}))
+	var topics []string
+	err := s.backend.Update(ctx, func(c Conn) error {
+		tx := &Tx{ctx: ctx, conn: c}
+		if err := run(tx, fn); err != nil {
+			return err
+		}
+		topics = tx.topics
+		return s.announce(ctx, c, topics)
+	})
+	if len(topics) > 0 && mayBeStored(err) {
+		s.feed.Changed(topics)
+	}
+	return s.explain(ctx, err)
+}
+
+// announce makes the update tell other processes of the topics.
+func (s *Store) announce(ctx context.Context, c Conn, topics []string) error {
+	if s.peers == nil || len(topics) == 0 {
+		return nil
+	}
+	if err := s.peers.Announce(ctx, c, topics); err != nil {
+		return &DriverError{Doing: "announcing changes", Err: err}
+	}
+	return nil
 }
 
 // run calls fn and lets the error of a failed statement win over what fn

@@ -22,6 +22,7 @@ type Tx struct {
 	single   bool // no transaction is around: one statement only
 	done     bool
 	failed   error
+	topics   []string // what Touch was told
 }
 
 // Context returns the context of the transaction.

@@ -17,6 +17,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -40,6 +41,8 @@ type Config struct {
 	// Wrap, if not nil, stands between database/sql and the driver, to
 	// measure or to inject faults.
 	Wrap func(driver.Connector) driver.Connector
+	// Logger hears when the change feed is lost; nil means slog.Default().
+	Logger *slog.Logger
 }
 
 // Times of a transaction.
@@ -91,7 +94,17 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 	if err := migrate(ctx, db, config.RuntimeParams["search_path"]); err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
-	return store.New(&backend{db: db}), nil
+	var schema string
+	if err := db.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
+		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
+	}
+	logger := cfg.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	listening := config.Copy()
+	listening.RuntimeParams["application_name"] += " listening"
+	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger}}), nil
 }
 
 // tune sets what every connection needs unless the URL says otherwise.
@@ -154,7 +167,15 @@ func makeSchema(ctx context.Context, c *sql.Conn, searchPath string) error {
 }
 
 // backend implements store.Backend.
-type backend struct{ db *sql.DB }
+type backend struct {
+	db       *sql.DB
+	listener *listener
+}
+
+// Peers implements store.Backend.
+func (b *backend) Peers() *store.Peers {
+	return &store.Peers{Announce: b.listener.announce, Follow: b.listener.follow}
+}
 
 // conn is a transaction, or a connection outside one.
 type conn struct {

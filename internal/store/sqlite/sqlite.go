@@ -199,6 +199,9 @@ func check(ctx context.Context, c store.Conn, pragma string) (findings []string,
 	return findings, rows.Err()
 }
 
+// Peers implements store.Backend: a data folder serves one process.
+func (b *backend) Peers() *store.Peers { return nil }
+
 // Close implements store.Backend.
 func (b *backend) Close() error {
 	var errs []error

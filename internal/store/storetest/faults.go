@@ -19,6 +19,7 @@ func RunFaults(t *testing.T, open OpenFaulty, conflict error) {
 	t.Run("CommitShared", func(t *testing.T) { testSharedCommitFault(t, open) })
 	t.Run("Statement", func(t *testing.T) { testStatementFault(t, open) })
 	t.Run("Rollback", func(t *testing.T) { testRollbackFault(t, open) })
+	t.Run("Feed", func(t *testing.T) { testFeedFault(t, open) })
 	t.Run("Connect", func(t *testing.T) { testConnectFault(t, open) })
 	if conflict != nil {
 		t.Run("Conflict", func(t *testing.T) { testConflict(t, open, conflict) })

@@ -158,6 +158,7 @@ func testRoles(t *testing.T, open Open) {
 		Account: account, Name: "Rotator", Path: "/app/", ID: "AROA1", Description: "d", TrustPolicy: "{}", MaxSession: 2 * time.Hour,
 		CreatedAt: noon0, Holdings: iam.Holdings{
 			Inline: map[string]string{"a": "{1}", "b": "{2}"}, Attached: []string{"arn:z", "arn:a"}, Tags: []iam.Tag{{Key: "k", Value: "v"}},
+			Boundary: "arn:b",
 		},
 	}
 	get := func(name string) *iam.Role {
@@ -177,7 +178,7 @@ func testRoles(t *testing.T, open Open) {
 	})
 	before := get("rotator")
 	after := get("rotator")
-	after.Description, after.Tags = "new", nil
+	after.Description, after.Tags, after.Boundary = "new", nil, "arn:other"
 	after.Inline = map[string]string{"b": "{3}", "c": "{4}"}
 	after.Attached = []string{"arn:a", "arn:q"}
 	update(t, s, func(tx *store.Tx) error { return tx.SaveRole(before, after) })
