@@ -152,3 +152,6 @@ func optional(s string) Value { return Value{text: s, single: s != ""} }
 func (p *Principal) hasAccount() bool {
 	return p.Type == Root || p.Type == IAMUser || p.Type == AssumedRole
 }
+
+// IsZero reports whether there is nothing.
+func (v Value) IsZero() bool { return v.len() == 0 }

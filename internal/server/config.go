@@ -25,6 +25,8 @@ type Config struct {
 	// Listen is the address for clients. Functions get a loopback port of
 	// their own.
 	Listen string
+	// Endpoints are VPC endpoints, each with an address of its own.
+	Endpoints []Endpoint
 	// StoreURL is a postgres:// URL, or "" for SQLite in Dir.
 	StoreURL string
 	// TLSCert and TLSKey are PEM files; both or neither.
@@ -100,12 +102,17 @@ func (c *Config) check() error {
 	case (c.RootAccessKeyID == "") != (c.RootSecretAccessKey == ""):
 		return errors.New("the root credentials need both an access key ID and a secret access key")
 	}
-	return c.checkListen()
+	for i := range c.Endpoints {
+		if err := c.checkListen(c.Endpoints[i].Listen); err != nil {
+			return fmt.Errorf("VPC endpoint %s: %w", c.Endpoints[i].ID, err)
+		}
+	}
+	return c.checkListen(c.Listen)
 }
 
 // checkListen refuses to send secrets over the network in the clear.
-func (c *Config) checkListen() error {
-	host, _, err := net.SplitHostPort(c.Listen)
+func (c *Config) checkListen(address string) error {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("listen address: %w", err)
 	}
@@ -113,9 +120,9 @@ func (c *Config) checkListen() error {
 	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
 	switch {
 	case c.Dev && !loopback:
-		return fmt.Errorf("a throw-away server listens on loopback only, not on %s", c.Listen)
+		return fmt.Errorf("a throw-away server listens on loopback only, not on %s", address)
 	case !loopback && c.TLSCert == "" && !c.InsecureHTTP:
-		return fmt.Errorf("%s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http if others may read the secrets on the network", c.Listen)
+		return fmt.Errorf("%s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http if others may read the secrets on the network", address)
 	}
 	return nil
 }

@@ -43,10 +43,11 @@ const (
 	codePath    = "/_keyturn/code"
 )
 
-// handler answers every request.
-func (s *Server) handler(services []*wire.Service) http.Handler {
+// handler answers every request that comes through a VPC endpoint, or through
+// none.
+func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint) http.Handler {
 	aws := wire.NewHandler(wire.Config{
-		Services: services, Authenticate: newAuthenticator(s.keyring).authenticate,
+		Services: services, Authenticate: who.authenticate, Endpoint: endpoint,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
 	measured := s.metrics.handler()

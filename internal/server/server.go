@@ -35,8 +35,10 @@ type Server struct {
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
-	// outer is for clients, inner for functions.
+	// outer is for clients, inner for functions, passages for clients in
+	// VPCs.
 	outer, inner door
+	passages     []*passage
 }
 
 // materialCache bounds the KMS key material that is kept ready in memory.
@@ -110,9 +112,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	handler := s.handler(s.services(guard, keeper))
-	s.outer.answer(handler, s.cfg.Logger)
-	s.inner.answer(handler, s.cfg.Logger)
+	s.answerAll(s.services(guard, keeper))
 	return nil
 }
 
@@ -142,7 +142,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	} {
 		work.start(run, work.stop)
 	}
-	for _, d := range []*door{&s.outer, &s.inner} {
+	for _, d := range append(s.doors(), &s.inner) {
 		requests.start(d.serve, work.stop)
 	}
 	ready()
@@ -150,7 +150,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	// Clients' requests and the server's own work end first, side by side.
 	// Both may wait for functions, so these end then; and functions call this
 	// server, so their door is shut last.
-	err = errors.Join(s.outer.shut(s.cfg.Grace, s.cfg.Logger), work.wait())
+	err = errors.Join(s.shutDoors(), work.wait())
 	functions.stop()
 	err = errors.Join(err, functions.wait(), s.inner.shut(s.cfg.Grace, s.cfg.Logger))
 	return errors.Join(err, requests.wait())
@@ -165,7 +165,10 @@ func (s *Server) announce() error {
 
 // Close gives back what New opened. Run does so by itself.
 func (s *Server) Close() error {
-	errs := []error{s.outer.close(), s.inner.close()}
+	errs := []error{s.inner.close()}
+	for _, d := range s.doors() {
+		errs = append(errs, d.close())
+	}
 	if s.recorder != nil {
 		errs = append(errs, s.recorder.Close())
 	}

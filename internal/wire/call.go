@@ -41,6 +41,7 @@ type Call struct {
 	Additional json.RawMessage
 
 	op      *binding
+	action  string
 	in      Input
 	eventID string
 	stored  bool
@@ -61,6 +62,25 @@ func (c *Call) Condition(key string) iam.Value {
 		return iam.Value{}
 	}
 	return c.op.service.Conditions(c.in, key)
+}
+
+// Action is the action that guards the call, such as
+// secretsmanager:GetSecretValue.
+func (c *Call) Action() string {
+	switch {
+	case c.action != "":
+		return c.action
+	case c.op != nil:
+		return c.op.action
+	}
+	return c.Service + ":" + c.Operation
+}
+
+// As returns the call as one that another action guards.
+func (c *Call) As(action string) *Call {
+	other := *c
+	other.action = action
+	return &other
 }
 
 // maxElements bounds requestParameters and responseElements in bytes; larger

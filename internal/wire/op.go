@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -71,6 +72,9 @@ type Service struct {
 	BodyLimit map[string]int64
 	// EventNames are operations whose events have another name.
 	EventNames map[string]string
+	// Actions are operations that another action guards than the one of
+	// their name, without the service's prefix.
+	Actions map[string]string
 	// Opaque are operations whose events leave requestParameters and
 	// responseElements out, because they carry the user's data.
 	Opaque []string
@@ -82,6 +86,7 @@ type binding struct {
 	model   *Operation
 	op      Op
 	event   string
+	action  string
 	opaque  bool
 	limit   int64
 }
@@ -101,6 +106,7 @@ func bind(s *Service) map[string]*binding {
 			panic(fmt.Sprintf("wire: %s of %s has other types than the model's", op.name, s.Model.ID))
 		}
 		b := &binding{service: s, model: m, op: op, event: op.name, limit: MaxBody}
+		b.action = s.Model.SigningName + ":" + cmp.Or(s.Actions[op.name], op.name)
 		if name := s.EventNames[op.name]; name != "" {
 			b.event = name
 		}

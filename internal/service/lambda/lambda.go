@@ -55,6 +55,7 @@ func (s *Service) Wire() *wire.Service {
 		Model: api.Model(), Ops: s.operations(), Errors: errorCodes(), EventNames: eventNames(),
 		BodyLimit: map[string]int64{"CreateFunction": maxUpload, "UpdateFunctionCode": maxUpload, "PublishLayerVersion": maxUpload},
 		Opaque:    []string{"Invoke"},
+		Actions:   map[string]string{"Invoke": "InvokeFunction"},
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	case in.Filters == nil && in.NextToken != nil:
 		return nil, errPageToken()
 	}
-	b := batch{service: s, call: as(call, "GetSecretValue"), ids: in.SecretIdList}
+	b := batch{service: s, call: call.As("secretsmanager:GetSecretValue"), ids: in.SecretIdList}
 	var next *string
 	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if in.Filters != nil {
@@ -58,20 +58,13 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	return out, nil
 }
 
-// as is the call as one of another operation, for authorisation.
-func as(call *wire.Call, operation string) *wire.Call {
-	c := *call
-	c.Operation = operation
-	return &c
-}
-
 // batchIDs lists the secrets that match the filters, as ListSecrets does.
 func (s *Service) batchIDs(tx *store.Tx, call *wire.Call, in *api.BatchGetSecretValueRequest) (ids []string, next *string, err error) {
 	l, err := s.newListing(call, "BatchGetSecretValue", listParameters{filters: in.Filters}, in.NextToken)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.Guard.Action(as(call, "ListSecrets"), ""); err != nil {
+	if err := s.Guard.Action(call.As("secretsmanager:ListSecrets"), ""); err != nil {
 		return nil, nil, err
 	}
 	found, next, err := l.page(tx, pageSize(in.MaxResults, maxBatch))

@@ -24,7 +24,7 @@ func (s *Service) CreateSecret(ctx context.Context, call *wire.Call, in *api.Cre
 	if err := secret.CheckToken(token, fault.State); err != nil {
 		return nil, err
 	}
-	if err := s.Guard.Action(call, *in.Name); err != nil {
+	if err := s.Guard.NewSecret(call, *in.Name); err != nil {
 		return nil, err
 	}
 	v := newValue(in.SecretString, in.SecretBinary)
@@ -40,7 +40,7 @@ func (s *Service) CreateSecret(ctx context.Context, call *wire.Call, in *api.Cre
 	}
 	var out *api.CreateSecretResponse
 	err = retry(ctx, func() error {
-		existing, rec, err := s.beforeCreate(ctx, call, in)
+		existing, rec, err := s.beforeCreate(ctx, call, in, fresh)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (s *Service) CreateSecret(ctx context.Context, call *wire.Call, in *api.Cre
 func (s *Service) newSecret(call *wire.Call, in *api.CreateSecretRequest) (*secret.Secret, error) {
 	now := milliseconds(call.Time)
 	sec := &secret.Secret{
-		ID: uuid.NewString(), Account: call.Principal.Account, Region: call.Region, Name: *in.Name,
+		ID: uuid.NewString(), Account: call.Principal.Account, Region: call.Region, Name: *in.Name, Suffix: secret.NewSuffix(),
 		Description: given(in.Description), KMSKeyID: given(in.KmsKeyId), Type: given(in.Type), CreatedAt: now,
 	}
 	if len(in.Tags) > 0 {
@@ -82,13 +82,17 @@ type existing struct {
 
 // beforeCreate finds the secret that has the name already, or else the key
 // for the new one.
-func (s *Service) beforeCreate(ctx context.Context, call *wire.Call, in *api.CreateSecretRequest) (found *existing, rec *key.Record, err error) {
+func (s *Service) beforeCreate(ctx context.Context, call *wire.Call, in *api.CreateSecretRequest, fresh *secret.Secret) (found *existing, rec *key.Record, err error) {
 	token := given(in.ClientRequestToken)
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
 		found, rec = nil, nil
 		sec, err := tx.FindLabelled(call.Principal.Account, call.Region, arn.SecretRef{Name: *in.Name}, token)
 		if fault.Is(err, fault.NotFound) {
-			rec, err = s.sealingKey(tx, call, given(in.KmsKeyId))
+			if in.KmsKeyId != nil {
+				rec, err = s.chosenKey(tx, call, fresh, *in.KmsKeyId)
+			} else {
+				rec, err = s.sealingKey(tx, call, fresh, "", token)
+			}
 			return err
 		}
 		if err != nil {
@@ -125,7 +129,6 @@ func (s *Service) createdBefore(ctx context.Context, found *existing, token stri
 
 // create seals the value and stores the secret with it.
 func (s *Service) create(ctx context.Context, call *wire.Call, sec *secret.Secret, rec *key.Record, token string, v value) (*api.CreateSecretResponse, error) {
-	sec.Suffix = secret.NewSuffix()
 	if rec.Manager == key.AWS {
 		sec.KMSKeyID = "" // the default key by whatever name
 	}

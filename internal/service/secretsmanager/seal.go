@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -50,24 +52,47 @@ type sealed struct {
 	box            []byte
 }
 
-// knownKeys are the keys on which one call was authorised in one transaction,
-// by ARN. nil keeps none.
+// knownKeys are the keys that one call found in one transaction, by ARN. nil
+// keeps none.
 type knownKeys map[string]*key.Record
 
+// via is the service that uses keys on behalf of its callers.
+const via = "secretsmanager"
+
 // sealedVersion returns a version's sealed value with its key, on which it
-// authorises the call unless the key is known.
+// authorises the call.
 func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secret, v *secret.Version, known knownKeys) (sealed, error) {
-	rec := known[v.KeyARN]
-	if rec == nil {
-		var err error
-		if rec, err = s.Guard.Key(tx, call, v.KeyARN); err != nil {
-			return sealed{}, cannotOpen(err)
-		}
-		if known != nil {
-			known[v.KeyARN] = rec
-		}
+	use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), v.ID), Via: via}
+	rec, err := known[v.KeyARN], error(nil)
+	if rec != nil {
+		err = s.Guard.UseKey(tx, call, rec, use)
+	} else if rec, err = s.Guard.Key(tx, call, sec.Account, v.KeyARN, use); err == nil && known != nil {
+		known[v.KeyARN] = rec
+	}
+	if fault.Is(err, fault.Denied) {
+		return sealed{}, s.deniedVersion(tx, sec, v, err)
+	}
+	if err != nil {
+		return sealed{}, cannotOpen(err)
 	}
 	return boxOf(tx, sec, v, rec)
+}
+
+// deniedKey is all that Secrets Manager tells of a key that the caller may not
+// use (AWS: reported).
+const deniedKey = "Access to KMS is not allowed"
+
+// deniedVersion is the refusal to open a version; it tells whether the
+// version is still under another key than the secret's.
+func (s *Service) deniedVersion(tx *store.Tx, sec *secret.Secret, v *secret.Version, cause error) error {
+	current, err := s.Guard.KeyIn(tx, sec.Account, sec.Region, sec.KMSKeyID)
+	if current != nil && current.ARN() != v.KeyARN {
+		return fault.New(fault.Denied, deniedKey+". This version of secret is not encrypted with the current KMS key.").Because(cause)
+	}
+	if fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	return fault.New(fault.Denied, deniedKey).Because(cause)
 }
 
 func boxOf(tx *store.Tx, sec *secret.Secret, v *secret.Version, rec *key.Record) (sealed, error) {
@@ -104,6 +129,8 @@ func cannotOpen(err error) error {
 // texts are not known.
 func cannotSeal(err error) error {
 	switch fault.KindOf(err) {
+	case fault.Denied:
+		return fault.New(fault.Denied, deniedKey).Because(err)
 	case fault.Encryption, key.KeyDisabled, key.KeyState:
 		return fault.New(fault.Encryption, "Secrets Manager can't encrypt the protected secret text using the provided KMS key. "+
 			"Check that the key is available and enabled.").Because(err)
@@ -117,11 +144,25 @@ func (s *Service) seal(ctx context.Context, rec *key.Record, arn, versionID stri
 	return box, cannotSeal(err)
 }
 
-// sealingKey returns the key that the secret's new versions are sealed with,
-// authorised for the call.
-func (s *Service) sealingKey(tx *store.Tx, call *wire.Call, keyID string) (*key.Record, error) {
-	rec, err := s.Guard.Key(tx, call, keyID)
+// sealingKey returns the key that a version of the secret is to be sealed
+// with, authorised for the call. keyID is the secret's, or the one that the
+// call chooses for it.
+func (s *Service) sealingKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, keyID, versionID string) (*key.Record, error) {
+	use := authz.KeyUse{Action: "kms:GenerateDataKey", Context: key.SecretContext(sec.ARN(), versionID), Via: via}
+	rec, err := s.Guard.Key(tx, call, sec.Account, keyID, use)
 	return rec, cannotSeal(err)
+}
+
+// chosenKey returns a key that the call chooses for the secret. It is tried
+// with the rights that reading and writing will need, before anything is
+// sealed with it (AWS docs).
+func (s *Service) chosenKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, keyID string) (*key.Record, error) {
+	rec, err := s.sealingKey(tx, call, sec, keyID, key.KeyProbe)
+	if err != nil {
+		return nil, err
+	}
+	use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), key.KeyProbe), Via: via}
+	return rec, cannotSeal(s.Guard.UseKey(tx, call, rec, use))
 }
 
 // ensureDefaultKey makes the default key of the region before the first
@@ -159,8 +200,10 @@ type prepared struct {
 // that the call chooses for the secret, nil to keep its own; the versions with
 // AWS's labels are then sealed again under it.
 func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string) (*prepared, error) {
-	if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
-		return nil, err
+	if ref := arn.ParseSecretRef(id); ref.Account == "" || ref.Account == call.Principal.Account { // others' default keys seal nothing
+		if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
+			return nil, err
+		}
 	}
 	p := &prepared{token: token, keyID: keyID}
 	var look glance
@@ -229,13 +272,21 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 	if g.stored != nil && p.keyID == nil {
 		return g, nil
 	}
-	if g.key, err = s.sealingKey(tx, call, keyID); err != nil {
+	if g.key, err = s.keyFor(tx, call, sec, p, keyID); err != nil {
 		return g, err
 	}
 	if p.keyID != nil {
 		g.again, err = s.underOtherKeys(tx, call, sec, g.key)
 	}
 	return g, err
+}
+
+// keyFor returns the key that seals what the call brings.
+func (s *Service) keyFor(tx *store.Tx, call *wire.Call, sec *secret.Secret, p *prepared, keyID string) (*key.Record, error) {
+	if p.keyID == nil {
+		return s.sealingKey(tx, call, sec, keyID, p.token)
+	}
+	return s.chosenKey(tx, call, sec, keyID)
 }
 
 // useOf is the use that a prepared call makes of its secret: a new key alone
@@ -297,7 +348,7 @@ func (p *prepared) fits(s *Service, c changing) error {
 	if p.keyID != nil {
 		keyID = *p.keyID
 	}
-	rec, err := s.sealingKey(c.tx, c.call, keyID)
+	rec, err := s.keyFor(c.tx, c.call, c.before, p, keyID)
 	if err == nil && rec.ARN() != p.key.ARN() {
 		return errStale
 	}
