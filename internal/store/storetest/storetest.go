@@ -60,6 +60,7 @@ func Run(t *testing.T, open Open) {
 		{"Keys", testKeys},
 		{"KeyLists", testKeyLists},
 		{"Aliases", testAliases},
+		{"Grants", testGrants},
 		{"Roles", testRoles},
 		{"RoleLists", testRoleLists},
 		{"Users", testUsers},
