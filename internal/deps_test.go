@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation"},
+	{"invocation", "rekey"},
 	{"rotation"},
 	{"service/..."},
 	{"server"},

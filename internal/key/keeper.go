@@ -128,3 +128,24 @@ func unwrapKey(ctx context.Context, k Keeper, purpose string, wrapped []byte) ([
 	}
 	return bytes.Clone(key), nil
 }
+
+// Rewrap opens wrapped bytes and wraps what was in them again, with whatever
+// the keeper wraps with now. It returns only what it has seen to open. Errors
+// are internal faults.
+func Rewrap(ctx context.Context, k Keeper, wrapped []byte) ([]byte, error) {
+	plain, err := k.Unwrap(ctx, wrapped)
+	if err != nil {
+		return nil, fault.Wrap(err, "unwrapping a key with its root key")
+	}
+	defer clear(plain)
+	anew, err := k.Wrap(ctx, plain)
+	if err != nil {
+		return nil, fault.Wrap(err, "wrapping a key with the new root key")
+	}
+	again, err := k.Unwrap(ctx, anew)
+	defer clear(again)
+	if err == nil && !bytes.Equal(again, plain) {
+		err = errors.New("the new root key does not give back what it wrapped")
+	}
+	return anew, fault.Wrap(err, "checking a key that was wrapped anew")
+}

@@ -2,24 +2,21 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"slices"
 
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
+	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/store/postgres"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
 )
 
-// Keys of the store's own records.
-const (
-	metaMadeBy = "made by"
-	metaSealer = "sealer key"
-)
+// metaMadeBy is the key of the store's record of what made it.
+const metaMadeBy = "made by"
 
 // openStore opens the database and refuses one that the other kind of server
 // made: a throw-away server's keys are known to everybody.
@@ -93,7 +90,8 @@ func openKeeper(ctx context.Context, c *Config, s *store.Store) (*keeper.Set, er
 			return nil, err
 		}
 	}
-	return keeper.NewSet(first, old...), nil
+	set := keeper.NewSet(first, old...)
+	return set, rekey.Check(ctx, s, set)
 }
 
 func openRootKey(ctx context.Context, c *Config, fresh bool) (key.Keeper, error) {
@@ -106,41 +104,50 @@ func openRootKey(ctx context.Context, c *Config, fresh bool) (key.Keeper, error)
 // openWithout reports whether the keepers open all that is sealed, which is
 // so while nothing is.
 func openWithout(ctx context.Context, s *store.Store, keepers []key.Keeper) (bool, error) {
-	sealed := ""
+	var ids []string
 	err := s.View(ctx, func(tx *store.Tx) (err error) {
-		sealed, err = tx.Meta(metaSealer)
+		ids, err = tx.RootKeyIDs()
 		return err
 	})
-	if err != nil || sealed == "" {
-		return err == nil, err
+	for _, k := range keepers {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return id == k.ID() })
 	}
-	wrapped, err := base64.StdEncoding.DecodeString(sealed)
-	if err != nil {
-		return false, errSealer(err)
-	}
-	id, _ := key.WrappedBy(wrapped)
-	return slices.ContainsFunc(keepers, func(k key.Keeper) bool { return k.ID() == id }), nil
+	return len(ids) == 0, err
 }
 
-func errSealer(err error) error { return fmt.Errorf("the store's sealer key is damaged: %w", err) }
-
-// openSealer opens the sealer of the deployment, made on first use. With a
-// wrong root key it fails, before anything else is opened with that.
+// openSealer opens the sealer of the deployment, made on first use.
 func openSealer(ctx context.Context, s *store.Store, k key.Keeper) (*key.Sealer, error) {
-	text, err := metaOr(ctx, s, metaSealer, func() (string, error) {
-		wrapped, err := key.NewSealerKey(ctx, k)
-		return base64.StdEncoding.EncodeToString(wrapped), err
-	})
+	wrapped, err := sealerKey(ctx, s, k)
 	if err != nil {
 		return nil, err
 	}
-	wrapped, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, errSealer(err)
-	}
 	sealer, err := key.NewSealer(ctx, k, wrapped)
 	if err != nil {
-		return nil, fmt.Errorf("opening the store with the root key %s (after a change of root keys, give the earlier one with --old-root-key): %w", k.ID(), err)
+		return nil, fmt.Errorf("opening the store with the root key %s: %w", k.ID(), err)
 	}
 	return sealer, nil
+}
+
+// sealerKey returns the sealer's wrapped key. Several nodes may start at
+// once: the first one's key wins.
+func sealerKey(ctx context.Context, s *store.Store, k key.Keeper) (wrapped []byte, err error) {
+	read := func(tx *store.Tx) (err error) {
+		wrapped, err = tx.SealerKey()
+		return err
+	}
+	if err := s.View(ctx, read); err != nil || wrapped != nil {
+		return wrapped, err
+	}
+	made, err := key.NewSealerKey(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Update(ctx, func(tx *store.Tx) error {
+		if err := read(tx); err != nil || wrapped != nil {
+			return err
+		}
+		wrapped = made
+		return tx.SetSealerKey(made)
+	})
+	return wrapped, err
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/key/keeper"
+	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
@@ -32,6 +34,7 @@ type Server struct {
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
+	rekeyer  *rekey.Rekeyer
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
@@ -62,11 +65,11 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.recorder, err = trail.NewRecorder(filepath.Join(cfg.Dir, "trail")); err != nil {
 		return nil, err
 	}
-	keeper, err := openKeeper(ctx, &cfg, s.store)
+	keepers, err := openKeeper(ctx, &cfg, s.store)
 	if err != nil {
 		return nil, err
 	}
-	if s.sealer, err = openSealer(ctx, s.store, keeper); err != nil {
+	if s.sealer, err = openSealer(ctx, s.store, keepers); err != nil {
 		return nil, err
 	}
 	if s.root, err = rootCredential(&cfg); err != nil {
@@ -76,20 +79,21 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
-	if err := s.assemble(keeper); err != nil {
+	if err := s.assemble(keepers); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // assemble makes the parts and wires them together.
-func (s *Server) assemble(keeper key.Keeper) (err error) {
+func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	node, err := nodeName(s.cfg.Dir)
 	if err != nil {
 		return err
 	}
-	guard := authz.NewGuard(s.store, keeper)
-	keys := key.NewRing(keeper, materialCache)
+	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
+	guard := authz.NewGuard(s.store, keepers)
+	keys := key.NewRing(keepers, materialCache)
 	s.invoker = invocation.New(invocation.Config{
 		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
@@ -112,7 +116,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.answerAll(s.services(guard, keeper))
+	s.answerAll(s.services(guard, keepers))
 	return nil
 }
 
@@ -138,7 +142,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.housekeep,
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.rekeyer.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}

@@ -59,6 +59,7 @@ func Run(t *testing.T, open Open) {
 		{"NextDue", testNextDue},
 		{"Keys", testKeys},
 		{"KeyLists", testKeyLists},
+		{"RootKeys", testRootKeys},
 		{"Aliases", testAliases},
 		{"Grants", testGrants},
 		{"Roles", testRoles},
