@@ -108,9 +108,14 @@ type Status struct {
 	RootKeyID string
 	// Last is the last rekey, or nil.
 	Last *Progress
-	// Remaining counts what each other root key still wraps: key material,
-	// and the Sealer's key.
-	Remaining map[string]int
+	// Remaining lists the other root keys that still wrap something.
+	Remaining []Remaining
+}
+
+// Remaining counts what a root key wraps: key material, and the Sealer's key.
+type Remaining struct {
+	RootKeyID string
+	Count     int
 }
 
 // Status returns where things stand.
@@ -119,7 +124,7 @@ func (r *Rekeyer) Status(tx *store.Tx) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{RootKeyID: r.Keepers.ID(), Last: p, Remaining: map[string]int{}}
+	s := &Status{RootKeyID: r.Keepers.ID(), Last: p}
 	ids, err := tx.RootKeyIDs()
 	if err != nil {
 		return nil, err
@@ -139,7 +144,7 @@ func (r *Rekeyer) Status(tx *store.Tx) (*Status, error) {
 		if id == sealer {
 			n++
 		}
-		s.Remaining[id] = n
+		s.Remaining = append(s.Remaining, Remaining{id, n})
 	}
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,10 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/keyturn/keyturn/internal/authz"
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/store"
 )
 
 // Files in the data folder.
@@ -28,19 +34,61 @@ type storedRoot struct {
 	SecretAccessKey string `json:"secretAccessKey"`
 }
 
-// rootCredential returns the root user's credential: the configured one, or
-// the one in the data folder, made on first use with mode 0600.
-func rootCredential(c *Config) (authz.Root, error) {
-	if c.RootAccessKeyID != "" {
-		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, nil
-	}
+// firstAccountName is the name of the account that the server is started for,
+// as long as nobody gave it another.
+const firstAccountName = "first account"
+
+// rootCredential returns the root credential of the first account: the
+// configured one, or one of those in the store, which all nodes share and
+// which the credential file in the data folder shows. On first use one is
+// made, or that of the file is taken over.
+func rootCredential(ctx context.Context, c *Config, s *store.Store, sealer *key.Sealer) (authz.Root, error) {
 	path := filepath.Join(c.Dir, credentialFile)
-	stored, err := readCredential(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		made := authz.NewRoot(c.Account)
-		return made, writeJSON(path, storedRoot{made.AccessKeyID, made.SecretAccessKey})
+	var file storedRoot
+	if c.RootAccessKeyID == "" {
+		var err error
+		if file, err = readCredential(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return authz.Root{}, err
+		}
 	}
-	return authz.Root{Account: c.Account, AccessKeyID: stored.AccessKeyID, SecretAccessKey: stored.SecretAccessKey}, err
+	made := authz.NewRoot(c.Account)
+	if file.AccessKeyID != "" {
+		made.AccessKeyID, made.SecretAccessKey = file.AccessKeyID, file.SecretAccessKey
+	}
+	var keys []*iam.AccessKey
+	err := s.Update(ctx, func(tx *store.Tx) (err error) {
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		if _, err = tx.Account(c.Account); fault.Is(err, fault.NotFound) {
+			err = tx.SaveAccount(&iam.Account{ID: c.Account, Name: firstAccountName, CreatedAt: now})
+		}
+		if err != nil || c.RootAccessKeyID != "" {
+			return err
+		}
+		if keys, err = tx.AccessKeys(c.Account, ""); err != nil || len(keys) > 0 {
+			return err
+		}
+		k := &iam.AccessKey{ID: made.AccessKeyID, Account: c.Account, CreatedAt: now}
+		k.Secret = authz.SealAccessKey(sealer, k.ID, made.SecretAccessKey)
+		keys = append(keys, k)
+		return tx.SaveAccessKey(k)
+	})
+	if err != nil || c.RootAccessKeyID != "" {
+		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, err
+	}
+	k := keys[0]
+	for _, other := range keys {
+		if other.ID == file.AccessKeyID {
+			k = other
+		}
+	}
+	root := authz.Root{Account: c.Account, AccessKeyID: k.ID}
+	if root.SecretAccessKey, err = authz.OpenAccessKey(sealer, k.ID, k.Secret); err != nil {
+		return authz.Root{}, fmt.Errorf("opening the root access key %s: %w", k.ID, err)
+	}
+	if shown := (storedRoot{root.AccessKeyID, root.SecretAccessKey}); shown != file {
+		err = writeJSON(path, shown)
+	}
+	return root, err
 }
 
 // readCredential reads a credential file, which only its owner may read.

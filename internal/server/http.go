@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/service/admin"
 	"github.com/keyturn/keyturn/internal/service/cloudtrail"
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/kms"
@@ -33,6 +34,9 @@ func (s *Server) services(guard *authz.Guard, keeper key.Keeper) []*wire.Service
 		iam.New(iam.Config{Store: s.store, Guard: guard}).Wire(),
 		sts.New(sts.Config{Store: s.store, Keyring: s.keyring}).Wire(),
 		kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper}).Wire(),
+		admin.New(admin.Config{
+			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
+		}).Wire(),
 	}
 }
 

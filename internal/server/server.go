@@ -72,7 +72,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.sealer, err = openSealer(ctx, s.store, keepers); err != nil {
 		return nil, err
 	}
-	if s.root, err = rootCredential(&cfg); err != nil {
+	if s.root, err = rootCredential(ctx, &cfg, s.store, s.sealer); err != nil {
 		return nil, err
 	}
 	s.keyring = authz.NewKeyring(s.root, s.sealer)

@@ -4,7 +4,8 @@ import "strings"
 
 // service names what is generated of one model.
 type service struct {
-	// pkg is the Go package; folder and version find the model.
+	// pkg is the Go package; folder and version find the model, which is our
+	// own if folder is "".
 	pkg, folder, version string
 	operations           []string
 	// openEnums are shapes whose enum is not checked: AWS adds values faster
@@ -70,6 +71,12 @@ func services() []service {
 		{
 			pkg: "kms", folder: "kms", version: "2014-11-01",
 			operations: strings.Fields(`CreateAlias CreateKey DescribeKey ListAliases ListKeys`),
+		},
+		{
+			pkg: "keyturn",
+			operations: strings.Fields(`
+				CreateAccount CreateRootAccessKey DeleteRootAccessKey DescribeAccount
+				DescribeRekey ListAccounts StartRekey`),
 		},
 	}
 }
