@@ -311,6 +311,8 @@ func TestRingUnwrapsOnceAndEvicts(t *testing.T) {
 	use(recs[1], 4)
 	ring.Forget(recs[1].ID)
 	use(recs[1], 5)
+	ring.Clear()
+	use(recs[1], 6)
 }
 
 func TestRingConcurrently(t *testing.T) {

@@ -178,6 +178,13 @@ func (r *Ring) Forget(keyID string) {
 	}
 }
 
+// Clear drops all material from memory.
+func (r *Ring) Clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.slots)
+}
+
 // bind returns the additional data of a blob: its header, then the context.
 func bind(header []byte, ec EncryptionContext) []byte {
 	b := make([]byte, 0, 320) // room for a secret's context

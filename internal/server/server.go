@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -16,6 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/rotation"
+	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
@@ -35,6 +37,7 @@ type Server struct {
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
+	kms      *kms.Service
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
@@ -94,6 +97,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
 	keys := key.NewRing(keepers, materialCache)
+	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
 		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
@@ -116,8 +120,22 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.answerAll(s.services(guard, keepers))
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
+	s.answerAll(s.services(guard))
 	return nil
+}
+
+// forget drops the material of keys that changed, which may be gone, on
+// whichever node that happened; nil stands for all keys.
+func forget(keys *key.Ring, topics []string) {
+	if topics == nil {
+		keys.Clear()
+	}
+	for _, topic := range topics {
+		if id, ok := strings.CutPrefix(topic, store.KeyTopic("")); ok {
+			keys.Forget(id)
+		}
+	}
 }
 
 // functionCredentials makes a session of a function's execution role.
@@ -142,7 +160,8 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.rekeyer.Run, s.housekeep,
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.rekeyer.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}

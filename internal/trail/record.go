@@ -70,6 +70,7 @@ type document struct {
 	EventType          Type            `json:"eventType"`
 	ManagementEvent    bool            `json:"managementEvent"`
 	RecipientAccountID string          `json:"recipientAccountId"`
+	ServiceDetails     json.RawMessage `json:"serviceEventDetails,omitempty"`
 	EventCategory      string          `json:"eventCategory"`
 }
 
@@ -108,7 +109,7 @@ func (e *Event) document() document {
 		EventVersion: eventVersion, UserIdentity: identityOf(e.Principal), EventTime: e.Time.UTC().Format(time.RFC3339),
 		EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region, SourceIPAddress: e.SourceIP, UserAgent: e.UserAgent,
 		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
-		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional,
+		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional, ServiceDetails: e.Details,
 		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
 		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
 	}

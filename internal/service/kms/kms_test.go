@@ -2,6 +2,7 @@ package kms_test
 
 import (
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ type bench struct {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	p := servicetest.NewParts(t)
-	_, cfg := p.Serve(t, kms.New(kms.Config{Store: p.Store, Guard: p.Guard, Keeper: p.Keeper}).Wire())
+	_, cfg := p.Serve(t, kms.New(kms.Config{Store: p.Store, Guard: p.Guard, Keeper: p.Keeper, Keys: key.NewRing(p.Keeper, 0), Logger: slog.New(slog.DiscardHandler)}).Wire())
 	return &bench{p, t, cfg, sdk.NewFromConfig(cfg)}
 }
 

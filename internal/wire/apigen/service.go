@@ -11,6 +11,9 @@ type service struct {
 	// openEnums are shapes whose enum is not checked: AWS adds values faster
 	// than models age, and the operation answers in its own words.
 	openEnums []string
+	// secret are shapes that the model does not call sensitive, but that events
+	// do not show.
+	secret []string
 }
 
 // services lists what is generated. To serve more, add names.
@@ -70,7 +73,14 @@ func services() []service {
 		},
 		{
 			pkg: "kms", folder: "kms", version: "2014-11-01",
-			operations: strings.Fields(`CreateAlias CreateKey DescribeKey ListAliases ListKeys`),
+			operations: strings.Fields(`
+				CancelKeyDeletion CreateAlias CreateGrant CreateKey Decrypt DeleteAlias DescribeKey
+				DisableKey DisableKeyRotation EnableKey EnableKeyRotation Encrypt GenerateDataKey
+				GenerateDataKeyWithoutPlaintext GenerateRandom GetKeyPolicy GetKeyRotationStatus
+				ListAliases ListGrants ListKeyPolicies ListKeyRotations ListKeys ListResourceTags
+				ListRetirableGrants PutKeyPolicy ReEncrypt RetireGrant RevokeGrant RotateKeyOnDemand
+				ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription`),
+			secret: []string{"CiphertextType", "GrantTokenType"},
 		},
 		{
 			pkg: "keyturn",
