@@ -20,7 +20,7 @@ const module = "github.com/keyturn/keyturn/"
 // one "x/..." family.
 var layers = [][]string{
 	{"fault"},
-	{"arn", "schedule", "sigv4", "pgserver"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver"},
 	{"iam", "key/...", "loggroup", "function"},
 	{"secret", "trail", "function/environment"},
 	{"store/...", "wire/..."},
@@ -41,7 +41,7 @@ var clients = []string{"admin", "rotate", "rotator", "doctor", "rehearse"}
 // only lists imports that few packages may have, with the packages that may.
 var only = map[string][]string{
 	"net/http": {
-		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
+		"sigv4", "oidc", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
 		"admin", "rotate", "rotator", "doctor", "rehearse", "key/keeper",
 	},
 	"database/sql":                      {"store/..."},
@@ -53,16 +53,18 @@ var only = map[string][]string{
 	"google.golang.org":                 {"key/keeper"},
 	"github.com/Azure":                  {"key/keeper"},
 	"github.com/hashicorp":              {"key/keeper"},
+	"github.com/go-jose":                {"oidc"},
 	"github.com/landlock-lsm":           {"function/environment"},
 	"github.com/alecthomas/kong":        {"cli"},
 	"github.com/prometheus":             {"server"},
 	module + "internal/apitest":         {},
 	module + "internal/servicetest":     {},
+	module + "internal/oidc/oidctest":   {},
 	module + "internal/store/storetest": {},
 }
 
 // neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

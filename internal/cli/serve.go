@@ -17,7 +17,7 @@ import (
 type runtimeFlags struct {
 	Runtime        map[string]string `help:"Interpreter of a runtime, such as python3.12=/usr/bin/python3.12; may be repeated." env:"KEYTURN_RUNTIME" placeholder:"RUNTIME=PATH" mapsep:","`
 	StrictRuntimes bool              `help:"Refuse a function whose runtime's exact interpreter version is missing, instead of running another." env:"KEYTURN_STRICT_RUNTIMES"`
-	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
+	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions, and the server asking identity providers, trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
 	VPCEndpoint    []string          `name:"vpc-endpoint" help:"JSON file with a VPC endpoint (VpcEndpointId, VpcId, Listen, PolicyDocument), which gets an address of its own; may be repeated." env:"KEYTURN_VPC_ENDPOINT" placeholder:"FILE"`
 	LogLevel       string            `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"KEYTURN_LOG_LEVEL"`
 }

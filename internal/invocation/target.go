@@ -166,31 +166,47 @@ func (i *Invoker) Variables(functionID string, c *function.Config) (map[string]s
 }
 
 // Assumable refuses a role that does not exist or that Lambda may not assume
-// (AWS: reported).
-func Assumable(tx *store.Tx, roleARN string) error {
-	_, err := executionRole(tx, roleARN)
+// for the function (AWS: reported).
+func Assumable(tx *store.Tx, roleARN, functionARN, account string) error {
+	_, err := executionRole(tx, roleARN, functionARN, account)
 	return err
 }
 
 // lambdaService is the principal that execution roles trust.
 const lambdaService = "lambda.amazonaws.com"
 
-func executionRole(tx *store.Tx, roleARN string) (*iam.Role, error) {
+// executionRole returns the role of a function, without a qualifier, of the
+// account.
+func executionRole(tx *store.Tx, roleARN, functionARN, account string) (*iam.Role, error) {
 	refused := fault.New(fault.Parameter, "The role defined for the function cannot be assumed by Lambda.").For(roleARN)
-	account, name, ok := iam.RoleNameFromARN(roleARN)
+	owner, name, ok := iam.RoleNameFromARN(roleARN)
 	if !ok {
 		return nil, refused
 	}
-	role, err := tx.Role(account, name)
+	role, err := tx.Role(owner, name)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return nil, refused.Because(err)
 	case err != nil:
 		return nil, err
-	case role.ARN() != roleARN || !role.TrustsService(lambdaService):
+	case role.ARN() != roleARN || !role.TrustsService(lambdaService, sourceContext(functionARN, account)):
 		return nil, refused
 	}
 	return role, nil
+}
+
+// sourceContext has the condition keys by which a trust policy tells for whom
+// Lambda assumes the role.
+func sourceContext(functionARN, account string) iam.Context {
+	return func(key string) iam.Value {
+		switch key {
+		case "aws:sourcearn":
+			return iam.Text(functionARN)
+		case "aws:sourceaccount":
+			return iam.Text(account)
+		}
+		return iam.Value{}
+	}
 }
 
 // sessionLife is how long the credentials of an environment last (AWS docs:
@@ -203,7 +219,7 @@ const sessionLife = 12 * time.Hour
 func (i *Invoker) Credentials(ctx context.Context, s environment.Spec) (environment.Credentials, error) {
 	var role *iam.Role
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		role, err = executionRole(tx, s.RoleARN)
+		role, err = executionRole(tx, s.RoleARN, s.FunctionARN, s.Account)
 		return err
 	})
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Kind == fault.Parameter {

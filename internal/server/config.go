@@ -5,10 +5,12 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -46,7 +48,8 @@ type Config struct {
 	// interpreters of another version.
 	Interpreters   map[string]string
 	StrictRuntimes bool
-	// CABundle lists PEM files that functions trust beside the host's.
+	// CABundle lists PEM files that functions, and the server when it asks
+	// identity providers for their keys, trust beside the host's.
 	CABundle []string
 	// Concurrency is the account's limit of functions that run at once;
 	// 1000 if zero.
@@ -125,6 +128,28 @@ func (c *Config) checkListen(address string) error {
 		return fmt.Errorf("%s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http if others may read the secrets on the network", address)
 	}
 	return nil
+}
+
+// authorities are whom the server trusts to vouch for identity providers; nil
+// stands for the host's alone.
+func (c *Config) authorities() (*x509.CertPool, error) {
+	if len(c.CABundle) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the host's certificate authorities: %w", err)
+	}
+	for _, name := range c.CABundle {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CA bundle: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("reading the CA bundle %s: no certificate in PEM form", name)
+		}
+	}
+	return pool, nil
 }
 
 // private are the files that functions must not find beside an interpreter.

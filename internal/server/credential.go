@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -43,52 +44,54 @@ const firstAccountName = "first account"
 // which the credential file in the data folder shows. On first use one is
 // made, or that of the file is taken over.
 func rootCredential(ctx context.Context, c *Config, s *store.Store, sealer *key.Sealer) (authz.Root, error) {
+	if c.RootAccessKeyID != "" {
+		err := s.Update(ctx, func(tx *store.Tx) error { return firstAccount(tx, c.Account) })
+		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, err
+	}
 	path := filepath.Join(c.Dir, credentialFile)
-	var file storedRoot
-	if c.RootAccessKeyID == "" {
-		var err error
-		if file, err = readCredential(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return authz.Root{}, err
-		}
+	file, err := readCredential(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return authz.Root{}, err
 	}
 	made := authz.NewRoot(c.Account)
 	if file.AccessKeyID != "" {
 		made.AccessKeyID, made.SecretAccessKey = file.AccessKeyID, file.SecretAccessKey
 	}
 	var keys []*iam.AccessKey
-	err := s.Update(ctx, func(tx *store.Tx) (err error) {
-		now := time.Now().UTC().Truncate(time.Millisecond)
-		if _, err = tx.Account(c.Account); fault.Is(err, fault.NotFound) {
-			err = tx.SaveAccount(&iam.Account{ID: c.Account, Name: firstAccountName, CreatedAt: now})
-		}
-		if err != nil || c.RootAccessKeyID != "" {
+	err = s.Update(ctx, func(tx *store.Tx) (err error) {
+		if err := firstAccount(tx, c.Account); err != nil {
 			return err
 		}
 		if keys, err = tx.AccessKeys(c.Account, ""); err != nil || len(keys) > 0 {
 			return err
 		}
-		k := &iam.AccessKey{ID: made.AccessKeyID, Account: c.Account, CreatedAt: now}
+		k := &iam.AccessKey{ID: made.AccessKeyID, Account: c.Account, CreatedAt: time.Now().UTC().Truncate(time.Millisecond)}
 		k.Secret = authz.SealAccessKey(sealer, k.ID, made.SecretAccessKey)
 		keys = append(keys, k)
 		return tx.SaveAccessKey(k)
 	})
-	if err != nil || c.RootAccessKeyID != "" {
-		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, err
+	if err != nil {
+		return authz.Root{}, err
 	}
-	k := keys[0]
-	for _, other := range keys {
-		if other.ID == file.AccessKeyID {
-			k = other
-		}
-	}
-	root := authz.Root{Account: c.Account, AccessKeyID: k.ID}
-	if root.SecretAccessKey, err = authz.OpenAccessKey(sealer, k.ID, k.Secret); err != nil {
+	k := keys[max(0, slices.IndexFunc(keys, func(k *iam.AccessKey) bool { return k.ID == file.AccessKeyID }))]
+	secret, err := authz.OpenAccessKey(sealer, k.ID, k.Secret)
+	if err != nil {
 		return authz.Root{}, fmt.Errorf("opening the root access key %s: %w", k.ID, err)
 	}
-	if shown := (storedRoot{root.AccessKeyID, root.SecretAccessKey}); shown != file {
+	if shown := (storedRoot{k.ID, secret}); shown != file {
 		err = writeJSON(path, shown)
 	}
-	return root, err
+	return authz.Root{Account: c.Account, AccessKeyID: k.ID, SecretAccessKey: secret}, err
+}
+
+// firstAccount makes the record of the account that the server is started
+// for, unless there is one.
+func firstAccount(tx *store.Tx, id string) error {
+	_, err := tx.Account(id)
+	if fault.Is(err, fault.NotFound) {
+		err = tx.SaveAccount(&iam.Account{ID: id, Name: firstAccountName, CreatedAt: time.Now().UTC().Truncate(time.Millisecond)})
+	}
+	return err
 }
 
 // readCredential reads a credential file, which only its owner may read.
@@ -105,7 +108,7 @@ func readCredential(path string) (storedRoot, error) {
 		return storedRoot{}, fmt.Errorf("reading the root credentials: %w", err)
 	}
 	if stored.AccessKeyID == "" || stored.SecretAccessKey == "" {
-		return storedRoot{}, fmt.Errorf("%s holds no credentials: restore it, or remove it to have new ones made", path)
+		return storedRoot{}, fmt.Errorf("%s holds no credentials: remove it, and the next start writes it again", path)
 	}
 	return stored, nil
 }

@@ -61,7 +61,7 @@ func TestBadCredentialFile(t *testing.T) {
 		want          string
 	}{
 		{"half", `{"accessKeyId":"AKIA`, 0o600, "root-credentials.json is damaged"},
-		{"no members", `{}`, 0o600, "root-credentials.json holds no credentials: restore it, or remove it to have new ones made"},
+		{"no members", `{}`, 0o600, "root-credentials.json holds no credentials: remove it, and the next start writes it again"},
 		{"no secret", `{"accessKeyId":"AKIA"}`, 0o600, "holds no credentials"},
 		{"for all", `{"accessKeyId":"AKIA","secretAccessKey":"s"}`, 0o644, "have mode 0644 and are open to others than their owner: chmod 600 "},
 	} {

@@ -193,7 +193,7 @@ func TestFrontDoor(t *testing.T) {
 	s, _ := run(t, cfg)
 	issue := func(d time.Duration) sigv4.Credentials {
 		t.Helper()
-		c, err := s.Keyring().Issue(&iam.Role{Account: apitest.Account, Name: "r", Path: "/", ID: "AROAX"}, "session", d)
+		c, err := s.Keyring().Issue(&iam.Role{Account: apitest.Account, Name: "r", Path: "/", ID: "AROAX"}, "session", d, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func TestPresigned(t *testing.T) {
 	cfg.RootAccessKeyID, cfg.RootSecretAccessKey = apitest.AccessKey, apitest.SecretKey
 	s, _ := run(t, cfg)
 	root := sigv4.Credentials{AccessKeyID: apitest.AccessKey, SecretAccessKey: apitest.SecretKey}
-	c, err := s.Keyring().Issue(&iam.Role{Account: apitest.Account, Name: "r", Path: "/", ID: "AROAX"}, "session", time.Hour)
+	c, err := s.Keyring().Issue(&iam.Role{Account: apitest.Account, Name: "r", Path: "/", ID: "AROAX"}, "session", time.Hour, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/service/admin"
 	"github.com/keyturn/keyturn/internal/service/cloudtrail"
 	"github.com/keyturn/keyturn/internal/service/iam"
@@ -23,14 +24,14 @@ import (
 )
 
 // services returns what is served.
-func (s *Server) services(guard *authz.Guard) []*wire.Service {
+func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.Service {
 	return []*wire.Service{
 		s.secrets.Wire(),
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
 		logs.New(logs.Config{Store: s.store, Guard: guard}).Wire(),
 		cloudtrail.New(cloudtrail.Config{Store: s.store, Guard: guard, Recorder: s.recorder, Sealer: s.sealer}).Wire(),
 		iam.New(iam.Config{Store: s.store, Guard: guard}).Wire(),
-		sts.New(sts.Config{Store: s.store, Keyring: s.keyring}).Wire(),
+		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
@@ -49,7 +50,7 @@ const (
 // none.
 func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint) http.Handler {
 	aws := wire.NewHandler(wire.Config{
-		Services: services, Authenticate: who.authenticate, Endpoint: endpoint,
+		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
 	measured := s.metrics.handler()

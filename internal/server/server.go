@@ -15,6 +15,7 @@ import (
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
+	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
@@ -78,7 +79,9 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.root, err = rootCredential(ctx, &cfg, s.store, s.sealer); err != nil {
 		return nil, err
 	}
-	s.keyring = authz.NewKeyring(s.root, s.sealer)
+	// A root credential of the store is found there, as long as it is there.
+	given := authz.Root{Account: cfg.Account, AccessKeyID: cfg.RootAccessKeyID, SecretAccessKey: cfg.RootSecretAccessKey}
+	s.keyring = authz.NewKeyring(authz.KeyringConfig{Root: given, Store: s.store, Sealer: s.sealer, Logger: cfg.Logger})
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
@@ -121,7 +124,11 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
 	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
-	s.answerAll(s.services(guard))
+	authorities, err := s.cfg.authorities()
+	if err != nil {
+		return err
+	}
+	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
 	return nil
 }
 
@@ -140,7 +147,7 @@ func forget(keys *key.Ring, topics []string) {
 
 // functionCredentials makes a session of a function's execution role.
 func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-	c, err := s.keyring.Issue(role, session, d)
+	c, err := s.keyring.Issue(role, session, d, nil)
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err
@@ -161,7 +168,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
-		s.rekeyer.Run, s.housekeep,
+		s.keyring.Run, s.rekeyer.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}

@@ -78,7 +78,7 @@ func NewParts(t testing.TB) *Parts {
 	if p.Sealer, err = key.NewSealer(t.Context(), p.Keeper, wrapped); err != nil {
 		t.Fatal(err)
 	}
-	p.Keyring = authz.NewKeyring(p.root, p.Sealer)
+	p.Keyring = authz.NewKeyring(authz.KeyringConfig{Root: p.root, Store: p.Store, Sealer: p.Sealer})
 	p.Guard = authz.NewGuard(p.Store, p.Keeper)
 	return p
 }
@@ -88,7 +88,7 @@ func NewParts(t testing.TB) *Parts {
 func (p *Parts) Serve(t testing.TB, services ...*wire.Service) (endpoint string, cfg aws.Config) {
 	t.Helper()
 	s := httptest.NewServer(wire.NewHandler(wire.Config{
-		Services: services, Authenticate: p.authenticate, Record: p.Recorder.Record,
+		Services: services, Authenticate: p.authenticate, Region: Region, Record: p.Recorder.Record,
 	}))
 	t.Cleanup(s.Close)
 	return s.URL, aws.Config{
@@ -131,9 +131,9 @@ func WantError(t testing.TB, what string, err error, code string, status int, te
 	}
 }
 
-func (p *Parts) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
+func (p *Parts) authenticate(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
 	now := time.Now()
-	secret, principal, err := p.Keyring.Secret(q.Scope.AccessKeyID, q.Token, now)
+	secret, principal, err := p.Keyring.Secret(ctx, q.Scope.AccessKeyID, q.Token, now)
 	if err != nil {
 		return iam.Principal{}, err
 	}

@@ -68,7 +68,7 @@ func newKit(t testing.TB) *kit {
 	k.invoker = invocation.New(invocation.Config{
 		Store: k.store, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger,
 		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-			c, err := k.Keyring.Issue(role, session, d)
+			c, err := k.Keyring.Issue(role, session, d, nil)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err
 		},
 	})

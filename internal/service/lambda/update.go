@@ -107,7 +107,7 @@ func setRole(tx *store.Tx, f *function.Function, role *string) error {
 		return fault.New(fault.Denied, "Cross-account pass role is not allowed.").For(*role)
 	}
 	f.Config.Role = *role
-	return invocation.Assumable(tx, *role)
+	return invocation.Assumable(tx, *role, f.ARN(), f.Account)
 }
 
 // setVariables replaces the environment variables. The same ones are kept as

@@ -74,6 +74,7 @@ func Run(t *testing.T, open Open) {
 		{"Accounts", testAccounts},
 		{"Providers", testProviders},
 		{"FeedTopics", testFeedTopics},
+		{"FeedIdentities", testFeedIdentities},
 		{"FeedFailure", testFeedFailure},
 		{"FeedStops", testFeedStops},
 		{"CacheRace", testCacheRace},

@@ -62,7 +62,9 @@ func services() []service {
 		},
 		{
 			pkg: "sts", folder: "sts", version: "2011-06-15",
-			operations: []string{"AssumeRole", "GetCallerIdentity"},
+			operations: strings.Fields(`
+				AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity
+				GetSessionToken`),
 		},
 		{
 			pkg: "iam", folder: "iam", version: "2010-05-08",
