@@ -56,6 +56,8 @@ type Options struct {
 	Interpreters map[string]string
 	// CABundle lists authorities that functions trust.
 	CABundle []string
+	// Args are more flags of serve, for a process alone.
+	Args []string
 }
 
 // Server is a running server and its clients.

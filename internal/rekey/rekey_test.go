@@ -15,10 +15,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/store/postgres"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
 )
 
@@ -52,6 +54,12 @@ func newBench(t testing.TB, keys int) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return fill(t, s, keys)
+}
+
+// fill puts keys into an empty store.
+func fill(t testing.TB, s *store.Store, keys int) *bench {
+	t.Helper()
 	t.Cleanup(func() { s.Close() })
 	b := &bench{t, s, newKeeper(t, 1), newKeeper(t, 2), map[string][]byte{}}
 	sealer, err := key.NewSealerKey(t.Context(), b.old)
@@ -383,6 +391,37 @@ func TestTwoNodes(t *testing.T) {
 	})
 	if got := b.opened(b.new); got != keys+1 {
 		t.Errorf("the new root key opens %d keys, want %d", got, keys+1)
+	}
+}
+
+// On PostgreSQL several processes have the same store: both nodes work, and a
+// third one goes on making keys.
+func TestPostgres(t *testing.T) {
+	const keys = 60
+	url := apitest.StoreURL(t)
+	open := func() *store.Store {
+		s, err := postgres.Open(t.Context(), postgres.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	b := fill(t, open(), keys)
+	second := *b
+	second.store = open()
+	defer second.store.Close()
+	one, two := b.rekeyer("node 1", b.new, b.old), second.rekeyer("node 2", b.new, b.old)
+	stop := b.run(one, two)
+	defer stop()
+	b.start(two)
+	for range 20 {
+		b.update(func(tx *store.Tx) error { return tx.SaveKey(b.newKey(b.new)) })
+	}
+	if p := b.await(one); p.Rewrapped != 2*keys+1 || p.Error != "" {
+		t.Errorf("got %+v", p)
+	}
+	if b.opened(b.new) != keys+20 || b.opened(b.old) != 0 || !b.opensSealer(b.new) {
+		t.Errorf("the new root key opens %d keys, the old one %d", b.opened(b.new), b.opened(b.old))
 	}
 }
 

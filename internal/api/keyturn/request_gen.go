@@ -5,23 +5,23 @@ package keyturn
 // CreateAccountRequest is the input of CreateAccount.
 type CreateAccountRequest struct {
 	Name      *string // required, 1 to 50 characters
-	AccountId *string // 12 to 12 characters
+	AccountId *string
 }
 
 // CreateRootAccessKeyRequest is the input of CreateRootAccessKey.
 type CreateRootAccessKeyRequest struct {
-	AccountId *string // required, 12 to 12 characters
+	AccountId *string // required
 }
 
 // DeleteRootAccessKeyRequest is the input of DeleteRootAccessKey.
 type DeleteRootAccessKeyRequest struct {
-	AccountId   *string // required, 12 to 12 characters
+	AccountId   *string // required
 	AccessKeyId *string // required, 4 to 128 characters
 }
 
 // DescribeAccountRequest is the input of DescribeAccount.
 type DescribeAccountRequest struct {
-	AccountId *string // required, 12 to 12 characters
+	AccountId *string // required
 }
 
 // DescribeRekeyRequest is the input of DescribeRekey.

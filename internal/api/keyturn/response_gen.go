@@ -18,7 +18,7 @@ type AccessKeyMetadata struct {
 
 // Account is a structure of the model.
 type Account struct {
-	AccountId   *string // 12 to 12 characters
+	AccountId   *string
 	Name        *string // 1 to 50 characters
 	CreatedDate *time.Time
 }
@@ -97,7 +97,7 @@ type Remaining struct {
 
 // RootAccessKey is a structure of the model.
 type RootAccessKey struct {
-	AccountId       *string // 12 to 12 characters
+	AccountId       *string
 	AccessKeyId     *string // 4 to 128 characters
 	SecretAccessKey *string // sensitive
 	CreatedDate     *time.Time

@@ -49,7 +49,7 @@ func (x *StartRekeyRequest) Validate(v *wire.Violations) {
 
 var (
 	ruleAccessKeyId = wire.Rule{Min: 4, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w]+`}}
-	ruleAccountId   = wire.Rule{Min: 12, HasMin: true, Max: 12, HasMax: true, Pattern: &wire.Pattern{Source: `[0-9]{12}`}}
+	ruleAccountId   = wire.Rule{Pattern: &wire.Pattern{Source: `[0-9]{12}`}}
 	ruleAccountName = wire.Rule{Min: 1, HasMin: true, Max: 50, HasMax: true, Pattern: &wire.Pattern{Source: `[\x20-\x7E]+`}}
 	ruleMaxResults  = wire.Rule{Min: 1, HasMin: true, Max: 100, HasMax: true, Number: true}
 	ruleNextToken   = wire.Rule{Min: 1, HasMin: true, Max: 1024, HasMax: true}
