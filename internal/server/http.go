@@ -30,7 +30,7 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
 		logs.New(logs.Config{Store: s.store, Guard: guard}).Wire(),
 		cloudtrail.New(cloudtrail.Config{Store: s.store, Guard: guard, Recorder: s.recorder, Sealer: s.sealer}).Wire(),
-		iam.New(iam.Config{Store: s.store, Guard: guard}).Wire(),
+		iam.New(iam.Config{Store: s.store, Guard: guard, Sealer: s.sealer}).Wire(),
 		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
 		admin.New(admin.Config{

@@ -102,8 +102,8 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	keys := key.NewRing(keepers, materialCache)
 	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
-		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
@@ -151,6 +151,12 @@ func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session 
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err
+}
+
+// sessionPrincipal returns who a session of a function's role stands for now.
+func (s *Server) sessionPrincipal(ctx context.Context, accessKeyID, token string) (iam.Principal, error) {
+	_, p, err := s.keyring.Secret(ctx, accessKeyID, token, time.Now())
+	return p, err
 }
 
 // Run answers requests and does the server's own work until ctx ends, then

@@ -92,9 +92,19 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string, use authz.KeyUs
 	if err != nil {
 		return nil, err
 	}
-	concern(call, rec)
 	use.Alias = r.alias
-	return rec, s.Guard.UseKey(tx, call, rec, use)
+	return rec, s.admit(tx, call, rec, use)
+}
+
+// admit authorises the use of a key, whose account gets the event (AWS docs;
+// there both accounts get one).
+func (s *Service) admit(tx *store.Tx, call *wire.Call, rec *key.Record, use authz.KeyUse) error {
+	concern(call, rec)
+	if err := s.Guard.UseKey(tx, call, rec, use); err != nil {
+		return err
+	}
+	call.Account = rec.Account
+	return nil
 }
 
 // hide returns unknown to callers who may do the action with any key that
