@@ -4,7 +4,8 @@ import "strings"
 
 // service names what is generated of one model.
 type service struct {
-	// pkg is the Go package; folder and version find the model.
+	// pkg is the Go package; folder and version find the model, which is our
+	// own if folder is "".
 	pkg, folder, version string
 	operations           []string
 	// openEnums are shapes whose enum is not checked: AWS adds values faster
@@ -103,6 +104,12 @@ func services() []service {
 				ListRetirableGrants PutKeyPolicy ReEncrypt RetireGrant RevokeGrant RotateKeyOnDemand
 				ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription`),
 			secret: []string{"CiphertextType", "GrantTokenType"},
+		},
+		{
+			pkg: "keyturn",
+			operations: strings.Fields(`
+				CreateAccount CreateRootAccessKey DeleteRootAccessKey DescribeAccount
+				DescribeRekey ListAccounts StartRekey`),
 		},
 	}
 }
