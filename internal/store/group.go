@@ -51,7 +51,6 @@ func (tx *Tx) Groups(account, pathPrefix, after string, limit int) ([]*iam.Group
 // another name keeps policies and members. An error of kind Exists, without
 // message, tells that the name is taken, in whatever case.
 func (tx *Tx) SaveGroup(before, after *iam.Group) error {
-	tx.Touch(IdentityTopic(after.Account))
 	var err error
 	if before == nil {
 		before = &iam.Group{}
@@ -84,7 +83,6 @@ func (tx *Tx) updateGroup(before, after *iam.Group) error {
 // DeleteGroup removes a group with its policies and memberships. It returns
 // an error of kind NotFound if it is gone already.
 func (tx *Tx) DeleteGroup(account, name string) error {
-	tx.Touch(IdentityTopic(account))
 	h := holderOf(account, iam.GroupHolder, name)
 	if err := tx.change(`DELETE FROM iam_group WHERE account = $1 AND folded = $2`, account, h.folded); err != nil {
 		return err

@@ -51,6 +51,7 @@ func (tx *Tx) loadPolicies(h holder, to *iam.Holdings) error {
 // savePolicies stores what differs between two states of a holder's
 // policies.
 func (tx *Tx) savePolicies(h holder, before, after *iam.Holdings) error {
+	tx.Touch(IdentityTopic(h.account))
 	if err := tx.saveInline(h, before.Inline, after.Inline); err != nil {
 		return err
 	}
@@ -111,6 +112,7 @@ func (tx *Tx) movePolicies(h holder, folded string) error {
 }
 
 func (tx *Tx) deletePolicies(h holder) error {
+	tx.Touch(IdentityTopic(h.account))
 	for _, statement := range []string{
 		`DELETE FROM iam_inline_policy WHERE account = $1 AND kind = $2 AND holder = $3`,
 		`DELETE FROM iam_attached_policy WHERE account = $1 AND kind = $2 AND holder = $3`,

@@ -57,7 +57,6 @@ func (tx *Tx) Roles(account, pathPrefix, after string, limit int) ([]*iam.Role, 
 // Exists, without message, tells that the name is taken, in whatever case.
 // Roles are not renamed.
 func (tx *Tx) SaveRole(before, after *iam.Role) error {
-	tx.Touch(IdentityTopic(after.Account))
 	args := []any{
 		after.Account, strings.ToLower(after.Name), after.Name, after.Path, after.ID, after.Description, after.TrustPolicy,
 		int64(after.MaxSession / time.Second), micros(after.CreatedAt), after.Boundary, formatTags(after.Tags),
@@ -80,7 +79,6 @@ func (tx *Tx) SaveRole(before, after *iam.Role) error {
 // DeleteRole removes a role with its policies. It returns an error of kind
 // NotFound if it is gone already.
 func (tx *Tx) DeleteRole(account, name string) error {
-	tx.Touch(IdentityTopic(account))
 	h := holderOf(account, iam.RoleHolder, name)
 	if err := tx.change(`DELETE FROM iam_role WHERE account = $1 AND folded = $2`, account, h.folded); err != nil {
 		return err

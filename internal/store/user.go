@@ -57,7 +57,6 @@ func (tx *Tx) Users(account, pathPrefix, after string, limit int) ([]*iam.User, 
 // another name keeps policies, groups and access keys. An error of kind
 // Exists, without message, tells that the name is taken, in whatever case.
 func (tx *Tx) SaveUser(before, after *iam.User) error {
-	tx.Touch(IdentityTopic(after.Account))
 	folded := strings.ToLower(after.Name)
 	var err error
 	if before == nil {
@@ -110,7 +109,6 @@ func (tx *Tx) free(query string, args ...any) error {
 // DeleteUser removes a user with its policies, memberships and access keys.
 // It returns an error of kind NotFound if it is gone already.
 func (tx *Tx) DeleteUser(account, name string) error {
-	tx.Touch(IdentityTopic(account))
 	h := holderOf(account, iam.UserHolder, name)
 	if err := tx.change(`DELETE FROM iam_user WHERE account = $1 AND folded = $2`, account, h.folded); err != nil {
 		return err
