@@ -35,6 +35,7 @@ type serveCmd struct {
 	RootKey      string        `help:"Root key, which wraps all other keys: 32 bytes in base64; generated into the data folder when empty, better given by environment otherwise." env:"KEYTURN_ROOT_KEY" placeholder:"BASE64"`
 	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
 	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
+	CacheSize    int64         `name:"cache-size" help:"Memory for cached records in bytes; 0 for no cache." default:"67108864" env:"KEYTURN_CACHE_SIZE"`
 	runtimeFlags `embed:""`
 }
 
@@ -48,6 +49,9 @@ func (c *serveCmd) Run(p *program) error {
 		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
 		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
+	}
+	if cfg.CacheSize = c.CacheSize; c.CacheSize == 0 {
+		cfg.CacheSize = -1
 	}
 	s, err := server.New(p.ctx, cfg)
 	if err != nil {

@@ -47,6 +47,9 @@ type Config struct {
 	// Concurrency is the account's limit of functions that run at once;
 	// 1000 if zero.
 	Concurrency int
+	// CacheSize bounds the memory for cached records in bytes: 64 MiB if
+	// zero, none if less.
+	CacheSize int64
 	// Grace is how long requests and running steps may take to finish after
 	// Run was told to stop; 30 seconds if zero.
 	Grace  time.Duration
