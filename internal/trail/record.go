@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -38,14 +37,20 @@ func (e *Event) Record() (Record, error) {
 		Source: e.Source, Name: e.Name, ReadOnly: e.ReadOnly,
 		Username: username(e.Principal), AccessKeyID: e.Principal.AccessKeyID, Resources: e.Resources,
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e.document()); err != nil {
-		return Record{}, fmt.Errorf("encoding the %s event: %w", e.Name, err)
+	var err error
+	r.JSON, err = e.appendJSON(nil)
+	return r, err
+}
+
+// appendJSON appends the CloudTrail record, one line without a line break.
+func (e *Event) appendJSON(b []byte) ([]byte, error) {
+	d := e.document()
+	enc := encoder{buf: b}
+	enc.document(&d)
+	if enc.err != nil {
+		return b, fmt.Errorf("encoding the %s event: %w", e.Name, enc.err)
 	}
-	r.JSON = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	return r, nil
+	return enc.buf, nil
 }
 
 // document is the CloudTrail record in the order in which AWS prints it.
