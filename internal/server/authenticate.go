@@ -27,7 +27,7 @@ func newAuthenticator(ring *authz.Keyring) *authenticator {
 // access key and its token, then the signature.
 func (a *authenticator) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
 	now := time.Now()
-	want := sigv4.Expected{Service: service, Region: regionPattern.MatchString}
+	want := sigv4.Expected{Service: service, Region: isRegion}
 	if err := q.Check(now, want); err != nil {
 		return iam.Principal{}, err
 	}
@@ -35,6 +35,6 @@ func (a *authenticator) authenticate(_ context.Context, q *sigv4.Request, body [
 	if err != nil {
 		return iam.Principal{}, err
 	}
-	err = a.cache.Verify(q, body, now, want, func() (string, error) { return secretKey, nil })
+	err = a.cache.Match(q, body, func() (string, error) { return secretKey, nil })
 	return principal, err
 }

@@ -56,10 +56,33 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-var (
-	regionPattern  = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-\d+$`)
-	accountPattern = regexp.MustCompile(`^\d{12}$`)
-)
+var accountPattern = regexp.MustCompile(`^\d{12}$`)
+
+// isRegion reports whether s is a name such as us-gov-east-1: two words of
+// letters or more, then a number, with hyphens between. Every request asks.
+func isRegion(s string) bool {
+	words, letters := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z':
+			letters++
+		case c == '-' && letters > 0:
+			words, letters = words+1, 0
+		default:
+			return words >= 2 && letters == 0 && isNumber(s[i:])
+		}
+	}
+	return false
+}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // defaultConcurrency is AWS's limit of a new account (AWS docs).
 const defaultConcurrency = 1000
@@ -88,7 +111,7 @@ func (c *Config) check() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("a server needs a data folder")
-	case !regionPattern.MatchString(c.Region):
+	case !isRegion(c.Region):
 		return fmt.Errorf("region %q is not a region name such as us-east-1", c.Region)
 	case !accountPattern.MatchString(c.Account):
 		return fmt.Errorf("account %q does not have 12 digits", c.Account)

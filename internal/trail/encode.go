@@ -162,7 +162,7 @@ func appendText(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if plain(c) {
+		if plain[c] {
 			i++
 			continue
 		}
@@ -187,8 +187,13 @@ func appendText(b []byte, s string) []byte {
 	return append(append(b, s[start:]...), '"')
 }
 
-// plain reports whether a byte stands for itself.
-func plain(c byte) bool { return c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf }
+// plain tells which bytes stand for themselves.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 // escapeRune returns what stands for a rune of n bytes, or "".
 func escapeRune(r rune, n int) string {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -88,7 +89,8 @@ func (r *Recorder) record(line []byte) error {
 	r.mu.Lock()
 	b := r.pending
 	b.lines = append(b.lines, line...)
-	if r.writing {
+	alone := !r.writing
+	if !alone {
 		if b.done == nil {
 			b.lead, b.done = make(chan struct{}, 1), make(chan struct{})
 		}
@@ -101,6 +103,12 @@ func (r *Recorder) record(line []byte) error {
 		}
 	}
 	r.writing = true
+	if alone {
+		// Calls that are ready to run get here first, and share the write.
+		r.mu.Unlock()
+		runtime.Gosched()
+		r.mu.Lock()
+	}
 	r.pending = &batch{lines: r.spare[:0]}
 	r.spare = nil
 	r.mu.Unlock()
