@@ -50,9 +50,13 @@ func (e *encoder) bool(name string, value bool) {
 	e.buf = strconv.AppendBool(e.buf, value)
 }
 
-// raw writes JSON, on one line.
+// raw writes JSON, on one line; nothing is null.
 func (e *encoder) raw(name string, value json.RawMessage) {
 	e.key(name)
+	if len(value) == 0 {
+		e.buf = append(e.buf, "null"...)
+		return
+	}
 	if bytes.IndexByte(value, '\n') < 0 {
 		e.buf = append(e.buf, value...)
 		return

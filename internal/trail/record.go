@@ -113,7 +113,7 @@ func (e *Event) document() document {
 		EventVersion: eventVersion, UserIdentity: identityOf(e.Principal), EventTime: e.Time.UTC().Format(time.RFC3339),
 		EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region, SourceIPAddress: e.SourceIP, UserAgent: e.UserAgent,
 		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
-		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional,
+		RequestParameters: e.Request, ResponseElements: e.Response, AdditionalData: e.Additional,
 		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
 		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
 	}
@@ -121,13 +121,6 @@ func (e *Event) document() document {
 		d.Resources = append(d.Resources, resource{e.Account, r.Type, r.Name})
 	}
 	return d
-}
-
-func orNull(m json.RawMessage) json.RawMessage {
-	if len(m) == 0 {
-		return json.RawMessage("null")
-	}
-	return m
 }
 
 func identityOf(p iam.Principal) identity {
