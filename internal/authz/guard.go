@@ -97,6 +97,7 @@ type inquiry struct {
 	// something whose condition keys resource has.
 	secret    *secret.Secret
 	secretARN string
+	reading   reading
 	key       *key.Record
 	use       KeyUse
 	resource  iam.Context

@@ -2,6 +2,7 @@ package trail
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -70,6 +71,7 @@ type document struct {
 	EventType          Type            `json:"eventType"`
 	ManagementEvent    bool            `json:"managementEvent"`
 	RecipientAccountID string          `json:"recipientAccountId"`
+	SharedEventID      string          `json:"sharedEventID,omitempty"`
 	EventCategory      string          `json:"eventCategory"`
 }
 
@@ -110,10 +112,10 @@ func (e *Event) document() document {
 		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
 		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional,
 		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
-		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
+		ManagementEvent: true, RecipientAccountID: e.Account, SharedEventID: e.SharedID, EventCategory: "Management",
 	}
 	for _, r := range e.Resources {
-		d.Resources = append(d.Resources, resource{e.Account, r.Type, r.Name})
+		d.Resources = append(d.Resources, resource{cmp.Or(r.account(), e.Account), r.Type, r.Name})
 	}
 	return d
 }

@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 		{"ClaimOrder", testClaimOrder},
 		{"ClaimRace", testClaimRace},
 		{"NextDue", testNextDue},
+		{"PrincipalARN", testPrincipalARN},
 		{"Keys", testKeys},
 		{"KeyLists", testKeyLists},
 		{"Aliases", testAliases},
