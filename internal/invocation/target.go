@@ -58,43 +58,6 @@ func Version(tx *store.Tx, f *function.Function, version string) (*function.Conf
 	return tx.FunctionVersion(f.ID, number)
 }
 
-// secretsManager is the principal that rotations invoke functions as.
-const secretsManager = "secretsmanager.amazonaws.com"
-
-// notAdmitted is the refusal of a rotation function that Secrets Manager may
-// not invoke (AWS: recorded). It does not tell a missing function from a
-// missing grant.
-func notAdmitted() *fault.Error {
-	return fault.New(fault.Denied, "Secrets Manager cannot invoke the specified Lambda function. "+
-		"Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.")
-}
-
-// CanInvoke checks that Secrets Manager may invoke a function for a secret:
-// the function, and its version or alias if the ARN names one, exists, and
-// the resource policy of exactly that admits the service on behalf of the
-// secret. The error is of kind Denied with AWS's text.
-func CanInvoke(tx *store.Tx, functionARN, secretARN, secretAccount string) error {
-	ref, ok := function.ParseRef(functionARN)
-	if !ok || ref.Region == "" {
-		return notAdmitted().For(functionARN)
-	}
-	f, _, err := Lookup(tx, ref, 0)
-	if fault.Is(err, fault.NotFound) {
-		return notAdmitted().For(functionARN).Because(err)
-	}
-	if err != nil {
-		return err
-	}
-	qualifier := ref.Qualifier
-	if qualifier == function.Latest {
-		qualifier = "" // $LATEST has no policy of its own
-	}
-	if !f.Policies[qualifier].Admits(function.Source{Service: secretsManager, ARN: secretARN, Account: secretAccount}) {
-		return notAdmitted().For(functionARN)
-	}
-	return nil
-}
-
 // spec describes a version to the pool.
 func (i *Invoker) spec(f *function.Function, c *function.Config) (environment.Spec, error) {
 	variables, err := i.Variables(f.ID, c)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -15,6 +16,7 @@ import (
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/rotation"
+	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
@@ -33,6 +35,7 @@ type Server struct {
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
+	kms      *kms.Service
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
@@ -91,9 +94,10 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 	}
 	guard := authz.NewGuard(s.store, keeper)
 	keys := key.NewRing(keeper, materialCache)
+	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
-		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
@@ -113,12 +117,26 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper, Keys: keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err
 	}
-	s.answerAll(s.services(guard, keeper, oidc.New(authorities, s.cfg.Logger)))
+	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
 	return nil
+}
+
+// forget drops the material of keys that changed, which may be gone, on
+// whichever node that happened; nil stands for all keys.
+func forget(keys *key.Ring, topics []string) {
+	if topics == nil {
+		keys.Clear()
+	}
+	for _, topic := range topics {
+		if id, ok := strings.CutPrefix(topic, store.KeyTopic("")); ok {
+			keys.Forget(id)
+		}
+	}
 }
 
 // functionCredentials makes a session of a function's execution role.
@@ -127,6 +145,12 @@ func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session 
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err
+}
+
+// sessionPrincipal returns who a session of a function's role stands for now.
+func (s *Server) sessionPrincipal(ctx context.Context, accessKeyID, token string) (iam.Principal, error) {
+	_, p, err := s.keyring.Secret(ctx, accessKeyID, token, time.Now())
+	return p, err
 }
 
 // Run answers requests and does the server's own work until ctx ends, then
@@ -143,7 +167,8 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.keyring.Run, s.housekeep,
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.keyring.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}

@@ -2,6 +2,7 @@ package trail
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -70,6 +71,8 @@ type document struct {
 	EventType          Type            `json:"eventType"`
 	ManagementEvent    bool            `json:"managementEvent"`
 	RecipientAccountID string          `json:"recipientAccountId"`
+	ServiceDetails     json.RawMessage `json:"serviceEventDetails,omitempty"`
+	SharedEventID      string          `json:"sharedEventID,omitempty"`
 	EventCategory      string          `json:"eventCategory"`
 }
 
@@ -117,12 +120,12 @@ func (e *Event) document() document {
 		EventVersion: eventVersion, UserIdentity: identityOf(e.Principal), EventTime: e.Time.UTC().Format(time.RFC3339),
 		EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region, SourceIPAddress: e.SourceIP, UserAgent: e.UserAgent,
 		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
-		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional,
+		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional, ServiceDetails: e.Details,
 		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
-		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
+		ManagementEvent: true, RecipientAccountID: e.Account, SharedEventID: e.SharedID, EventCategory: "Management",
 	}
 	for _, r := range e.Resources {
-		d.Resources = append(d.Resources, resource{e.Account, r.Type, r.Name})
+		d.Resources = append(d.Resources, resource{cmp.Or(r.account(), e.Account), r.Type, r.Name})
 	}
 	return d
 }

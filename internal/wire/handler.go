@@ -35,8 +35,8 @@ type Config struct {
 	Authenticate func(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error)
 	// Region is that of requests without a signature, which name none.
 	Region string
-	// Record writes an event to the trail and returns once it is safe; when
-	// it fails, the client gets an internal error and no answer.
+	// Record writes an event to the trail of its account and returns once it
+	// is safe; when it fails, the client gets an internal error and no answer.
 	Record func(*trail.Event) error
 	// Endpoint is the VPC endpoint that all requests of the Handler come
 	// through, or nil.
@@ -142,7 +142,7 @@ func (h *Handler) record(c *Call, out Output, err error, p public) error {
 }
 
 func (h *Handler) write(e *trail.Event) error {
-	return fault.Wrap(h.Record(e), "recording the call")
+	return fault.Wrap(e.Deliver(h.Record), "recording the call")
 }
 
 // exchange is one request on its way to its answer.

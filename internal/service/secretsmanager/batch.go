@@ -51,7 +51,9 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	for i := range b.opened {
 		r := &b.opened[i]
 		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, resource(r.secret))
-		call.Resources = append(call.Resources, resource(r.secret))
+		if r.secret.Account == call.Principal.Account { // other owners are told of their own secrets only, above
+			call.Resources = append(call.Resources, resource(r.secret))
+		}
 	}
 	s.noteAccess(ctx, call, b.readings()...)
 	out.NextToken = next
