@@ -40,8 +40,10 @@ type Config struct {
 	// RootAccessKeyID and RootSecretAccessKey are the root user's; both or
 	// neither, and then they are generated into Dir once.
 	RootAccessKeyID, RootSecretAccessKey string
-	// RootKey is the root key in base64, or "" for a key file in Dir.
-	RootKey string
+	// RootKey is the root key as keeper.Open takes it, or "" for a key file
+	// in Dir. OldRootKeys, in the same form, open what they wrapped.
+	RootKey     string
+	OldRootKeys []string
 	// Interpreters maps runtimes to executables; StrictRuntimes refuses
 	// interpreters of another version.
 	Interpreters   map[string]string

@@ -60,6 +60,7 @@ func Run(t *testing.T, open Open) {
 		{"PrincipalARN", testPrincipalARN},
 		{"Keys", testKeys},
 		{"KeyLists", testKeyLists},
+		{"RootKeys", testRootKeys},
 		{"Aliases", testAliases},
 		{"Grants", testGrants},
 		{"Roles", testRoles},
