@@ -25,7 +25,9 @@ func (s *Service) ref(ctx context.Context, call *wire.Call, name, qualifier *str
 
 // guarded is ref with further condition keys, which more gives for the
 // function and may be nil.
-func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier *string, more func(*function.Function) iam.Context) (function.Ref, error) {
+func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier *string,
+	more func(*store.Tx, *function.Function) (iam.Context, error),
+) (function.Ref, error) {
 	ref, err := function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
 	if err != nil {
 		return ref, err
@@ -40,10 +42,12 @@ func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier 
 			return err
 		}
 		r = invocation.ResourceOf(ref, f)
-		if more != nil {
-			r.Context = either(r.Context, more(f))
+		if more == nil {
+			return nil
 		}
-		return nil
+		keys, err := more(tx, f)
+		r.Context = either(r.Context, keys)
+		return err
 	})
 	if err == nil {
 		err = s.cfg.Guard.On(call, "", r)
