@@ -9,7 +9,7 @@ DEMO_NEEDS = pg=postgresql py:boto3=python3-boto3 py:psycopg2=python3-psycopg2
 TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc
 
 # Packages with concurrency of their own, tested under the race detector too.
-RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store/sqlite ./internal/wire \
+RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
 	./internal/function/environment ./internal/invocation ./internal/rotation \
 	./internal/service/secretsmanager ./internal/service/lambda
 

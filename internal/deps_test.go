@@ -20,7 +20,7 @@ const module = "github.com/keyturn/keyturn/"
 // one "x/..." family.
 var layers = [][]string{
 	{"fault"},
-	{"arn", "schedule", "sigv4", "pgserver"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver"},
 	{"iam", "key/...", "loggroup", "function"},
 	{"secret", "trail", "function/environment"},
 	{"store/...", "wire/..."},
@@ -41,23 +41,25 @@ var clients = []string{"rotate", "rotator", "doctor", "rehearse"}
 // only lists imports that few packages may have, with the packages that may.
 var only = map[string][]string{
 	"net/http": {
-		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
+		"sigv4", "oidc", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
 		"rotate", "rotator", "doctor", "rehearse",
 	},
 	"database/sql":                      {"store/..."},
 	"modernc.org/sqlite":                {"store/sqlite"},
 	"github.com/jackc/pgx":              {"store/postgres", "rotator", "demo"},
 	"github.com/aws/aws-sdk-go-v2":      {"rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"github.com/go-jose":                {"oidc"},
 	"github.com/landlock-lsm":           {"function/environment"},
 	"github.com/alecthomas/kong":        {"cli"},
 	"github.com/prometheus":             {"server"},
 	module + "internal/apitest":         {},
 	module + "internal/servicetest":     {},
+	module + "internal/oidc/oidctest":   {},
 	module + "internal/store/storetest": {},
 }
 
 // neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

@@ -1,7 +1,9 @@
 package authz
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,11 +140,13 @@ func (q *inquiry) ofKey(name string) iam.Value {
 	}
 	switch name {
 	case "encryptioncontextkeys":
-		keys := make([]string, 0, len(q.use.Context))
-		for k := range q.use.Context {
-			keys = append(keys, k)
-		}
-		return iam.List(keys)
+		return iam.List(slices.Collect(maps.Keys(q.use.Context)))
+	case "requestalias":
+		return given(q.use.Alias, true)
+	case "resourcealiases":
+		return q.aliases()
+	case "grantisforawsresource":
+		return given("true", q.use.Via != "")
 	case "viaservice":
 		return given(q.use.Via+"."+q.call.Region+".amazonaws.com", q.use.Via != "")
 	case "calleraccount":
@@ -157,6 +161,24 @@ func (q *inquiry) ofKey(name string) iam.Value {
 		return iam.Text("false")
 	}
 	return iam.Value{}
+}
+
+// aliases returns the names of the key. A failure to read them ends the
+// transaction, which tells the caller.
+func (q *inquiry) aliases() iam.Value {
+	if q.tx == nil {
+		return iam.Value{}
+	}
+	const most = 256 // AWS docs: 50 aliases of a key
+	list, err := q.tx.Aliases(q.key.Account, q.key.Region, q.key.ID, "", most)
+	if err != nil {
+		return iam.Value{}
+	}
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].Name
+	}
+	return iam.List(names)
 }
 
 func (q *inquiry) resourceTag(name string) iam.Value {

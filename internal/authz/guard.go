@@ -97,6 +97,7 @@ type inquiry struct {
 	// something whose condition keys resource has.
 	secret    *secret.Secret
 	secretARN string
+	tx        *store.Tx
 	reading   reading
 	key       *key.Record
 	use       KeyUse
@@ -136,5 +137,9 @@ func (q *inquiry) refusal(shown string) error {
 	if d.Allowed() {
 		return nil
 	}
+	return q.refuse(d, shown)
+}
+
+func (q *inquiry) refuse(d iam.Decision, shown string) error {
 	return fault.New(fault.Denied, "%s", d.Refusal(q.call.Principal.ARN, q.request.Action, shown))
 }

@@ -22,20 +22,54 @@ type KeyUse struct {
 	// Via names the service that uses the key on behalf of the caller, such
 	// as secretsmanager; "" for a call of the caller's own.
 	Via string
+	// Alias is the alias, if any, by which the call names the key.
+	Alias string
+	// Grant is what kms:CreateGrant is to make.
+	Grant *key.Grant
+	// Conditions has further condition keys; it may be nil.
+	Conditions iam.Context
 }
 
 // UseKey authorises a use of a key by its policy, which comes first, and the
-// caller's. The error is fault.Denied with KMS's text.
-func (g *Guard) UseKey(_ *store.Tx, call *wire.Call, rec *key.Record, use KeyUse) error {
-	q := g.inquiry(call, use.Action, rec.ARN(), rec.Policy)
+// caller's; where both allow nothing and deny nothing, by the key's grants.
+// The error is fault.Denied with KMS's text.
+func (g *Guard) UseKey(tx *store.Tx, call *wire.Call, rec *key.Record, use KeyUse) error {
+	q := g.keyInquiry(tx, call, rec, use, rec.Policy)
 	defer g.done(q)
-	q.key, q.use = rec, use
+	d := iam.Evaluate(&q.request, &q.policies)
+	if d.Allowed() {
+		return nil
+	}
+	if d.Effect == iam.ImplicitDeny {
+		if granted, err := q.granted(); granted || err != nil {
+			return err
+		}
+	}
+	return q.refuse(d, q.request.Resource)
+}
+
+// keyInquiry begins a question about the use of a key with a policy.
+func (g *Guard) keyInquiry(tx *store.Tx, call *wire.Call, rec *key.Record, use KeyUse, policy string) *inquiry {
+	q := g.inquiry(call, use.Action, rec.ARN(), policy)
+	q.tx, q.key, q.use, q.resource = tx, rec, use, use.Conditions
 	q.policies.Kind = iam.KeyResource
 	q.request.ResourceAccount = rec.Account
 	if use.Via != "" {
 		q.policies.Endpoint = nil // the service does not come through the caller's endpoint
 	}
-	return q.refusal(q.request.Resource)
+	return q
+}
+
+// LocksOut reports whether a new policy of a key would keep the caller from
+// replacing it again: it has to let the caller call PutKeyPolicy, or leave
+// that to the caller's account (AWS docs; what the caller's own policies say
+// does not count, assumed).
+func (g *Guard) LocksOut(tx *store.Tx, call *wire.Call, rec *key.Record, policy string) bool {
+	q := g.keyInquiry(tx, call, rec, KeyUse{Action: "kms:PutKeyPolicy"}, policy)
+	defer g.done(q)
+	q.policies = iam.Policies{Kind: iam.KeyResource, Resource: q.policies.Resource, Identity: []*iam.Policy{allow(nil)}}
+	d := iam.Evaluate(&q.request, &q.policies)
+	return !d.Allowed()
 }
 
 // errInvalidKey is the answer to a KmsKeyId that names no usable key (AWS:

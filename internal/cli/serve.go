@@ -17,7 +17,8 @@ import (
 type runtimeFlags struct {
 	Runtime        map[string]string `help:"Interpreter of a runtime, such as python3.12=/usr/bin/python3.12; may be repeated." env:"KEYTURN_RUNTIME" placeholder:"RUNTIME=PATH" mapsep:","`
 	StrictRuntimes bool              `help:"Refuse a function whose runtime's exact interpreter version is missing, instead of running another." env:"KEYTURN_STRICT_RUNTIMES"`
-	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
+	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions, and the server asking identity providers, trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
+	VPCEndpoint    []string          `name:"vpc-endpoint" help:"JSON file with a VPC endpoint (VpcEndpointId, VpcId, Listen, PolicyDocument), which gets an address of its own; may be repeated." env:"KEYTURN_VPC_ENDPOINT" placeholder:"FILE"`
 	LogLevel       string            `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"KEYTURN_LOG_LEVEL"`
 }
 
@@ -49,6 +50,9 @@ func (c *serveCmd) Run(p *program) error {
 		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
 	}
+	if cfg.Endpoints, err = c.endpoints(); err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, cfg)
 	if err != nil {
 		return err
@@ -56,6 +60,18 @@ func (c *serveCmd) Run(p *program) error {
 	return s.Run(p.ctx, func() {
 		_, _ = fmt.Fprintf(p.stdout, "keyturn listens on %s (region %s, account %s, data in %s)\n", s.URL(), c.Region, c.Account, c.Data)
 	})
+}
+
+// endpoints reads the VPC endpoints.
+func (f *runtimeFlags) endpoints() ([]server.Endpoint, error) {
+	list := make([]server.Endpoint, len(f.VPCEndpoint))
+	for i, path := range f.VPCEndpoint {
+		var err error
+		if list[i], err = server.ReadEndpoint(path); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func newLogger(p *program, level string) (*slog.Logger, error) {
@@ -94,8 +110,12 @@ func (c *devCmd) Run(p *program) (err error) {
 	if err != nil {
 		return err
 	}
+	endpoints, err := c.endpoints()
+	if err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, server.Config{
-		Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
+		Endpoints: endpoints, Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
 		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ func newInvoker(t *testing.T) (*Invoker, *store.Store) {
 	t.Helper()
 	parts := servicetest.NewParts(t)
 	i := New(Config{
-		Store: parts.Store, Sealer: parts.Sealer, Node: "node",
+		Store: parts.Store, Guard: parts.Guard, Sealer: parts.Sealer, Node: "node", Principal: as(session(t, logsAll)),
 		Credentials: func(context.Context, *iam.Role, string, time.Duration) (environment.Credentials, error) {
 			return environment.Credentials{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: "example", SessionToken: "example"}, nil
 		},

@@ -61,7 +61,7 @@ func NewRecord(ctx context.Context, k Keeper, n NewKey, now time.Time) (*Record,
 	default:
 		policy = DefaultPolicy(n.Region, n.Account)
 	}
-	return &Record{
+	rec := &Record{
 		ID:          uuid.NewString(),
 		Account:     n.Account,
 		Region:      n.Region,
@@ -72,7 +72,11 @@ func NewRecord(ctx context.Context, k Keeper, n NewKey, now time.Time) (*Record,
 		CreatedAt:   now.Truncate(time.Millisecond),
 		Tags:        n.Tags,
 		Material:    []Material{material},
-	}, nil
+	}
+	if n.Manager == AWS {
+		return rec, rec.EnableRotation(now, DefaultRotationDays)
+	}
+	return rec, nil
 }
 
 // NewMaterial makes one generation of a key, to be the last in

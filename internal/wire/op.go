@@ -127,10 +127,13 @@ func bind(s *Service) map[string]*binding {
 }
 
 // readOnly tells reads by their names. AWS's own list is not published;
-// AssumeRole is a read in its events, and so is ValidateResourcePolicy
-// (assumed).
+// AssumeRole, simulations and the use of KMS keys are reads in their events,
+// and so is ValidateResourcePolicy (assumed).
 func readOnly(operation string) bool {
-	for _, verb := range []string{"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole"} {
+	for _, verb := range []string{
+		"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole", "Simulate",
+		"Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom",
+	} {
 		if strings.HasPrefix(operation, verb) {
 			return true
 		}

@@ -66,9 +66,9 @@ func newKit(t testing.TB) *kit {
 	k.store = k.Parts.Store
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	k.invoker = invocation.New(invocation.Config{
-		Store: k.store, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger,
+		Store: k.store, Guard: k.Guard, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger, Principal: k.Principal,
 		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-			c, err := k.Keyring.Issue(role, session, d)
+			c, err := k.Keyring.Issue(role, session, d, nil)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err
 		},
 	})
@@ -84,7 +84,7 @@ func newKit(t testing.TB) *kit {
 	})
 	check(t, err)
 	k.invoker.Use(k.pool)
-	k.newRole("execution", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
+	k.newRole("execution", lambdaTrust)
 	k.goRun(k.pool.Run)
 	return k
 }
@@ -117,10 +117,19 @@ func (k *kit) run() *kit {
 	return k
 }
 
+// lambdaTrust lets Lambda assume a role.
+const lambdaTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+
+// logging lets a role log.
+const logging = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}}`
+
 func (k *kit) newRole(name, trust string) {
 	k.t.Helper()
 	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error {
-		return tx.SaveRole(nil, &iam.Role{Account: account, Name: name, Path: "/", ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, CreatedAt: time.Now()})
+		return tx.SaveRole(nil, &iam.Role{
+			Account: account, Name: name, Path: "/", ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, CreatedAt: time.Now(),
+			Holdings: iam.Holdings{Inline: map[string]string{"log": logging}},
+		})
 	}))
 }
 

@@ -34,6 +34,12 @@ func run(models, out string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.pkg, err)
 		}
+		for _, name := range s.secret {
+			if m.Shapes[name] == nil {
+				return fmt.Errorf("%s: the model has no shape %s", s.pkg, name)
+			}
+			m.Shapes[name].Sensitive = true
+		}
 		files, err := generate(s, m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.pkg, err)
