@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -92,7 +93,7 @@ func (m *simulation) addResource(text *string) (err error) {
 	if text == nil {
 		return nil
 	}
-	if m.caller.IsZero() {
+	if m.caller.ARN == "" {
 		return fault.New(fault.Parameter, "CallerArn is required if a resource policy is specified.")
 	}
 	m.policies.Resource, err = m.add(source{"ResourcePolicy", resourceSource, *text})
@@ -113,6 +114,7 @@ func (m *simulation) setCaller(caller *string) error {
 		return nil
 	}
 	m.caller = iam.Principal{Type: iam.IAMUser, Account: a.Account, ARN: *caller, Name: path[strings.LastIndexByte(path, '/')+1:]}
+	m.tags = nil
 	return nil
 }
 
@@ -197,8 +199,10 @@ func (m *simulation) run(in *api.SimulatePrincipalPolicyRequest, account string)
 		resources = []string{"*"}
 	}
 	total := len(in.ActionNames) * len(resources)
-	start, _ := strconv.Atoi(text(in.Marker))
-	start = min(max(start, 0), total)
+	start, err := strconv.Atoi(cmp.Or(text(in.Marker), "0"))
+	if err != nil || start < 0 || start > total {
+		return nil, fault.New(fault.Parameter, "Invalid Marker: %s", text(in.Marker))
+	}
 	end := min(start+pageSize(in.MaxItems), total)
 	out := &api.SimulatePolicyResponse{EvaluationResults: []api.EvaluationResult{}, IsTruncated: new(end < total)}
 	if end < total {
