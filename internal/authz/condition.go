@@ -115,6 +115,8 @@ func (q *inquiry) ofSecret(name string) iam.Value {
 	switch name {
 	case "secretid":
 		return given(q.secretARN, true)
+	case "versionstage":
+		return q.reading.stages(s)
 	case "resource/allowrotationlambdaarn":
 		return given(s.Rotation.FunctionARN, true)
 	case "resource/type":

@@ -98,6 +98,7 @@ type inquiry struct {
 	secret    *secret.Secret
 	secretARN string
 	tx        *store.Tx
+	reading   reading
 	key       *key.Record
 	use       KeyUse
 	resource  iam.Context

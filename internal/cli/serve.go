@@ -37,6 +37,7 @@ type serveCmd struct {
 	OldRootKey   []string      `help:"Root key that still opens what it wrapped, for keyturn rekey; may be repeated." env:"KEYTURN_OLD_ROOT_KEY" placeholder:"URL"`
 	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
 	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
+	CacheSize    int64         `name:"cache-size" help:"Memory for cached records in bytes; 0 for no cache." default:"67108864" env:"KEYTURN_CACHE_SIZE"`
 	runtimeFlags `embed:""`
 }
 
@@ -53,6 +54,9 @@ func (c *serveCmd) Run(p *program) error {
 	}
 	if cfg.Endpoints, err = c.endpoints(); err != nil {
 		return err
+	}
+	if cfg.CacheSize = c.CacheSize; c.CacheSize == 0 {
+		cfg.CacheSize = -1
 	}
 	s, err := server.New(p.ctx, cfg)
 	if err != nil {

@@ -22,9 +22,9 @@ const metaMadeBy = "made by"
 // made: a throw-away server's keys are known to everybody.
 func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.cfg.StoreURL == "" {
-		s.store, err = sqlite.Open(ctx, sqlite.Config{Dir: s.cfg.Dir})
+		s.store, err = sqlite.Open(ctx, sqlite.Config{Dir: s.cfg.Dir, Cache: s.cfg.CacheSize})
 	} else if s.folder, err = folder.Open(s.cfg.Dir); err == nil {
-		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL, Logger: s.cfg.Logger})
+		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL, Cache: s.cfg.CacheSize, Logger: s.cfg.Logger})
 	}
 	if err != nil {
 		return err

@@ -32,8 +32,11 @@ type Event struct {
 	ID   string
 	Time time.Time
 	Type Type
-	// Account owns the resource; Region is where the call was made.
+	// Account receives the event; Region is where the call was made.
 	Account, Region string
+	// SharedID ties together the events that several accounts get of one
+	// call; "" for a call that concerns one account.
+	SharedID string
 	// Source is the service, such as secretsmanager.amazonaws.com.
 	Source string
 	// Name is the operation or the service event, such as RotateSecret or

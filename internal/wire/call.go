@@ -20,8 +20,8 @@ type Call struct {
 	Service   string
 	Operation string
 	Region    string
-	// Account receives the event; it is the principal's unless the operation
-	// sets that of the resource's owner.
+	// Account receives the event; "" stands for the principal's. Owners of
+	// Resources in other accounts get one of their own.
 	Account   string
 	Time      time.Time
 	Principal iam.Principal
@@ -34,7 +34,13 @@ type Call struct {
 	// Secure says that the call came over TLS.
 	Secure bool
 
-	// Resources, set by the operation, are what the event concerns.
+	// Resolved, set by the operation, gives the condition keys that follow from
+	// the request only together with what is stored, such as the ARN behind an
+	// alias; nil for none.
+	Resolved iam.Context
+
+	// Resources, set by the operation once it is authorised, are what the
+	// event concerns.
 	Resources []trail.Resource
 	// Additional, set by the operation, is a JSON object that becomes the
 	// event's additionalEventData.
@@ -58,6 +64,11 @@ type Endpoint struct {
 // Condition returns what the call's request gives for a condition key in
 // lower case.
 func (c *Call) Condition(key string) iam.Value {
+	if c.Resolved != nil {
+		if v := c.Resolved(key); !v.IsZero() {
+			return v
+		}
+	}
 	if c.op == nil || c.op.service.Conditions == nil || c.in == nil {
 		return iam.Value{}
 	}
@@ -86,6 +97,9 @@ func (c *Call) As(action string) *Call {
 // maxElements bounds requestParameters and responseElements in bytes; larger
 // ones become null (AWS docs: 100 KB).
 const maxElements = 100 << 10
+
+// fewElements is room for those of most calls, in bytes.
+const fewElements = 256
 
 // maxText bounds the error message and the user agent in an event, in bytes
 // (AWS docs: 1 KB).
@@ -154,7 +168,7 @@ func elements(x interface{ EncodeJSON(*Encoder) }) json.RawMessage {
 	if x == nil {
 		return nil
 	}
-	e := NewTrailEncoder(nil)
+	e := NewTrailEncoder(make([]byte, 0, fewElements))
 	x.EncodeJSON(e)
 	if len(e.Bytes()) > maxElements {
 		return nil

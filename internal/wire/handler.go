@@ -35,8 +35,8 @@ type Config struct {
 	Authenticate func(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error)
 	// Region is that of requests without a signature, which name none.
 	Region string
-	// Record writes an event to the trail and returns once it is safe; when
-	// it fails, the client gets an internal error and no answer.
+	// Record writes an event to the trail of its account and returns once it
+	// is safe; when it fails, the client gets an internal error and no answer.
 	Record func(*trail.Event) error
 	// Endpoint is the VPC endpoint that all requests of the Handler come
 	// through, or nil.
@@ -51,8 +51,9 @@ type Config struct {
 // Handler serves the AWS protocols of all its services on one endpoint.
 type Handler struct {
 	Config
-	router  router
-	buffers sync.Pool
+	router    router
+	buffers   sync.Pool
+	exchanges sync.Pool
 }
 
 // NewHandler returns a Handler. It panics if a service's operations are not
@@ -62,6 +63,7 @@ func NewHandler(c Config) *Handler {
 		c.Log = slog.Default()
 	}
 	h := &Handler{Config: c, router: newRouter(c.Services)}
+	h.exchanges.New = func() any { return new(exchange) }
 	h.buffers.New = func() any { return &buffer{make([]byte, 0, newBuffer)} }
 	return h
 }
@@ -142,7 +144,7 @@ func (h *Handler) record(c *Call, out Output, err error, p public) error {
 }
 
 func (h *Handler) write(e *trail.Event) error {
-	return fault.Wrap(h.Record(e), "recording the call")
+	return fault.Wrap(e.Deliver(h.Record), "recording the call")
 }
 
 // exchange is one request on its way to its answer.
@@ -175,7 +177,8 @@ type answer struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Handler: h, r: r, id: uuid.NewString(), start: time.Now(), adapter: guess(r)}
+	x := h.exchanges.Get().(*exchange)
+	*x = exchange{Handler: h, r: r, id: uuid.NewString(), start: time.Now(), adapter: guess(r)}
 	defer x.release()
 	header := w.Header()
 	header["x-amzn-RequestId"] = []string{x.id}
@@ -336,7 +339,8 @@ const (
 	maxKept   = 64 << 10
 )
 
-// release wipes the buffers, which held secrets, and gives them back.
+// release wipes the buffers, which held secrets, and gives them back, with
+// the exchange itself: nothing that outlives the request refers to it.
 func (x *exchange) release() {
 	for _, b := range []*buffer{x.body, x.out} {
 		if b == nil {
@@ -348,4 +352,7 @@ func (x *exchange) release() {
 			x.buffers.Put(b)
 		}
 	}
+	h := x.Handler
+	*x = exchange{}
+	h.exchanges.Put(x)
 }

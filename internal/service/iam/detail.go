@@ -124,7 +124,10 @@ func addGroup(_ *store.Tx, out *api.GetAccountAuthorizationDetailsResponse, g *i
 	return nil
 }
 
-func addRole(_ *store.Tx, out *api.GetAccountAuthorizationDetailsResponse, r *iam.Role) error {
+func addRole(tx *store.Tx, out *api.GetAccountAuthorizationDetailsResponse, r *iam.Role) error {
+	if err := showTrust(tx, r); err != nil {
+		return err
+	}
 	out.RoleDetailList = append(out.RoleDetailList, api.RoleDetail{
 		Path: &r.Path, RoleName: &r.Name, RoleId: &r.ID, Arn: new(r.ARN()), CreateDate: &r.CreatedAt,
 		AssumeRolePolicyDocument: encode(r.TrustPolicy), InstanceProfileList: []api.InstanceProfile{},

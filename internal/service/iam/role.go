@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"
@@ -64,14 +65,14 @@ func newID(prefix string) string { return prefix + rand.Text()[:17] }
 func (s *Service) CreateRole(ctx context.Context, call *wire.Call, in *api.CreateRoleRequest) (*api.CreateRoleResponse, error) {
 	r := &iam.Role{
 		Account: call.Principal.Account, Name: *in.RoleName, Path: pathOf(in.Path), ID: newID("AROA"), Description: text(in.Description),
-		TrustPolicy: *in.AssumeRolePolicyDocument, MaxSession: defaultSession, CreatedAt: call.Time.UTC().Truncate(time.Second),
+		MaxSession: defaultSession, CreatedAt: call.Time.UTC().Truncate(time.Second),
 	}
 	if in.MaxSessionDuration != nil {
 		r.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
 	}
 	out := &api.CreateRoleResponse{Role: &api.Role{}}
 	return out, s.roles.create(ctx, call, r, out, func(tx *store.Tx) (err error) {
-		if err := checkTrust(tx, r); err != nil {
+		if err := setTrust(tx, r, *in.AssumeRolePolicyDocument); err != nil {
 			return err
 		}
 		if r.Tags, err = addTags(nil, in.Tags, "TagsPerRole"); err != nil {
@@ -81,12 +82,13 @@ func (s *Service) CreateRole(ctx context.Context, call *wire.Call, in *api.Creat
 			return err
 		}
 		*out.Role = *shownRole(r, true)
+		out.Role.AssumeRolePolicyDocument = encode(*in.AssumeRolePolicyDocument)
 		return nil
 	})
 }
 
-// shownRole is a role as answers have it; lists leave tags and boundary out
-// (AWS: recorded).
+// shownRole is a role as answers have it, once its trust policy is the one to
+// be shown; lists leave tags and boundary out (AWS: recorded).
 func shownRole(r *iam.Role, whole bool) *api.Role {
 	out := &api.Role{
 		Path: &r.Path, RoleName: &r.Name, RoleId: &r.ID, Arn: new(r.ARN()), CreateDate: &r.CreatedAt,
@@ -104,10 +106,11 @@ func shownRole(r *iam.Role, whole bool) *api.Role {
 // GetRole shows a role.
 func (s *Service) GetRole(ctx context.Context, call *wire.Call, in *api.GetRoleRequest) (*api.GetRoleResponse, error) {
 	out := &api.GetRoleResponse{}
-	return out, s.roles.view(ctx, call, *in.RoleName, func(_ *store.Tx, r *iam.Role) error {
+	return out, s.roles.view(ctx, call, *in.RoleName, func(tx *store.Tx, r *iam.Role) error {
+		err := showTrust(tx, r)
 		out.Role = shownRole(r, true)
 		out.Role.RoleLastUsed = &api.RoleLastUsed{}
-		return nil
+		return err
 	})
 }
 
@@ -118,7 +121,11 @@ func (s *Service) ListRoles(ctx context.Context, call *wire.Call, in *api.ListRo
 	}
 	list, next, err := pageOf(ctx, s.Store, func(r *iam.Role) string { return r.Name }, in.Marker, in.MaxItems,
 		func(tx *store.Tx, after string, limit int) ([]*iam.Role, error) {
-			return tx.Roles(call.Principal.Account, pathOf(in.PathPrefix), after, limit)
+			list, err := tx.Roles(call.Principal.Account, pathOf(in.PathPrefix), after, limit)
+			for _, r := range list {
+				err = errors.Join(err, showTrust(tx, r))
+			}
+			return list, err
 		})
 	out := &api.ListRolesResponse{Roles: []api.Role{}, IsTruncated: new(next != nil), Marker: next}
 	for _, r := range list {
@@ -137,8 +144,7 @@ func (s *Service) DeleteRole(ctx context.Context, call *wire.Call, in *api.Delet
 func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, call *wire.Call, in *api.UpdateAssumeRolePolicyRequest) (*api.UpdateAssumeRolePolicyResponse, error) {
 	out := &api.UpdateAssumeRolePolicyResponse{}
 	return out, s.roles.change(ctx, call, *in.RoleName, out, func(tx *store.Tx, r *iam.Role) error {
-		r.TrustPolicy = *in.PolicyDocument
-		return checkTrust(tx, r)
+		return setTrust(tx, r, *in.PolicyDocument)
 	})
 }
 
@@ -160,10 +166,12 @@ func (s *Service) UpdateRole(ctx context.Context, call *wire.Call, in *api.Updat
 // UpdateRoleDescription changes a role's description.
 func (s *Service) UpdateRoleDescription(ctx context.Context, call *wire.Call, in *api.UpdateRoleDescriptionRequest) (*api.UpdateRoleDescriptionResponse, error) {
 	out := &api.UpdateRoleDescriptionResponse{}
-	return out, s.roles.change(ctx, call, *in.RoleName, out, func(_ *store.Tx, r *iam.Role) error {
+	return out, s.roles.change(ctx, call, *in.RoleName, out, func(tx *store.Tx, r *iam.Role) error {
 		r.Description = *in.Description
-		out.Role = shownRole(r, false)
-		return nil
+		shown := r.Clone()
+		err := showTrust(tx, shown)
+		out.Role = shownRole(shown, false)
+		return err
 	})
 }
 

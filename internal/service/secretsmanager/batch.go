@@ -33,7 +33,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	}
 	b := batch{service: s, call: call.As("secretsmanager:GetSecretValue"), ids: in.SecretIdList}
 	var next *string
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		if in.Filters != nil {
 			if b.ids, next, err = s.batchIDs(tx, call, in); err != nil {
 				return err
@@ -51,7 +51,9 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	for i := range b.opened {
 		r := &b.opened[i]
 		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, resource(r.secret))
-		call.Resources = append(call.Resources, resource(r.secret))
+		if r.secret.Account == call.Principal.Account { // other owners are told of their own secrets only, above
+			call.Resources = append(call.Resources, resource(r.secret))
+		}
 	}
 	s.noteAccess(ctx, call, b.readings()...)
 	out.NextToken = next

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
@@ -161,6 +160,9 @@ func (s *Service) chosenKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, k
 	if err != nil {
 		return nil, err
 	}
+	if err := checkResolved(call, rec.ARN()); err != nil {
+		return nil, err
+	}
 	use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), key.KeyProbe), Via: via}
 	return rec, cannotSeal(s.Guard.UseKey(tx, call, rec, use))
 }
@@ -200,7 +202,11 @@ type prepared struct {
 // that the call chooses for the secret, nil to keep its own; the versions with
 // AWS's labels are then sealed again under it.
 func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string) (*prepared, error) {
-	if ref := arn.ParseSecretRef(id); ref.Account == "" || ref.Account == call.Principal.Account { // others' default keys seal nothing
+	owner := ownerOf(call, id)
+	if err := s.resolveKey(ctx, call, owner, keyID); err != nil {
+		return nil, err
+	}
+	if owner == call.Principal.Account { // others' default keys seal nothing
 		if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
 			return nil, err
 		}
@@ -249,7 +255,7 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 		return glance{}, err
 	}
 	g := glance{secret: sec}
-	if err := checkAccount(call, sec); err != nil {
+	if err := checkAccount(call, sec, sec.KMSKeyID); err != nil {
 		return g, err
 	}
 	if err := v.check(); err != nil {
@@ -261,6 +267,9 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 	keyID := sec.KMSKeyID
 	if p.keyID != nil {
 		keyID = *p.keyID
+		if err := checkAccount(call, sec, keyID); err != nil {
+			return g, err
+		}
 	}
 	if old := sec.Version(p.token); v.given() && old != nil && old.HasValue {
 		box, err := s.sealedVersion(tx, call, sec, old, nil)
@@ -272,7 +281,7 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 	if g.stored != nil && p.keyID == nil {
 		return g, nil
 	}
-	if g.key, err = s.keyFor(tx, call, sec, p, keyID); err != nil {
+	if g.key, err = s.keyFor(tx, call, sec, p, keyID, g.stored == nil && v.given()); err != nil {
 		return g, err
 	}
 	if p.keyID != nil {
@@ -281,12 +290,19 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 	return g, err
 }
 
-// keyFor returns the key that seals what the call brings.
-func (s *Service) keyFor(tx *store.Tx, call *wire.Call, sec *secret.Secret, p *prepared, keyID string) (*key.Record, error) {
-	if p.keyID == nil {
-		return s.sealingKey(tx, call, sec, keyID, p.token)
+// keyFor returns the key that seals what the call brings: one that it chooses,
+// or the secret's. withValue says that it brings a value.
+func (s *Service) keyFor(tx *store.Tx, call *wire.Call, sec *secret.Secret, p *prepared, keyID string, withValue bool) (rec *key.Record, err error) {
+	if p.keyID != nil {
+		if rec, err = s.chosenKey(tx, call, sec, keyID); err != nil || !withValue {
+			return rec, err
+		}
 	}
-	return s.chosenKey(tx, call, sec, keyID)
+	rec, err = s.sealingKey(tx, call, sec, keyID, p.token)
+	if p.keyID == nil && fault.Is(err, fault.Parameter) {
+		return nil, cannotSeal(fault.New(fault.Encryption, "").Because(err)) // the secret's key is gone
+	}
+	return rec, err
 }
 
 // useOf is the use that a prepared call makes of its secret: a new key alone
@@ -299,7 +315,8 @@ func useOf(v value, p *prepared) secret.Use {
 }
 
 // underOtherKeys returns the versions with AWS's labels that rec did not
-// seal.
+// seal. Those stay under their keys for which the caller may not use rec to
+// encrypt; if it may, it must be able to open and to seal them (AWS docs).
 func (s *Service) underOtherKeys(tx *store.Tx, call *wire.Call, sec *secret.Secret, rec *key.Record) ([]reading, error) {
 	var list []reading
 	known := knownKeys{}
@@ -308,6 +325,20 @@ func (s *Service) underOtherKeys(tx *store.Tx, call *wire.Call, sec *secret.Secr
 		if v == nil || !v.HasValue || v.KeyARN == rec.ARN() ||
 			slices.ContainsFunc(list, func(r reading) bool { return r.version == v }) {
 			continue
+		}
+		use := authz.KeyUse{Action: "kms:Encrypt", Context: key.SecretContext(sec.ARN(), v.ID), Via: via}
+		if rec.Manager == key.Customer {
+			err := s.Guard.UseKey(tx, call, rec, use)
+			if fault.Is(err, fault.Denied) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		use.Action = "kms:GenerateDataKey"
+		if err := s.Guard.UseKey(tx, call, rec, use); err != nil {
+			return nil, cannotSeal(err)
 		}
 		box, err := s.sealedVersion(tx, call, sec, v, known)
 		if err != nil {
@@ -348,7 +379,7 @@ func (p *prepared) fits(s *Service, c changing) error {
 	if p.keyID != nil {
 		keyID = *p.keyID
 	}
-	rec, err := s.keyFor(c.tx, c.call, c.before, p, keyID)
+	rec, err := s.keyFor(c.tx, c.call, c.before, p, keyID, true)
 	if err == nil && rec.ARN() != p.key.ARN() {
 		return errStale
 	}
