@@ -57,6 +57,8 @@ type Options struct {
 	Interpreters map[string]string
 	// CABundle lists authorities that functions trust.
 	CABundle []string
+	// Args are more flags of serve, for a process alone.
+	Args []string
 	// Endpoints are VPC endpoints.
 	Endpoints []server.Endpoint
 }

@@ -48,7 +48,7 @@ func Partition(region string) string {
 
 // Secret returns the ARN of a secret: its name and its six-character suffix.
 func Secret(region, account, name, suffix string) string {
-	return New("secretsmanager", region, account, "secret:"+name+"-"+suffix).String()
+	return "arn:" + Partition(region) + ":secretsmanager:" + region + ":" + account + ":secret:" + name + "-" + suffix
 }
 
 // SuffixLen is the length of the random part of a secret's ARN, without its

@@ -26,10 +26,10 @@ type Root struct {
 }
 
 // KeyringConfig is what a Keyring works with. All members but Logger are
-// needed.
+// needed, of Root the account alone.
 type KeyringConfig struct {
-	// Root is the root credential of the first account, which is configured.
-	// All others are in the store.
+	// Root is the root credential of the first account, if it is configured;
+	// its access key is "" otherwise. All others are in the store.
 	Root   Root
 	Store  *store.Store
 	Sealer *key.Sealer
@@ -103,7 +103,7 @@ func credentialSize(id string, c *credential) int64 {
 // even if another has its name; sessions that are over are
 // sigv4.ErrExpiredSession. A store that cannot be read is fault.Unavailable.
 func (k *Keyring) Secret(ctx context.Context, accessKeyID, token string, now time.Time) (string, iam.Principal, error) {
-	if token == "" && equal(accessKeyID, k.cfg.Root.AccessKeyID) {
+	if given := k.cfg.Root.AccessKeyID; token == "" && given != "" && equal(accessKeyID, given) {
 		return k.cfg.Root.SecretAccessKey, k.root, nil
 	}
 	c, known := k.credentials.Get(accessKeyID)

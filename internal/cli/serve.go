@@ -33,9 +33,11 @@ type serveCmd struct {
 	Account      string        `help:"Account of the root credentials: 12 digits." default:"123456789012" env:"KEYTURN_ACCOUNT"`
 	RootAccess   string        `name:"root-access-key-id" help:"Access key of the root user; generated into the data folder when empty." env:"KEYTURN_ROOT_ACCESS_KEY_ID" placeholder:"ID"`
 	RootSecret   string        `name:"root-secret-access-key" help:"Secret key of the root user; better given by environment." env:"KEYTURN_ROOT_SECRET_ACCESS_KEY" placeholder:"KEY"`
-	RootKey      string        `help:"Root key, which wraps all other keys: 32 bytes in base64; generated into the data folder when empty, better given by environment otherwise." env:"KEYTURN_ROOT_KEY" placeholder:"BASE64"`
+	RootKey      string        `help:"Root key, which wraps all other keys: file:///PATH, env:NAME, hashivault://KEY, awskms:///KEY, gcpkms://projects/…, azurekeyvault://HOST/keys/KEY/VERSION, or 32 bytes in base64, better given by environment; a file in the data folder when empty." env:"KEYTURN_ROOT_KEY" placeholder:"URL"`
+	OldRootKey   []string      `help:"Root key that still opens what it wrapped, for keyturn rekey; may be repeated." env:"KEYTURN_OLD_ROOT_KEY" placeholder:"URL"`
 	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
 	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
+	CacheSize    int64         `name:"cache-size" help:"Memory for cached records in bytes; 0 for no cache." default:"67108864" env:"KEYTURN_CACHE_SIZE"`
 	runtimeFlags `embed:""`
 }
 
@@ -47,11 +49,14 @@ func (c *serveCmd) Run(p *program) error {
 	}
 	cfg := server.Config{
 		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
-		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey,
+		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey, OldRootKeys: c.OldRootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
 	}
 	if cfg.Endpoints, err = c.endpoints(); err != nil {
 		return err
+	}
+	if cfg.CacheSize = c.CacheSize; c.CacheSize == 0 {
+		cfg.CacheSize = -1
 	}
 	s, err := server.New(p.ctx, cfg)
 	if err != nil {

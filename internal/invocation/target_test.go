@@ -118,3 +118,23 @@ func TestVariablesBound(t *testing.T) {
 		t.Errorf("another function's: got %v, want an internal error", err)
 	}
 }
+
+// TestAnotherAccountsFunction invokes a function by its ARN for another
+// account: it runs, and logs, in its own.
+func TestAnotherAccountsFunction(t *testing.T) {
+	i, s := newInvoker(t)
+	result, err := i.Invoke(t.Context(), Request{Function: functionARN, Account: owner, Region: servicetest.Region})
+	if err != nil || string(result.Payload) != "1" {
+		t.Fatalf("got %s, %v, want 1", result.Payload, err)
+	}
+	err = s.View(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.LogGroup(servicetest.Account, servicetest.Region, "/aws/lambda/f")
+		return err
+	})
+	if err != nil {
+		t.Errorf("the log of the function's account: %v", err)
+	}
+	if _, err := i.Invoke(t.Context(), Request{Function: "f", Account: owner, Region: servicetest.Region}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("by its name: got %v, want it not found", err)
+	}
+}

@@ -27,7 +27,7 @@ func newAuthenticator(ring *authz.Keyring) *authenticator {
 // access key and its token, then the signature.
 func (a *authenticator) authenticate(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
 	now := time.Now()
-	want := sigv4.Expected{Service: service, Region: regionPattern.MatchString}
+	want := sigv4.Expected{Service: service, Region: isRegion}
 	if err := q.Check(now, want); err != nil {
 		return iam.Principal{}, err
 	}
@@ -35,7 +35,7 @@ func (a *authenticator) authenticate(ctx context.Context, q *sigv4.Request, body
 	if err != nil {
 		return iam.Principal{}, err
 	}
-	if err := a.cache.Verify(q, body, now, want, func() (string, error) { return secretKey, nil }); err != nil {
+	if err := a.cache.Match(q, body, func() (string, error) { return secretKey, nil }); err != nil {
 		return iam.Principal{}, err
 	}
 	a.ring.Used(q.Scope.AccessKeyID, service, q.Scope.Region, now)

@@ -40,8 +40,10 @@ type Config struct {
 	// RootAccessKeyID and RootSecretAccessKey are the root user's; both or
 	// neither, and then they are generated into Dir once.
 	RootAccessKeyID, RootSecretAccessKey string
-	// RootKey is the root key in base64, or "" for a key file in Dir.
-	RootKey string
+	// RootKey is the root key as keeper.Open takes it, or "" for a key file
+	// in Dir. OldRootKeys, in the same form, open what they wrapped.
+	RootKey     string
+	OldRootKeys []string
 	// Interpreters maps runtimes to executables; StrictRuntimes refuses
 	// interpreters of another version.
 	Interpreters   map[string]string
@@ -52,16 +54,42 @@ type Config struct {
 	// Concurrency is the account's limit of functions that run at once;
 	// 1000 if zero.
 	Concurrency int
+	// CacheSize bounds the memory for cached records in bytes: 64 MiB if
+	// zero, none if less.
+	CacheSize int64
 	// Grace is how long requests and running steps may take to finish after
 	// Run was told to stop; 30 seconds if zero.
 	Grace  time.Duration
 	Logger *slog.Logger
 }
 
-var (
-	regionPattern  = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-\d+$`)
-	accountPattern = regexp.MustCompile(`^\d{12}$`)
-)
+var accountPattern = regexp.MustCompile(`^\d{12}$`)
+
+// isRegion reports whether s is a name such as us-gov-east-1: two words of
+// letters or more, then a number, with hyphens between. Every request asks.
+func isRegion(s string) bool {
+	words, letters := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z':
+			letters++
+		case c == '-' && letters > 0:
+			words, letters = words+1, 0
+		default:
+			return words >= 2 && letters == 0 && isNumber(s[i:])
+		}
+	}
+	return false
+}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // defaultConcurrency is AWS's limit of a new account (AWS docs).
 const defaultConcurrency = 1000
@@ -90,7 +118,7 @@ func (c *Config) check() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("a server needs a data folder")
-	case !regionPattern.MatchString(c.Region):
+	case !isRegion(c.Region):
 		return fmt.Errorf("region %q is not a region name such as us-east-1", c.Region)
 	case !accountPattern.MatchString(c.Account):
 		return fmt.Errorf("account %q does not have 12 digits", c.Account)

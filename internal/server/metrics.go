@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +17,17 @@ type metrics struct {
 	latency     *prometheus.HistogramVec
 	rotations   *prometheus.CounterVec
 	invocations *prometheus.HistogramVec
+	// known remembers the series of request by what it is called with.
+	known sync.Map
 }
+
+// series are the metrics of requests with one outcome.
+type series struct {
+	requests prometheus.Counter
+	latency  prometheus.Observer
+}
+
+type outcome struct{ service, operation, code string }
 
 func newMetrics() *metrics {
 	m := &metrics{
@@ -42,8 +53,13 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) request(service, operation, code string, took time.Duration) {
-	m.requests.WithLabelValues(service, operation, code).Inc()
-	m.latency.WithLabelValues(service, operation).Observe(took.Seconds())
+	of := outcome{service, operation, code}
+	s, ok := m.known.Load(of)
+	if !ok {
+		s, _ = m.known.LoadOrStore(of, series{m.requests.WithLabelValues(service, operation, code), m.latency.WithLabelValues(service, operation)})
+	}
+	s.(series).requests.Inc()
+	s.(series).latency.Observe(took.Seconds())
 }
 
 func (m *metrics) rotation(outcome string) { m.rotations.WithLabelValues(outcome).Inc() }

@@ -14,7 +14,9 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/oidc"
+	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
@@ -35,6 +37,7 @@ type Server struct {
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
+	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
@@ -66,34 +69,37 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.recorder, err = trail.NewRecorder(filepath.Join(cfg.Dir, "trail")); err != nil {
 		return nil, err
 	}
-	keeper, err := openKeeper(ctx, &cfg, s.store)
+	keepers, err := openKeeper(ctx, &cfg, s.store)
 	if err != nil {
 		return nil, err
 	}
-	if s.sealer, err = openSealer(ctx, s.store, keeper); err != nil {
+	if s.sealer, err = openSealer(ctx, s.store, keepers); err != nil {
 		return nil, err
 	}
-	if s.root, err = rootCredential(&cfg); err != nil {
+	if s.root, err = rootCredential(ctx, &cfg, s.store, s.sealer); err != nil {
 		return nil, err
 	}
-	s.keyring = authz.NewKeyring(authz.KeyringConfig{Root: s.root, Store: s.store, Sealer: s.sealer, Logger: cfg.Logger})
+	// A root credential of the store is found there, as long as it is there.
+	given := authz.Root{Account: cfg.Account, AccessKeyID: cfg.RootAccessKeyID, SecretAccessKey: cfg.RootSecretAccessKey}
+	s.keyring = authz.NewKeyring(authz.KeyringConfig{Root: given, Store: s.store, Sealer: s.sealer, Logger: cfg.Logger})
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
-	if err := s.assemble(keeper); err != nil {
+	if err := s.assemble(keepers); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // assemble makes the parts and wires them together.
-func (s *Server) assemble(keeper key.Keeper) (err error) {
+func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	node, err := nodeName(s.cfg.Dir)
 	if err != nil {
 		return err
 	}
-	guard := authz.NewGuard(s.store, keeper)
-	keys := key.NewRing(keeper, materialCache)
+	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
+	guard := authz.NewGuard(s.store, keepers)
+	keys := key.NewRing(keepers, materialCache)
 	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
 		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
@@ -117,7 +123,7 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keeper, Keys: keys, Logger: s.cfg.Logger})
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err
@@ -168,7 +174,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
-		s.keyring.Run, s.housekeep,
+		s.keyring.Run, s.rekeyer.Run, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}

@@ -67,6 +67,15 @@ func (c *KeyCache) Verify(q *Request, body []byte, now time.Time, want Expected,
 	if err := q.Check(now, want); err != nil {
 		return err
 	}
+	return c.Match(q, body, secret)
+}
+
+// Match is the part of Verify that comes after Check, for callers who made
+// Check themselves. A request that has not passed it is refused.
+func (c *KeyCache) Match(q *Request, body []byte, secret func() (string, error)) error {
+	if !q.checked {
+		return because("the request was not checked")
+	}
 	key, epoch, ok := c.find(q.Scope)
 	if ok {
 		return q.match(body, key)

@@ -168,3 +168,31 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// TestMatchAfterCheckOnly refuses requests that were not checked, or that
+// failed the check.
+func TestMatchAfterCheckOnly(t *testing.T) {
+	c := NewKeyCache(8)
+	secret := func() (string, error) { return testSecret, nil }
+	r, body := signedAs(t, testID, newYear)
+	q, err := Parse(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Expected{Service: "secretsmanager"}
+	if err := c.Match(q, body, secret); !fault.Is(err, Mismatch) {
+		t.Errorf("unchecked: got %v, want a mismatch", err)
+	}
+	if err := q.Check(newYear, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Match(q, body, secret); err != nil {
+		t.Errorf("checked: %v", err)
+	}
+	if err := q.Check(newYear.Add(time.Hour), want); err == nil {
+		t.Fatal("an old request passed the check")
+	}
+	if err := c.Match(q, body, secret); !fault.Is(err, Mismatch) {
+		t.Errorf("after a failed check: got %v, want a mismatch", err)
+	}
+}

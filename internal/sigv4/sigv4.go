@@ -88,6 +88,7 @@ type Request struct {
 	terminator  string // the last element of the scope
 	contentHash string // X-Amz-Content-Sha256 of the query
 	byDate      bool   // Time came from the Date header
+	checked     bool   // Check passed
 }
 
 // Parse reads the authentication of a request, from the Authorization header

@@ -34,6 +34,7 @@ type Expected struct {
 // the key exists or not. Errors are of the kinds Expired, NotYetCurrent,
 // Mismatch, Incomplete and BadScope.
 func (q *Request) Check(now time.Time, want Expected) error {
+	q.checked = false
 	if err := q.checkTime(now.UTC().Truncate(time.Second)); err != nil {
 		return err
 	}
@@ -43,7 +44,9 @@ func (q *Request) Check(now time.Time, want Expected) error {
 	if err := q.checkHeaders(); err != nil {
 		return err
 	}
-	return q.checkScope(want)
+	err := q.checkScope(want)
+	q.checked = err == nil
+	return err
 }
 
 // Verify reports whether the holder of the key signed this request with this

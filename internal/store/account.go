@@ -49,7 +49,6 @@ func (tx *Tx) AccountAlias(account string) (alias string, err error) {
 // takes it away. An error of kind Exists, without message, tells that the
 // alias is another account's.
 func (tx *Tx) SetAccountAlias(account, alias string) error {
-	tx.Touch(IdentityTopic(account))
 	if _, err := tx.exec(`DELETE FROM iam_account_alias WHERE account = $1`, account); err != nil || alias == "" {
 		return err
 	}

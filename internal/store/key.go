@@ -54,12 +54,19 @@ func (tx *Tx) loadMaterial(k *key.Record) error {
 // Key returns a key with its material. It returns an error of kind
 // NotFound, without message, when there is none with the ID.
 func (tx *Tx) Key(account, region, id string) (*key.Record, error) {
+	place := keyPlace{account, region, id}
+	if tx.recalling {
+		return recall(tx, tx.memory.keys, place)
+	}
 	list, err := tx.keys(`SELECT `+keyColumns+` FROM kms_key k WHERE k.account = $1 AND k.region = $2 AND k.id = $3`, account, region, id)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
 		return nil, fault.New(fault.NotFound, "")
+	}
+	if tx.memory != nil {
+		tx.memory.keys.Put(tx.mark, place, list[0], KeyTopic(id))
 	}
 	return list[0], nil
 }

@@ -12,9 +12,6 @@ func (tx *Tx) loadReplicas(s *secret.Secret) error {
 	if s.PrimaryRegion == "" || s.PrimaryRegion != s.Region {
 		return nil
 	}
-	if tx.single {
-		return errAnother
-	}
 	return tx.each(func(rows *sql.Rows) error {
 		var r secret.Replica
 		var accessed, overwrite int64

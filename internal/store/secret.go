@@ -1,9 +1,7 @@
 package store
 
 import (
-	"context"
 	"database/sql"
-	"errors"
 	"strings"
 	"time"
 
@@ -78,6 +76,12 @@ func (tx *Tx) findRef(account, region string, ref arn.SecretRef, columns, joins 
 	if !ok {
 		return nil, 0, fault.New(fault.NotFound, "")
 	}
+	return tx.findNamed(account, region, name, want, columns, joins, more, args...)
+}
+
+// findNamed finds a secret by name; want is the ARN that it must have, if
+// not "".
+func (tx *Tx) findNamed(account, region, name, want, columns, joins string, more []any, args ...any) (*secret.Secret, int64, error) {
 	s, count, err := tx.find(more, `SELECT `+secretColumns+columns+` FROM secret s`+joins+`
 		WHERE s.account = $1 AND s.region = $2 AND s.name = $3`, append([]any{account, region, name}, args...)...)
 	if err == nil && want != "" && s.ARN() != want {
@@ -138,49 +142,47 @@ func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
 // That version is missing, or has no value, if there is no such thing. It
 // is one statement but for a deprecated version or a secret with replicas.
 func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
-	var sealed []byte
-	columns, joins, selector := `, v.sealed`, ` LEFT JOIN version v ON v.secret_id = s.id AND v.id = $4`, versionID
+	name, want, ok := lookup(account, region, ref)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "")
+	}
+	place := versionPlace{account, region, name, want, versionID, true}
 	if versionID == "" {
-		joins = ` LEFT JOIN label l ON l.secret_id = s.id AND l.label = $4
-			LEFT JOIN version v ON v.secret_id = l.secret_id AND v.id = l.version_id`
-		selector = stage
+		place.selector, place.byID = stage, false
 	}
-	s, count, err := tx.findRef(account, region, ref, columns, joins, []any{&sealed}, selector)
-	if err != nil {
-		return nil, err
+	if tx.recalling {
+		return recall(tx, tx.memory.secrets, place)
 	}
-	v := s.Version(versionID)
-	if versionID == "" {
-		v = s.Holder(stage)
-	} else if v == nil && count > int64(len(s.Versions)) {
-		if tx.single {
-			return nil, errAnother
-		}
-		err = tx.loadDeprecated(s, versionID)
-		v = s.Version(versionID)
-	}
-	if v != nil && sealed != nil {
-		v.Sealed = sealed
+	s, v, err := tx.readVersion(place)
+	if err == nil && v != nil && tx.memory != nil {
+		tx.memory.secrets.Put(tx.mark, place, s, SecretTopic(s.ID))
 	}
 	return s, err
 }
 
-// errAnother tells that a read needs another statement and so a snapshot.
-var errAnother = errors.New("a second statement is needed")
-
-// ReadVersion is Tx.ReadVersion in a View of its own, mostly at the cost of
-// the one statement alone.
-func (s *Store) ReadVersion(ctx context.Context, account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
-	var got *secret.Secret
-	read := func(tx *Tx) (err error) {
-		got, err = tx.ReadVersion(account, region, ref, versionID, stage)
-		return err
+// readVersion is ReadVersion from the database. v is nil if there is no such
+// version.
+func (tx *Tx) readVersion(p versionPlace) (s *secret.Secret, v *secret.Version, err error) {
+	var sealed []byte
+	columns, joins := `, v.sealed`, ` LEFT JOIN version v ON v.secret_id = s.id AND v.id = $4`
+	if !p.byID {
+		joins = ` LEFT JOIN label l ON l.secret_id = s.id AND l.label = $4
+			LEFT JOIN version v ON v.secret_id = l.secret_id AND v.id = l.version_id`
 	}
-	err := s.view(ctx, true, read)
-	if errors.Is(err, errAnother) {
-		err = s.view(ctx, false, read)
+	s, count, err := tx.findNamed(p.account, p.region, p.name, p.arn, columns, joins, []any{&sealed}, p.selector)
+	if err != nil {
+		return nil, nil, err
 	}
-	return got, err
+	if v = s.Version(p.selector); !p.byID {
+		v = s.Holder(p.selector)
+	} else if v == nil && count > int64(len(s.Versions)) {
+		err = tx.loadDeprecated(s, p.selector)
+		v = s.Version(p.selector)
+	}
+	if v != nil && sealed != nil {
+		v.Sealed = sealed
+	}
+	return s, v, err
 }
 
 // SecretsToPurge returns up to limit secrets whose recovery window ended by

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -35,6 +36,8 @@ type Store struct {
 	backend Backend
 	feed    *Feed
 	peers   *Peers
+	memory  memory
+	shut    atomic.Bool // closed, for who takes no lock
 
 	mu      sync.Mutex
 	running int // transactions under way
@@ -46,9 +49,8 @@ type Store struct {
 // store/postgres implement it.
 type Backend interface {
 	// View runs fn on a connection in a read-only transaction with one
-	// snapshot. With single, fn issues one statement only and needs no
-	// transaction around it.
-	View(ctx context.Context, single bool, fn func(Conn) error) error
+	// snapshot.
+	View(ctx context.Context, fn func(Conn) error) error
 	// Update runs fn in a serial read-write transaction and returns nil
 	// once that is durable. It runs fn again after an error that Classify
 	// calls Conflict. A *DriverError from fn means that a statement failed
@@ -73,10 +75,15 @@ type Conn interface {
 	Exec(ctx context.Context, query string, args []any) (sql.Result, error)
 }
 
-// New returns a Store on the backend, whose schema must be migrated.
-func New(b Backend) *Store {
+// New returns a Store on the backend, whose schema must be migrated. What it
+// caches takes up to cache bytes; 0 means DefaultCache, less than 0 none.
+func New(b Backend, cache int64) *Store {
 	s := &Store{backend: b, peers: b.Peers()}
 	s.feed = newFeed(s.peers == nil)
+	if cache == 0 {
+		cache = DefaultCache
+	}
+	s.memory = newMemory(s, cache)
 	s.idle.L = &s.mu
 	return s
 }
@@ -88,16 +95,19 @@ var ErrClosed = errors.New("the store is closed")
 // than once. View returns fn's error, or a *fault.Error of kind Unavailable
 // when the database cannot be reached or ctx ended, or Internal.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
-	return s.view(ctx, false, fn)
+	return s.view(ctx, Tx{}, fn)
 }
 
-func (s *Store) view(ctx context.Context, single bool, fn func(*Tx) error) error {
+// view runs fn on copies of the given Tx.
+func (s *Store) view(ctx context.Context, like Tx, fn func(*Tx) error) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.end()
-	return s.explain(ctx, s.backend.View(ctx, single, func(c Conn) error {
-		return run(&Tx{ctx: ctx, conn: c, readOnly: true, single: single}, fn)
+	return s.explain(ctx, s.backend.View(ctx, func(c Conn) error {
+		tx := like
+		tx.ctx, tx.conn, tx.readOnly, tx.mark = ctx, c, true, s.Mark()
+		return run(&tx, fn)
 	}))
 }
 
@@ -210,6 +220,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.shut.Store(true)
 	for s.running > 0 {
 		s.idle.Wait()
 	}

@@ -19,10 +19,15 @@ type Tx struct {
 	ctx      context.Context
 	conn     Conn
 	readOnly bool
-	single   bool // no transaction is around: one statement only
 	done     bool
 	failed   error
 	topics   []string // what Touch was told
+
+	// memory is set for Read, mark before its snapshot. While recalling there
+	// is no connection.
+	memory    *memory
+	mark      Mark
+	recalling bool
 }
 
 // Context returns the context of the transaction.
@@ -33,12 +38,22 @@ var (
 	errReadOnly = errors.New("a view cannot write")
 )
 
-// usable reports why no statement may run.
-func (tx *Tx) usable() error {
+// over reports why nothing can be read any more.
+func (tx *Tx) over() error {
 	if tx.done {
 		return &fault.Error{Kind: fault.Internal, Cause: errDone}
 	}
-	if tx.failed == nil {
+	return tx.failed
+}
+
+// usable reports why no statement may run.
+func (tx *Tx) usable() error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if tx.recalling {
+		tx.failed = errMissed
+	} else {
 		tx.failed = tx.ctx.Err()
 	}
 	return tx.failed

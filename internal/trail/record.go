@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -39,14 +38,20 @@ func (e *Event) Record() (Record, error) {
 		Source: e.Source, Name: e.Name, ReadOnly: e.ReadOnly,
 		Username: username(e.Principal), AccessKeyID: e.Principal.AccessKeyID, Resources: e.Resources,
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e.document()); err != nil {
-		return Record{}, fmt.Errorf("encoding the %s event: %w", e.Name, err)
+	var err error
+	r.JSON, err = e.appendJSON(nil)
+	return r, err
+}
+
+// appendJSON appends the CloudTrail record, one line without a line break.
+func (e *Event) appendJSON(b []byte) ([]byte, error) {
+	d := e.document()
+	enc := encoder{buf: b}
+	enc.document(&d)
+	if enc.err != nil {
+		return b, fmt.Errorf("encoding the %s event: %w", e.Name, enc.err)
 	}
-	r.JSON = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	return r, nil
+	return enc.buf, nil
 }
 
 // document is the CloudTrail record in the order in which AWS prints it.
@@ -120,7 +125,7 @@ func (e *Event) document() document {
 		EventVersion: eventVersion, UserIdentity: identityOf(e.Principal), EventTime: e.Time.UTC().Format(time.RFC3339),
 		EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region, SourceIPAddress: e.SourceIP, UserAgent: e.UserAgent,
 		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
-		RequestParameters: orNull(e.Request), ResponseElements: orNull(e.Response), AdditionalData: e.Additional, ServiceDetails: e.Details,
+		RequestParameters: e.Request, ResponseElements: e.Response, AdditionalData: e.Additional, ServiceDetails: e.Details,
 		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
 		ManagementEvent: true, RecipientAccountID: e.Account, SharedEventID: e.SharedID, EventCategory: "Management",
 	}
@@ -128,13 +133,6 @@ func (e *Event) document() document {
 		d.Resources = append(d.Resources, resource{cmp.Or(r.account(), e.Account), r.Type, r.Name})
 	}
 	return d
-}
-
-func orNull(m json.RawMessage) json.RawMessage {
-	if len(m) == 0 {
-		return json.RawMessage("null")
-	}
-	return m
 }
 
 func identityOf(p iam.Principal) identity {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -34,13 +35,16 @@ type Recorder struct {
 	mu      sync.Mutex
 	pending *batch
 	writing bool
+	spare   []byte // of a batch that is written
+	scratch sync.Pool
 
 	// Owned by the caller that is writing.
 	file *os.File
 	size int64
 }
 
-// batch is what goes into one write.
+// batch is what goes into one write. The channels are made for the first
+// caller who has to wait.
 type batch struct {
 	lines []byte
 	// lead hands the writing over to one caller of this batch.
@@ -49,9 +53,8 @@ type batch struct {
 	err  error
 }
 
-func newBatch() *batch {
-	return &batch{lead: make(chan struct{}, 1), done: make(chan struct{})}
-}
+// maxSpare is the size in bytes past which a buffer is not used again.
+const maxSpare = 256 << 10
 
 // NewRecorder returns a Recorder for the folder, which it makes with mode
 // 0700 if it is missing.
@@ -59,21 +62,38 @@ func NewRecorder(dir string) (*Recorder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the trail folder: %w", err)
 	}
-	return &Recorder{dir: dir, pending: newBatch()}, nil
+	r := &Recorder{dir: dir, pending: &batch{}}
+	r.scratch.New = func() any { return new([]byte) }
+	return r, nil
 }
 
 // Record writes the event and returns once it is in the segment file. An
 // error means that the event is not recorded, and the call that it describes
 // must not be answered.
 func (r *Recorder) Record(e *Event) error {
-	rec, err := e.Record()
+	b := r.scratch.Get().(*[]byte)
+	defer r.scratch.Put(b)
+	line, err := e.appendJSON((*b)[:0])
 	if err != nil {
 		return fault.Wrap(err, "recording an event")
 	}
+	line = append(line, '\n')
+	if cap(line) <= maxSpare {
+		*b = line
+	}
+	return r.record(line)
+}
+
+// record joins the pending batch, and writes it unless another caller does.
+func (r *Recorder) record(line []byte) error {
 	r.mu.Lock()
 	b := r.pending
-	b.lines = append(append(b.lines, rec.JSON...), '\n')
-	if r.writing {
+	b.lines = append(b.lines, line...)
+	alone := !r.writing
+	if !alone {
+		if b.done == nil {
+			b.lead, b.done = make(chan struct{}, 1), make(chan struct{})
+		}
 		r.mu.Unlock()
 		select {
 		case <-b.done:
@@ -83,14 +103,26 @@ func (r *Recorder) Record(e *Event) error {
 		}
 	}
 	r.writing = true
-	r.pending = newBatch()
+	if alone {
+		// Calls that are ready to run get here first, and share the write.
+		r.mu.Unlock()
+		runtime.Gosched()
+		r.mu.Lock()
+	}
+	r.pending = &batch{lines: r.spare[:0]}
+	r.spare = nil
 	r.mu.Unlock()
 
 	b.err = r.write(b.lines)
-	close(b.done)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if b.done != nil {
+		close(b.done)
+	}
+	if cap(b.lines) <= maxSpare {
+		r.spare = b.lines
+	}
 	if len(r.pending.lines) > 0 {
 		r.pending.lead <- struct{}{}
 	} else {

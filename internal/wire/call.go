@@ -98,6 +98,9 @@ func (c *Call) As(action string) *Call {
 // ones become null (AWS docs: 100 KB).
 const maxElements = 100 << 10
 
+// fewElements is room for those of most calls, in bytes.
+const fewElements = 256
+
 // maxText bounds the error message and the user agent in an event, in bytes
 // (AWS docs: 1 KB).
 const maxText = 1 << 10
@@ -165,7 +168,7 @@ func elements(x interface{ EncodeJSON(*Encoder) }) json.RawMessage {
 	if x == nil {
 		return nil
 	}
-	e := NewTrailEncoder(nil)
+	e := NewTrailEncoder(make([]byte, 0, fewElements))
 	x.EncodeJSON(e)
 	if len(e.Bytes()) > maxElements {
 		return nil

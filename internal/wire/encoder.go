@@ -299,13 +299,21 @@ func EncodeStructValue[T any, P encodable[T]](e *Encoder, v T) { P(&v).EncodeJSO
 
 const hexDigits = "0123456789abcdef"
 
+// plain tells which bytes stand for themselves in a JSON string.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // appendString writes s between quotes, with U+FFFD for what is not UTF-8.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+		if plain[c] {
 			i++
 			continue
 		}

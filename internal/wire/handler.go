@@ -51,8 +51,9 @@ type Config struct {
 // Handler serves the AWS protocols of all its services on one endpoint.
 type Handler struct {
 	Config
-	router  router
-	buffers sync.Pool
+	router    router
+	buffers   sync.Pool
+	exchanges sync.Pool
 }
 
 // NewHandler returns a Handler. It panics if a service's operations are not
@@ -62,6 +63,7 @@ func NewHandler(c Config) *Handler {
 		c.Log = slog.Default()
 	}
 	h := &Handler{Config: c, router: newRouter(c.Services)}
+	h.exchanges.New = func() any { return new(exchange) }
 	h.buffers.New = func() any { return &buffer{make([]byte, 0, newBuffer)} }
 	return h
 }
@@ -175,7 +177,8 @@ type answer struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Handler: h, r: r, id: uuid.NewString(), start: time.Now(), adapter: guess(r)}
+	x := h.exchanges.Get().(*exchange)
+	*x = exchange{Handler: h, r: r, id: uuid.NewString(), start: time.Now(), adapter: guess(r)}
 	defer x.release()
 	header := w.Header()
 	header["x-amzn-RequestId"] = []string{x.id}
@@ -336,7 +339,8 @@ const (
 	maxKept   = 64 << 10
 )
 
-// release wipes the buffers, which held secrets, and gives them back.
+// release wipes the buffers, which held secrets, and gives them back, with
+// the exchange itself: nothing that outlives the request refers to it.
 func (x *exchange) release() {
 	for _, b := range []*buffer{x.body, x.out} {
 		if b == nil {
@@ -348,4 +352,7 @@ func (x *exchange) release() {
 			x.buffers.Put(b)
 		}
 	}
+	h := x.Handler
+	*x = exchange{}
+	h.exchanges.Put(x)
 }

@@ -319,6 +319,19 @@ func (x *DeleteGroupResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *DeleteLoginProfileRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteLoginProfileResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *DeleteOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
@@ -602,6 +615,20 @@ func (x *GetGroupResponse) EncodeJSON(e *wire.Encoder) {
 	wire.EncodeStructs(e, "Users", x.Users)
 	e.Bool("IsTruncated", x.IsTruncated)
 	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetLoginProfileRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetLoginProfileResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "LoginProfile", x.LoginProfile)
 	e.End()
 }
 
@@ -939,6 +966,24 @@ func (x *ListInstanceProfilesForRoleResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *ListMFADevicesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListMFADevicesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "MFADevices", x.MFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *ListOpenIDConnectProviderTagsRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
@@ -1081,6 +1126,62 @@ func (x *ListRolesResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *ListSSHPublicKeysRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListSSHPublicKeysResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "SSHPublicKeys", x.SSHPublicKeys)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListServiceSpecificCredentialsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("ServiceName", x.ServiceName)
+	e.Bool("AllUsers", x.AllUsers)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListServiceSpecificCredentialsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "ServiceSpecificCredentials", x.ServiceSpecificCredentials)
+	e.String("Marker", x.Marker)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListSigningCertificatesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListSigningCertificatesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Certificates", x.Certificates)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *ListUserPoliciesRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("UserName", x.UserName)
@@ -1131,6 +1232,42 @@ func (x *ListUsersResponse) EncodeJSON(e *wire.Encoder) {
 	wire.EncodeStructs(e, "Users", x.Users)
 	e.Bool("IsTruncated", x.IsTruncated)
 	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListVirtualMFADevicesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AssignmentStatus", x.AssignmentStatus)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListVirtualMFADevicesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "VirtualMFADevices", x.VirtualMFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *LoginProfile) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.Time("CreateDate", x.CreateDate)
+	e.Bool("PasswordResetRequired", x.PasswordResetRequired)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *MFADevice) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("SerialNumber", x.SerialNumber)
+	e.Time("EnableDate", x.EnableDate)
 	e.End()
 }
 
@@ -1398,6 +1535,30 @@ func (x *RoleLastUsed) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *SSHPublicKeyMetadata) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("SSHPublicKeyId", x.SSHPublicKeyId)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ServiceSpecificCredentialMetadata) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Status", x.Status)
+	e.String("ServiceUserName", x.ServiceUserName)
+	e.String("ServiceCredentialAlias", x.ServiceCredentialAlias)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("ExpirationDate", x.ExpirationDate)
+	e.String("ServiceSpecificCredentialId", x.ServiceSpecificCredentialId)
+	e.String("ServiceName", x.ServiceName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *SetDefaultPolicyVersionRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("PolicyArn", x.PolicyArn)
@@ -1408,6 +1569,17 @@ func (x *SetDefaultPolicyVersionRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *SetDefaultPolicyVersionResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SigningCertificate) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("CertificateId", x.CertificateId)
+	e.String("CertificateBody", x.CertificateBody)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
 	e.End()
 }
 
@@ -1714,6 +1886,22 @@ func (x *UserDetail) EncodeJSON(e *wire.Encoder) {
 	e.Strings("GroupList", x.GroupList)
 	wire.EncodeStructs(e, "AttachedManagedPolicies", x.AttachedManagedPolicies)
 	wire.EncodeStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *VirtualMFADevice) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("SerialNumber", x.SerialNumber)
+	if !e.Trail() {
+		e.Blob("Base32StringSeed", x.Base32StringSeed)
+	}
+	if !e.Trail() {
+		e.Blob("QRCodePNG", x.QRCodePNG)
+	}
+	wire.EncodeStruct(e, "User", x.User)
+	e.Time("EnableDate", x.EnableDate)
 	wire.EncodeStructs(e, "Tags", x.Tags)
 	e.End()
 }

@@ -125,6 +125,11 @@ func (x *DeleteGroupRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *DeleteLoginProfileRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *DeleteOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
 	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
 }
@@ -228,6 +233,11 @@ func (x *GetGroupRequest) DecodeForm(f wire.Form) {
 	x.GroupName = f.String("GroupName")
 	x.Marker = f.String("Marker")
 	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetLoginProfileRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
 }
 
 // DecodeForm reads the members from parameters.
@@ -344,6 +354,13 @@ func (x *ListInstanceProfilesForRoleRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *ListMFADevicesRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *ListOpenIDConnectProviderTagsRequest) DecodeForm(f wire.Form) {
 	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
 	x.Marker = f.String("Marker")
@@ -400,6 +417,29 @@ func (x *ListRolesRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *ListSSHPublicKeysRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListServiceSpecificCredentialsRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.ServiceName = f.String("ServiceName")
+	x.AllUsers = f.Bool("AllUsers")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListSigningCertificatesRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *ListUserPoliciesRequest) DecodeForm(f wire.Form) {
 	x.UserName = f.String("UserName")
 	x.Marker = f.String("Marker")
@@ -416,6 +456,13 @@ func (x *ListUserTagsRequest) DecodeForm(f wire.Form) {
 // DecodeForm reads the members from parameters.
 func (x *ListUsersRequest) DecodeForm(f wire.Form) {
 	x.PathPrefix = f.String("PathPrefix")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListVirtualMFADevicesRequest) DecodeForm(f wire.Form) {
+	x.AssignmentStatus = f.String("AssignmentStatus")
 	x.Marker = f.String("Marker")
 	x.MaxItems = f.Integer("MaxItems")
 }

@@ -120,6 +120,12 @@ var model = wire.Model{
 			Out:  func() wire.Output { return new(DeleteGroupPolicyResponse) },
 		},
 		{
+			Name: "DeleteLoginProfile", Method: "POST", URI: "/", Status: 200,
+			Void: true,
+			In:   func() wire.Input { return new(DeleteLoginProfileRequest) },
+			Out:  func() wire.Output { return new(DeleteLoginProfileResponse) },
+		},
+		{
 			Name: "DeleteOpenIDConnectProvider", Method: "POST", URI: "/", Status: 200,
 			Void: true,
 			In:   func() wire.Input { return new(DeleteOpenIDConnectProviderRequest) },
@@ -234,6 +240,12 @@ var model = wire.Model{
 			Out:    func() wire.Output { return new(GetGroupPolicyResponse) },
 		},
 		{
+			Name: "GetLoginProfile", Method: "POST", URI: "/", Status: 200,
+			Result: "GetLoginProfileResult",
+			In:     func() wire.Input { return new(GetLoginProfileRequest) },
+			Out:    func() wire.Output { return new(GetLoginProfileResponse) },
+		},
+		{
 			Name: "GetOpenIDConnectProvider", Method: "POST", URI: "/", Status: 200,
 			Result: "GetOpenIDConnectProviderResult",
 			In:     func() wire.Input { return new(GetOpenIDConnectProviderRequest) },
@@ -336,6 +348,12 @@ var model = wire.Model{
 			Out:    func() wire.Output { return new(ListInstanceProfilesForRoleResponse) },
 		},
 		{
+			Name: "ListMFADevices", Method: "POST", URI: "/", Status: 200,
+			Result: "ListMFADevicesResult",
+			In:     func() wire.Input { return new(ListMFADevicesRequest) },
+			Out:    func() wire.Output { return new(ListMFADevicesResponse) },
+		},
+		{
 			Name: "ListOpenIDConnectProviderTags", Method: "POST", URI: "/", Status: 200,
 			Result: "ListOpenIDConnectProviderTagsResult",
 			In:     func() wire.Input { return new(ListOpenIDConnectProviderTagsRequest) },
@@ -384,6 +402,24 @@ var model = wire.Model{
 			Out:    func() wire.Output { return new(ListRolesResponse) },
 		},
 		{
+			Name: "ListSSHPublicKeys", Method: "POST", URI: "/", Status: 200,
+			Result: "ListSSHPublicKeysResult",
+			In:     func() wire.Input { return new(ListSSHPublicKeysRequest) },
+			Out:    func() wire.Output { return new(ListSSHPublicKeysResponse) },
+		},
+		{
+			Name: "ListServiceSpecificCredentials", Method: "POST", URI: "/", Status: 200,
+			Result: "ListServiceSpecificCredentialsResult",
+			In:     func() wire.Input { return new(ListServiceSpecificCredentialsRequest) },
+			Out:    func() wire.Output { return new(ListServiceSpecificCredentialsResponse) },
+		},
+		{
+			Name: "ListSigningCertificates", Method: "POST", URI: "/", Status: 200,
+			Result: "ListSigningCertificatesResult",
+			In:     func() wire.Input { return new(ListSigningCertificatesRequest) },
+			Out:    func() wire.Output { return new(ListSigningCertificatesResponse) },
+		},
+		{
 			Name: "ListUserPolicies", Method: "POST", URI: "/", Status: 200,
 			Result: "ListUserPoliciesResult",
 			In:     func() wire.Input { return new(ListUserPoliciesRequest) },
@@ -400,6 +436,12 @@ var model = wire.Model{
 			Result: "ListUsersResult",
 			In:     func() wire.Input { return new(ListUsersRequest) },
 			Out:    func() wire.Output { return new(ListUsersResponse) },
+		},
+		{
+			Name: "ListVirtualMFADevices", Method: "POST", URI: "/", Status: 200,
+			Result: "ListVirtualMFADevicesResult",
+			In:     func() wire.Input { return new(ListVirtualMFADevicesRequest) },
+			Out:    func() wire.Output { return new(ListVirtualMFADevicesResponse) },
 		},
 		{
 			Name: "PutGroupPolicy", Method: "POST", URI: "/", Status: 200,
@@ -561,6 +603,7 @@ var model = wire.Model{
 		"LimitExceeded":                 {Status: 409, Message: "message"},
 		"MalformedPolicyDocument":       {Status: 400, Message: "message"},
 		"NoSuchEntity":                  {Status: 404, Message: "message"},
+		"NotSupportedService":           {Status: 404, Message: "message"},
 		"OpenIdIdpCommunicationError":   {Status: 400, Message: "message"},
 		"PolicyEvaluation":              {Status: 500, Message: "message"},
 		"PolicyNotAttachable":           {Status: 400, Message: "message"},

@@ -120,6 +120,11 @@ type DeleteGroupRequest struct {
 	GroupName *string // required, 1 to 128 characters
 }
 
+// DeleteLoginProfileRequest is the input of DeleteLoginProfile.
+type DeleteLoginProfileRequest struct {
+	UserName *string // 1 to 64 characters
+}
+
 // DeleteOpenIDConnectProviderRequest is the input of DeleteOpenIDConnectProvider.
 type DeleteOpenIDConnectProviderRequest struct {
 	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
@@ -224,6 +229,11 @@ type GetGroupRequest struct {
 	GroupName *string // required, 1 to 128 characters
 	Marker    *string // 1 to 320 characters
 	MaxItems  *int64  // 1 to 1000
+}
+
+// GetLoginProfileRequest is the input of GetLoginProfile.
+type GetLoginProfileRequest struct {
+	UserName *string // 1 to 64 characters
 }
 
 // GetOpenIDConnectProviderRequest is the input of GetOpenIDConnectProvider.
@@ -339,6 +349,13 @@ type ListInstanceProfilesForRoleRequest struct {
 	MaxItems *int64  // 1 to 1000
 }
 
+// ListMFADevicesRequest is the input of ListMFADevices.
+type ListMFADevicesRequest struct {
+	UserName *string // 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
 // ListOpenIDConnectProviderTagsRequest is the input of ListOpenIDConnectProviderTags.
 type ListOpenIDConnectProviderTagsRequest struct {
 	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
@@ -395,6 +412,29 @@ type ListRolesRequest struct {
 	MaxItems   *int64  // 1 to 1000
 }
 
+// ListSSHPublicKeysRequest is the input of ListSSHPublicKeys.
+type ListSSHPublicKeysRequest struct {
+	UserName *string // 1 to 64 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListServiceSpecificCredentialsRequest is the input of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsRequest struct {
+	UserName    *string // 1 to 64 characters
+	ServiceName *string
+	AllUsers    *bool
+	Marker      *string // 1 to 320 characters
+	MaxItems    *int64  // 1 to 1000
+}
+
+// ListSigningCertificatesRequest is the input of ListSigningCertificates.
+type ListSigningCertificatesRequest struct {
+	UserName *string // 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
 // ListUserPoliciesRequest is the input of ListUserPolicies.
 type ListUserPoliciesRequest struct {
 	UserName *string // required, 1 to 128 characters
@@ -414,6 +454,13 @@ type ListUsersRequest struct {
 	PathPrefix *string // 1 to 512 characters
 	Marker     *string // 1 to 320 characters
 	MaxItems   *int64  // 1 to 1000
+}
+
+// ListVirtualMFADevicesRequest is the input of ListVirtualMFADevices.
+type ListVirtualMFADevicesRequest struct {
+	AssignmentStatus *string
+	Marker           *string // 1 to 320 characters
+	MaxItems         *int64  // 1 to 1000
 }
 
 // PutGroupPolicyRequest is the input of PutGroupPolicy.

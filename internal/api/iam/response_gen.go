@@ -139,6 +139,10 @@ type DeleteGroupPolicyResponse struct {
 type DeleteGroupResponse struct {
 }
 
+// DeleteLoginProfileResponse is the output of DeleteLoginProfile.
+type DeleteLoginProfileResponse struct {
+}
+
 // DeleteOpenIDConnectProviderResponse is the output of DeleteOpenIDConnectProvider.
 type DeleteOpenIDConnectProviderResponse struct {
 }
@@ -239,6 +243,11 @@ type GetGroupResponse struct {
 	Users       []User // required
 	IsTruncated *bool
 	Marker      *string
+}
+
+// GetLoginProfileResponse is the output of GetLoginProfile.
+type GetLoginProfileResponse struct {
+	LoginProfile *LoginProfile // required
 }
 
 // GetOpenIDConnectProviderResponse is the output of GetOpenIDConnectProvider.
@@ -387,6 +396,13 @@ type ListInstanceProfilesForRoleResponse struct {
 	Marker           *string
 }
 
+// ListMFADevicesResponse is the output of ListMFADevices.
+type ListMFADevicesResponse struct {
+	MFADevices  []MFADevice // required
+	IsTruncated *bool
+	Marker      *string
+}
+
 // ListOpenIDConnectProviderTagsResponse is the output of ListOpenIDConnectProviderTags.
 type ListOpenIDConnectProviderTagsResponse struct {
 	Tags        []Tag // required, at most 50 elements
@@ -441,6 +457,27 @@ type ListRolesResponse struct {
 	Marker      *string
 }
 
+// ListSSHPublicKeysResponse is the output of ListSSHPublicKeys.
+type ListSSHPublicKeysResponse struct {
+	SSHPublicKeys []SSHPublicKeyMetadata
+	IsTruncated   *bool
+	Marker        *string
+}
+
+// ListServiceSpecificCredentialsResponse is the output of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsResponse struct {
+	ServiceSpecificCredentials []ServiceSpecificCredentialMetadata
+	Marker                     *string
+	IsTruncated                *bool
+}
+
+// ListSigningCertificatesResponse is the output of ListSigningCertificates.
+type ListSigningCertificatesResponse struct {
+	Certificates []SigningCertificate // required
+	IsTruncated  *bool
+	Marker       *string
+}
+
 // ListUserPoliciesResponse is the output of ListUserPolicies.
 type ListUserPoliciesResponse struct {
 	PolicyNames []string // required
@@ -460,6 +497,40 @@ type ListUsersResponse struct {
 	Users       []User // required
 	IsTruncated *bool
 	Marker      *string
+}
+
+// ListVirtualMFADevicesResponse is the output of ListVirtualMFADevices.
+type ListVirtualMFADevicesResponse struct {
+	VirtualMFADevices []VirtualMFADevice // required
+	IsTruncated       *bool
+	Marker            *string
+}
+
+// String names the type only: the value may hold secrets.
+func (ListVirtualMFADevicesResponse) String() string {
+	return "ListVirtualMFADevicesResponse{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x ListVirtualMFADevicesResponse) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x ListVirtualMFADevicesResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// LoginProfile is a structure of the model.
+type LoginProfile struct {
+	UserName              *string    // required, 1 to 64 characters
+	CreateDate            *time.Time // required
+	PasswordResetRequired *bool
+}
+
+// MFADevice is a structure of the model.
+type MFADevice struct {
+	UserName     *string    // required, 1 to 64 characters
+	SerialNumber *string    // required, 9 to 256 characters
+	EnableDate   *time.Time // required
 }
 
 // ManagedPolicyDetail is a structure of the model.
@@ -622,8 +693,37 @@ type RoleLastUsed struct {
 	Region       *string
 }
 
+// SSHPublicKeyMetadata is a structure of the model.
+type SSHPublicKeyMetadata struct {
+	UserName       *string    // required, 1 to 64 characters
+	SSHPublicKeyId *string    // required, 20 to 128 characters
+	Status         *string    // required
+	UploadDate     *time.Time // required
+}
+
+// ServiceSpecificCredentialMetadata is a structure of the model.
+type ServiceSpecificCredentialMetadata struct {
+	UserName                    *string    // required, 1 to 64 characters
+	Status                      *string    // required
+	ServiceUserName             *string    // 0 to 200 characters
+	ServiceCredentialAlias      *string    // 0 to 200 characters
+	CreateDate                  *time.Time // required
+	ExpirationDate              *time.Time
+	ServiceSpecificCredentialId *string // required, 20 to 128 characters
+	ServiceName                 *string // required
+}
+
 // SetDefaultPolicyVersionResponse is the output of SetDefaultPolicyVersion.
 type SetDefaultPolicyVersionResponse struct {
+}
+
+// SigningCertificate is a structure of the model.
+type SigningCertificate struct {
+	UserName        *string // required, 1 to 64 characters
+	CertificateId   *string // required, 24 to 128 characters
+	CertificateBody *string // required, 1 to 16384 characters
+	Status          *string // required
+	UploadDate      *time.Time
 }
 
 // SimulatePolicyResponse is the output of SimulateCustomPolicy, output of SimulatePrincipalPolicy.
@@ -727,3 +827,22 @@ type UserDetail struct {
 	PermissionsBoundary     *AttachedPermissionsBoundary
 	Tags                    []Tag // at most 50 elements
 }
+
+// VirtualMFADevice is a structure of the model.
+type VirtualMFADevice struct {
+	SerialNumber     *string // required, 9 to 256 characters
+	Base32StringSeed []byte  // sensitive
+	QRCodePNG        []byte  // sensitive
+	User             *User
+	EnableDate       *time.Time
+	Tags             []Tag // at most 50 elements
+}
+
+// String names the type only: the value may hold secrets.
+func (VirtualMFADevice) String() string { return "VirtualMFADevice{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x VirtualMFADevice) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x VirtualMFADevice) LogValue() slog.Value { return slog.StringValue(x.String()) }

@@ -148,6 +148,11 @@ func (x *DeleteGroupRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *DeleteLoginProfileRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *DeleteOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
 	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
 	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
@@ -275,6 +280,11 @@ func (x *GetGroupRequest) Validate(v *wire.Violations) {
 	v.Text("groupName", x.GroupName, &ruleGroupNameType)
 	v.Text("marker", x.Marker, &ruleMarkerType)
 	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetLoginProfileRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -407,6 +417,13 @@ func (x *ListInstanceProfilesForRoleRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *ListMFADevicesRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *ListOpenIDConnectProviderTagsRequest) Validate(v *wire.Violations) {
 	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
 	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
@@ -467,6 +484,27 @@ func (x *ListRolesRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *ListSSHPublicKeysRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListServiceSpecificCredentialsRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListSigningCertificatesRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *ListUserPoliciesRequest) Validate(v *wire.Violations) {
 	v.Required("userName", x.UserName != nil)
 	v.Text("userName", x.UserName, &ruleExistingUserNameType)
@@ -485,6 +523,13 @@ func (x *ListUserTagsRequest) Validate(v *wire.Violations) {
 // Validate notes what breaks the model's constraints.
 func (x *ListUsersRequest) Validate(v *wire.Violations) {
 	v.Text("pathPrefix", x.PathPrefix, &rulePathPrefixType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListVirtualMFADevicesRequest) Validate(v *wire.Violations) {
+	v.Text("assignmentStatus", x.AssignmentStatus, &ruleAssignmentStatusType)
 	v.Text("marker", x.Marker, &ruleMarkerType)
 	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
 }
@@ -735,6 +780,7 @@ var (
 	ruleAccessKeyIdType              = wire.Rule{Min: 16, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w]+`}}
 	ruleAccountAliasType             = wire.Rule{Min: 3, HasMin: true, Max: 63, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, Match: `[a-z0-9][a-z0-9\-]{1,61}[a-z0-9]`, Not: `.*--.*`}}
 	ruleArnType                      = wire.Rule{Min: 20, HasMin: true, Max: 2048, HasMax: true}
+	ruleAssignmentStatusType         = wire.Rule{Enum: []string{"Assigned", "Unassigned", "Any"}}
 	ruleClientIDType                 = wire.Rule{Min: 1, HasMin: true, Max: 255, HasMax: true}
 	ruleExistingUserNameType         = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
 	ruleGroupNameType                = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}

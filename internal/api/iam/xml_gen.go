@@ -119,6 +119,10 @@ func (x *DeleteGroupResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *DeleteLoginProfileResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
 func (x *DeleteOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
 }
 
@@ -218,6 +222,11 @@ func (x *GetGroupResponse) EncodeXML(e *wire.XML) {
 	wire.XMLStructs(e, "Users", "member", x.Users)
 	e.Bool("IsTruncated", x.IsTruncated)
 	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetLoginProfileResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "LoginProfile", x.LoginProfile)
 }
 
 // EncodeXML writes the members as elements.
@@ -367,6 +376,13 @@ func (x *ListInstanceProfilesForRoleResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *ListMFADevicesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "MFADevices", "member", x.MFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
 func (x *ListOpenIDConnectProviderTagsResponse) EncodeXML(e *wire.XML) {
 	wire.XMLStructs(e, "Tags", "member", x.Tags)
 	e.Bool("IsTruncated", x.IsTruncated)
@@ -421,6 +437,27 @@ func (x *ListRolesResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *ListSSHPublicKeysResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "SSHPublicKeys", "member", x.SSHPublicKeys)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListServiceSpecificCredentialsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "ServiceSpecificCredentials", "member", x.ServiceSpecificCredentials)
+	e.String("Marker", x.Marker)
+	e.Bool("IsTruncated", x.IsTruncated)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListSigningCertificatesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Certificates", "member", x.Certificates)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
 func (x *ListUserPoliciesResponse) EncodeXML(e *wire.XML) {
 	e.Strings("PolicyNames", "member", x.PolicyNames)
 	e.Bool("IsTruncated", x.IsTruncated)
@@ -439,6 +476,27 @@ func (x *ListUsersResponse) EncodeXML(e *wire.XML) {
 	wire.XMLStructs(e, "Users", "member", x.Users)
 	e.Bool("IsTruncated", x.IsTruncated)
 	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListVirtualMFADevicesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "VirtualMFADevices", "member", x.VirtualMFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *LoginProfile) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.Time("CreateDate", x.CreateDate)
+	e.Bool("PasswordResetRequired", x.PasswordResetRequired)
+}
+
+// EncodeXML writes the members as elements.
+func (x *MFADevice) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("SerialNumber", x.SerialNumber)
+	e.Time("EnableDate", x.EnableDate)
 }
 
 // EncodeXML writes the members as elements.
@@ -602,7 +660,36 @@ func (x *RoleLastUsed) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *SSHPublicKeyMetadata) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("SSHPublicKeyId", x.SSHPublicKeyId)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ServiceSpecificCredentialMetadata) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("Status", x.Status)
+	e.String("ServiceUserName", x.ServiceUserName)
+	e.String("ServiceCredentialAlias", x.ServiceCredentialAlias)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("ExpirationDate", x.ExpirationDate)
+	e.String("ServiceSpecificCredentialId", x.ServiceSpecificCredentialId)
+	e.String("ServiceName", x.ServiceName)
+}
+
+// EncodeXML writes the members as elements.
 func (x *SetDefaultPolicyVersionResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *SigningCertificate) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("CertificateId", x.CertificateId)
+	e.String("CertificateBody", x.CertificateBody)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
 }
 
 // EncodeXML writes the members as elements.
@@ -710,5 +797,15 @@ func (x *UserDetail) EncodeXML(e *wire.XML) {
 	e.Strings("GroupList", "member", x.GroupList)
 	wire.XMLStructs(e, "AttachedManagedPolicies", "member", x.AttachedManagedPolicies)
 	wire.XMLStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *VirtualMFADevice) EncodeXML(e *wire.XML) {
+	e.String("SerialNumber", x.SerialNumber)
+	e.Blob("Base32StringSeed", x.Base32StringSeed)
+	e.Blob("QRCodePNG", x.QRCodePNG)
+	wire.XMLStruct(e, "User", x.User)
+	e.Time("EnableDate", x.EnableDate)
 	wire.XMLStructs(e, "Tags", "member", x.Tags)
 }

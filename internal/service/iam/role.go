@@ -2,8 +2,8 @@ package iam
 
 import (
 	"context"
-	"errors"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"

@@ -48,7 +48,7 @@ func New(cfg Config) *Service {
 func (s *Service) Wire() *wire.Service {
 	return &wire.Service{
 		Model: api.Model(), Errors: codes, Conditions: conditions,
-		Ops: slices.Concat(s.roleOps(), s.userOps(), s.accessKeyOps(), s.groupOps(), s.policyOps(), s.accountOps(), s.providerOps(), s.simulationOps()),
+		Ops: slices.Concat(s.roleOps(), s.userOps(), s.accessKeyOps(), s.credentialOps(), s.groupOps(), s.policyOps(), s.accountOps(), s.providerOps(), s.simulationOps()),
 	}
 }
 

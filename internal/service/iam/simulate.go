@@ -92,7 +92,7 @@ func (m *simulation) addResource(text *string) (err error) {
 	if text == nil {
 		return nil
 	}
-	if m.caller.IsZero() {
+	if m.caller.ARN == "" {
 		return fault.New(fault.Parameter, "CallerArn is required if a resource policy is specified.")
 	}
 	m.policies.Resource, err = m.add(source{"ResourcePolicy", resourceSource, *text})
@@ -113,6 +113,7 @@ func (m *simulation) setCaller(caller *string) error {
 		return nil
 	}
 	m.caller = iam.Principal{Type: iam.IAMUser, Account: a.Account, ARN: *caller, Name: path[strings.LastIndexByte(path, '/')+1:]}
+	m.tags = nil
 	return nil
 }
 

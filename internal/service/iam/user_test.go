@@ -132,6 +132,44 @@ func TestUserTags(t *testing.T) {
 	servicetest.WantError(t, "51 tags", err, "LimitExceeded", 409, "Cannot exceed quota for TagsPerUser: 50")
 }
 
+// Users have access keys and no other credentials.
+func TestOtherCredentials(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.user("u")
+	name := aws.String("u")
+	const text = "Login Profile for User u cannot be found."
+	_, err := b.c.GetLoginProfile(ctx, &sdk.GetLoginProfileInput{UserName: name})
+	servicetest.WantError(t, "get", err, "NoSuchEntity", 404, text)
+	_, err = b.c.DeleteLoginProfile(ctx, &sdk.DeleteLoginProfileInput{UserName: name})
+	servicetest.WantError(t, "delete", err, "NoSuchEntity", 404, text)
+	for what, count := range map[string]func() (int, error){
+		"MFA devices": func() (int, error) {
+			out, err := b.c.ListMFADevices(ctx, &sdk.ListMFADevicesInput{UserName: name})
+			return len(out.MFADevices), err
+		},
+		"virtual MFA devices": func() (int, error) {
+			out, err := b.c.ListVirtualMFADevices(ctx, &sdk.ListVirtualMFADevicesInput{})
+			return len(out.VirtualMFADevices), err
+		},
+		"SSH keys": func() (int, error) {
+			out, err := b.c.ListSSHPublicKeys(ctx, &sdk.ListSSHPublicKeysInput{UserName: name})
+			return len(out.SSHPublicKeys), err
+		},
+		"certificates": func() (int, error) {
+			out, err := b.c.ListSigningCertificates(ctx, &sdk.ListSigningCertificatesInput{UserName: name})
+			return len(out.Certificates), err
+		},
+		"credentials": func() (int, error) {
+			out, err := b.c.ListServiceSpecificCredentials(ctx, &sdk.ListServiceSpecificCredentialsInput{UserName: name})
+			return len(out.ServiceSpecificCredentials), err
+		},
+	} {
+		if n, err := count(); n != 0 || err != nil {
+			t.Errorf("%s: got %d, %v", what, n, err)
+		}
+	}
+}
+
 // A user is not deleted while it has anything; every reason has its text.
 func TestDeleteUserConflicts(t *testing.T) {
 	b, ctx := newBench(t), t.Context()

@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -53,7 +54,8 @@ func (w *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	)
 }
 
-// each works through what is due, batch by batch, until a key fails.
+// each works through what is due, batch by batch. A key that fails does not
+// keep the others of its batch back.
 func (w *Sweeper) each(ctx context.Context, due func(*store.Tx) ([]*key.Record, error), work func(*key.Record) error) error {
 	for ctx.Err() == nil {
 		var list []*key.Record
@@ -64,13 +66,14 @@ func (w *Sweeper) each(ctx context.Context, due func(*store.Tx) ([]*key.Record, 
 		if err != nil {
 			return err
 		}
+		var errs []error
 		for _, rec := range list {
 			if err := work(rec); err != nil {
-				return fault.Wrap(err, "working on key "+rec.ID)
+				errs = append(errs, fmt.Errorf("key %s: %w", rec.ID, err))
 			}
 		}
-		if len(list) < sweepBatch {
-			return nil
+		if len(errs) > 0 || len(list) < sweepBatch {
+			return errors.Join(errs...)
 		}
 	}
 	return ctx.Err()

@@ -42,9 +42,6 @@ func (s *Service) AddPermission(ctx context.Context, call *wire.Call, in *api.Ad
 	if err != nil {
 		return nil, err
 	}
-	if _, err := iam.CompileText(function.Policy{Statements: []function.Statement{statement}}.JSON(), "the new statement"); err != nil {
-		return nil, fault.New(fault.Parameter, "The provided permission cannot be evaluated. Please check its principal and its source and try again.").Because(err)
-	}
 	return change(ctx, s, call, ref, func(tx *store.Tx, f *function.Function) (*api.AddPermissionResponse, error) {
 		err := changePolicy(tx, f, ref, in.RevisionId, func(p function.Policy) (function.Policy, error) { return p.Add(statement) })
 		return &api.AddPermissionResponse{Statement: new(statement.JSON())}, err

@@ -33,7 +33,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	}
 	b := batch{service: s, call: call.As("secretsmanager:GetSecretValue"), ids: in.SecretIdList}
 	var next *string
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		if in.Filters != nil {
 			if b.ids, next, err = s.batchIDs(tx, call, in); err != nil {
 				return err

@@ -23,7 +23,7 @@ func (s *Service) GetSecretValue(ctx context.Context, call *wire.Call, in *api.G
 		return nil, err
 	}
 	var r reading
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		r, err = s.read(tx, call, *in.SecretId, given(in.VersionId), given(in.VersionStage), nil)
 		return err
 	})

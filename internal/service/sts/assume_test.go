@@ -285,9 +285,9 @@ func TestKeysEnd(t *testing.T) {
 		_, err := sdk.NewFromConfig(cfg).GetCallerIdentity(t.Context(), nil)
 		servicetest.WantError(t, what, err, "InvalidClientTokenId", 403, "The security token included in the request is invalid.")
 	}
-	set := func(inactive bool) {
+	set := func(id string, inactive bool) {
 		b.update(func(tx *store.Tx) error {
-			k, err := tx.AccessKey(creds.AccessKeyID)
+			k, err := tx.AccessKey(id)
 			if err != nil {
 				return err
 			}
@@ -295,19 +295,23 @@ func TestKeysEnd(t *testing.T) {
 			return tx.SaveAccessKey(k)
 		})
 	}
-	set(true)
+	set(creds.AccessKeyID, true)
 	unknown("inactive", cfg)
-	set(false)
+	set(creds.AccessKeyID, false)
 	wantIdentity(t, cfg, userARN(account, "ann"), "AIDA1ANN")
 	b.update(func(tx *store.Tx) error { return tx.DeleteAccessKey(creds.AccessKeyID) })
 	unknown("deleted", cfg)
-	again, _ := b.key(account, "ann")
+	again, id := b.key(account, "ann")
 	session, err := sdk.NewFromConfig(again).GetSessionToken(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ofUser := as(b.cfg, session.Credentials)
 	wantIdentity(t, ofUser, userARN(account, "ann"), "AIDA1ANN")
+	set(id, true)
+	unknown("inactive, with a session", again)
+	wantIdentity(t, ofUser, userARN(account, "ann"), "AIDA1ANN")
+	set(id, false)
 	r := b.role("rotator", "/", trustsAccount)
 	ofRole := as(b.cfg, b.mustAssume(b.cfg, "rotator", nil))
 	wantIdentity(t, ofRole, r.SessionARN("session"), "AROAROTATOR:session")

@@ -38,6 +38,9 @@ type Config struct {
 	URL string
 	// Connections bounds the pool; 0 means 16.
 	Connections int
+	// Cache bounds the memory for cached records in bytes; 0 means
+	// store.DefaultCache, less than 0 none.
+	Cache int64
 	// Wrap, if not nil, stands between database/sql and the driver, to
 	// measure or to inject faults.
 	Wrap func(driver.Connector) driver.Connector
@@ -104,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 	}
 	listening := config.Copy()
 	listening.RuntimeParams["application_name"] += " listening"
-	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger}}), nil
+	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger}}, cfg.Cache), nil
 }
 
 // tune sets what every connection needs unless the URL says otherwise.
@@ -177,22 +180,17 @@ func (b *backend) Peers() *store.Peers {
 	return &store.Peers{Announce: b.listener.announce, Follow: b.listener.follow}
 }
 
-// conn is a transaction, or a connection outside one.
-type conn struct {
-	c interface {
-		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-		ExecContext(context.Context, string, ...any) (sql.Result, error)
-	}
-}
+// conn runs statements in a transaction.
+type conn struct{ tx *transaction }
 
 // Query implements store.Conn.
 func (c conn) Query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	return c.c.QueryContext(ctx, query, storable(args)...)
+	return c.tx.QueryContext(ctx, query, storable(args)...)
 }
 
 // Exec implements store.Conn.
 func (c conn) Exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	return c.c.ExecContext(ctx, query, storable(args)...)
+	return c.tx.ExecContext(ctx, query, storable(args)...)
 }
 
 // storable replaces what PostgreSQL refuses in text, NUL and bytes that are
@@ -207,10 +205,7 @@ func storable(args []any) []any {
 }
 
 // View implements store.Backend.
-func (b *backend) View(ctx context.Context, single bool, fn func(store.Conn) error) error {
-	if single {
-		return fn(conn{b.db})
-	}
+func (b *backend) View(ctx context.Context, fn func(store.Conn) error) error {
 	return b.transaction(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, fn)
 }
 

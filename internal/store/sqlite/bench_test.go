@@ -242,14 +242,20 @@ func BenchmarkRead(b *testing.B) {
 	const secrets = 10000
 	populate(b, s, secrets)
 	ref := func(i int) arn.SecretRef { return arn.SecretRef{Name: fmt.Sprintf("app/%06d", i*7919%secrets)} }
-	b.Run("ReadVersion", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, err := s.ReadVersion(b.Context(), account, region, ref(i), "", secret.Current); err != nil {
-				b.Fatal(err)
+	for name, view := range map[string]func(context.Context, func(*store.Tx) error) error{"ReadVersion": s.View, "Recall": s.Read} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				err := view(b.Context(), func(tx *store.Tx) error {
+					_, err := tx.ReadVersion(account, region, ref(i), "", secret.Current)
+					return err
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+		})
+	}
 	b.Run("FindAndSealedValue", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {

@@ -38,6 +38,9 @@ type Config struct {
 	// Readers bounds the connections for reading; 0 means twice the
 	// processors, at least 4.
 	Readers int
+	// Cache bounds the memory for cached records in bytes; 0 means
+	// store.DefaultCache, less than 0 none.
+	Cache int64
 	// Wrap, if not nil, stands between database/sql and the driver, to
 	// measure or to inject faults.
 	Wrap func(driver.Connector) driver.Connector
@@ -88,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 		readers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
 	b.readers = newPool(b.readDB, readers)
-	return store.New(b), nil
+	return store.New(b, cfg.Cache), nil
 }
 
 // createPrivate makes an empty file with mode 0600 unless it exists. SQLite
@@ -142,8 +145,8 @@ func (b *backend) migrate(ctx context.Context) error {
 }
 
 // View implements store.Backend.
-func (b *backend) View(ctx context.Context, single bool, fn func(store.Conn) error) error {
-	return b.readers.view(ctx, single, fn)
+func (b *backend) View(ctx context.Context, fn func(store.Conn) error) error {
+	return b.readers.view(ctx, false, fn)
 }
 
 // Update implements store.Backend.

@@ -20,6 +20,7 @@ func RunFaults(t *testing.T, open OpenFaulty, conflict error) {
 	t.Run("Statement", func(t *testing.T) { testStatementFault(t, open) })
 	t.Run("Rollback", func(t *testing.T) { testRollbackFault(t, open) })
 	t.Run("Feed", func(t *testing.T) { testFeedFault(t, open) })
+	t.Run("Recall", func(t *testing.T) { testRecall(t, open) })
 	t.Run("Connect", func(t *testing.T) { testConnectFault(t, open) })
 	if conflict != nil {
 		t.Run("Conflict", func(t *testing.T) { testConflict(t, open, conflict) })

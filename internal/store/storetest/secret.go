@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -319,15 +320,14 @@ func testReadVersion(t *testing.T, open Open) {
 		{"", "nowhere", "", ""},
 	} {
 		t.Run(tc.versionID+"/"+tc.stage, func(t *testing.T) {
-			got, err := s.ReadVersion(t.Context(), account, region, arn.SecretRef{Name: full.Name}, tc.versionID, tc.stage)
-			if err != nil {
-				t.Fatal(err)
-			}
-			inTx := read(t, s, func(tx *store.Tx) (*secret.Secret, error) {
+			get := func(tx *store.Tx) (*secret.Secret, error) {
 				return tx.ReadVersion(account, region, arn.SecretRef{Name: full.Name}, tc.versionID, tc.stage)
-			})
-			if diff := cmp.Diff(inTx, got); diff != "" {
-				t.Errorf("the two ways to read differ:\n%s", diff)
+			}
+			got := read(t, s, get)
+			for range 2 {
+				if diff := cmp.Diff(got, recall(t, s, get)); diff != "" {
+					t.Errorf("from memory (-want +got):\n%s", diff)
+				}
 			}
 			for _, v := range got.Versions {
 				if want := full.Version(v.ID); !cmp.Equal(v, *want, unsealed) {
@@ -347,8 +347,14 @@ func testReadVersion(t *testing.T, open Open) {
 			}
 		})
 	}
-	_, err := s.ReadVersion(t.Context(), account, region, arn.SecretRef{Name: "none"}, "", "AWSCURRENT")
-	wantKind(t, err, fault.NotFound)
+	for _, view := range []func(context.Context, func(*store.Tx) error) error{s.View, s.Read} {
+		for _, ref := range []arn.SecretRef{{Name: "none"}, {Name: full.Name, Region: "eu-west-1"}, {ARN: full.ARN() + "x"}} {
+			wantKind(t, view(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.ReadVersion(account, region, ref, "", "AWSCURRENT")
+				return err
+			}), fault.NotFound)
+		}
+	}
 }
 
 func testFindLabelled(t *testing.T, open Open) {

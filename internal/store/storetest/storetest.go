@@ -60,6 +60,7 @@ func Run(t *testing.T, open Open) {
 		{"PrincipalARN", testPrincipalARN},
 		{"Keys", testKeys},
 		{"KeyLists", testKeyLists},
+		{"RootKeys", testRootKeys},
 		{"Aliases", testAliases},
 		{"Grants", testGrants},
 		{"Roles", testRoles},
@@ -74,10 +75,11 @@ func Run(t *testing.T, open Open) {
 		{"Accounts", testAccounts},
 		{"Providers", testProviders},
 		{"FeedTopics", testFeedTopics},
-		{"FeedIdentities", testFeedIdentities},
 		{"FeedFailure", testFeedFailure},
 		{"FeedStops", testFeedStops},
 		{"CacheRace", testCacheRace},
+		{"ReadChanges", testReadChanges},
+		{"ReadRace", testReadRace},
 		{"Events", testEvents},
 		{"DropEvents", testDropEvents},
 		{"EventWithChange", testEventWithChange},
@@ -127,6 +129,19 @@ func read[T any](t testing.TB, s *store.Store, fn func(tx *store.Tx) (T, error))
 		v, err = fn(tx)
 		return err
 	})
+	return v
+}
+
+// recall is read inside a Read.
+func recall[T any](t testing.TB, s *store.Store, fn func(tx *store.Tx) (T, error)) T {
+	t.Helper()
+	var v T
+	if err := s.Read(t.Context(), func(tx *store.Tx) (err error) {
+		v, err = fn(tx)
+		return err
+	}); err != nil {
+		t.Fatalf("read: %v", err)
+	}
 	return v
 }
 

@@ -4,7 +4,8 @@ import "strings"
 
 // service names what is generated of one model.
 type service struct {
-	// pkg is the Go package; folder and version find the model.
+	// pkg is the Go package; folder and version find the model, which is our
+	// own if folder is "".
 	pkg, folder, version string
 	operations           []string
 	// openEnums are shapes whose enum is not checked: AWS adds values faster
@@ -70,20 +71,22 @@ func services() []service {
 			operations: strings.Fields(`
 				AddClientIDToOpenIDConnectProvider AddUserToGroup AttachGroupPolicy AttachRolePolicy
 				AttachUserPolicy CreateAccessKey CreateAccountAlias CreateGroup
-				CreateOpenIDConnectProvider CreatePolicy CreatePolicyVersion CreateRole
-				CreateUser DeleteAccessKey DeleteAccountAlias DeleteGroup
-				DeleteGroupPolicy DeleteOpenIDConnectProvider DeletePolicy DeletePolicyVersion
-				DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DeleteUser
+				CreateOpenIDConnectProvider CreatePolicy CreatePolicyVersion CreateRole CreateUser
+				DeleteAccessKey DeleteAccountAlias DeleteGroup DeleteGroupPolicy DeleteLoginProfile
+				DeleteOpenIDConnectProvider DeletePolicy DeletePolicyVersion DeleteRole
+				DeleteRolePermissionsBoundary DeleteRolePolicy DeleteUser
 				DeleteUserPermissionsBoundary DeleteUserPolicy DetachGroupPolicy DetachRolePolicy
 				DetachUserPolicy GetAccessKeyLastUsed GetAccountAuthorizationDetails GetAccountSummary
 				GetContextKeysForCustomPolicy GetContextKeysForPrincipalPolicy GetGroup GetGroupPolicy
-				GetOpenIDConnectProvider GetPolicy GetPolicyVersion GetRole GetRolePolicy GetUser
-				GetUserPolicy ListAccessKeys ListAccountAliases ListAttachedGroupPolicies
-				ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy
-				ListGroupPolicies ListGroups ListGroupsForUser ListInstanceProfilesForRole
-				ListOpenIDConnectProviders ListOpenIDConnectProviderTags ListPolicies ListPolicyTags
-				ListPolicyVersions ListRolePolicies ListRoles ListRoleTags ListUserPolicies ListUsers
-				ListUserTags PutGroupPolicy PutRolePermissionsBoundary PutRolePolicy
+				GetLoginProfile GetOpenIDConnectProvider GetPolicy GetPolicyVersion GetRole
+				GetRolePolicy GetUser GetUserPolicy ListAccessKeys ListAccountAliases
+				ListAttachedGroupPolicies ListAttachedRolePolicies ListAttachedUserPolicies
+				ListEntitiesForPolicy ListGroupPolicies ListGroups ListGroupsForUser
+				ListInstanceProfilesForRole ListMFADevices ListOpenIDConnectProviders
+				ListOpenIDConnectProviderTags ListPolicies ListPolicyTags ListPolicyVersions
+				ListRolePolicies ListRoles ListRoleTags ListServiceSpecificCredentials
+				ListSigningCertificates ListSSHPublicKeys ListUserPolicies ListUsers ListUserTags
+				ListVirtualMFADevices PutGroupPolicy PutRolePermissionsBoundary PutRolePolicy
 				PutUserPermissionsBoundary PutUserPolicy RemoveClientIDFromOpenIDConnectProvider
 				RemoveUserFromGroup SetDefaultPolicyVersion SimulateCustomPolicy
 				SimulatePrincipalPolicy TagOpenIDConnectProvider TagPolicy TagRole TagUser
@@ -101,6 +104,12 @@ func services() []service {
 				ListRetirableGrants PutKeyPolicy ReEncrypt RetireGrant RevokeGrant RotateKeyOnDemand
 				ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription`),
 			secret: []string{"CiphertextType", "GrantTokenType"},
+		},
+		{
+			pkg: "keyturn",
+			operations: strings.Fields(`
+				CreateAccount CreateRootAccessKey DeleteRootAccessKey DescribeAccount
+				DescribeRekey ListAccounts StartRekey`),
 		},
 	}
 }

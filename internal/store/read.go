@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/secret"
+)
+
+// DefaultCache is how much memory a store's own cache may take, in bytes,
+// unless its backend's configuration says otherwise.
+const DefaultCache = 64 << 20
+
+// memory is what a store keeps of what Read read: records as they are
+// stored, sealed values included, and never anything opened.
+type memory struct {
+	secrets *Cache[versionPlace, *secret.Secret]
+	keys    *Cache[keyPlace, *key.Record]
+}
+
+// versionPlace is how a version was asked for.
+type versionPlace struct {
+	account, region, name, arn string
+	// selector is an ID if byID is set, and a label otherwise.
+	selector string
+	byID     bool
+}
+
+type keyPlace struct{ account, region, id string }
+
+func newMemory(s *Store, bytes int64) memory {
+	forKeys := bytes / 8
+	return memory{NewCache(s, bytes-forKeys, secretSize), NewCache(s, forKeys, keySize)}
+}
+
+// Sizes of structures without the text in them, in bytes.
+const (
+	secretBase  = 640
+	versionBase = 256
+	keyBase     = 384
+	smallBase   = 64 // of a tag, a label, a key's material
+)
+
+func secretSize(p versionPlace, s *secret.Secret) int64 {
+	n := secretBase + len(p.name) + len(p.arn) + len(p.selector)
+	n += len(s.Name) + len(s.Description) + len(s.KMSKeyID) + len(s.Policy) + len(s.Rotation.FunctionARN)
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		n += versionBase + len(v.KeyARN) + len(v.WrittenBy) + len(v.Sealed) + smallBase*len(v.Labels)
+	}
+	for _, t := range s.Tags {
+		n += smallBase + len(t.Key) + len(t.Value)
+	}
+	for _, r := range s.Replicas {
+		n += versionBase + len(r.KMSKeyID) + len(r.Message)
+	}
+	return int64(n)
+}
+
+func keySize(_ keyPlace, k *key.Record) int64 {
+	n := keyBase + len(k.Description) + len(k.Policy)
+	for _, m := range k.Material {
+		n += 2*smallBase + len(m.Wrapped)
+	}
+	for _, t := range k.Tags {
+		n += smallBase + len(t.Key) + len(t.Value)
+	}
+	return int64(n)
+}
+
+// errMissed tells that a read is not to be had from memory.
+var errMissed = errors.New("not in memory")
+
+// maxRecalls bounds how often Read begins again because something changed
+// meanwhile, before it asks the database.
+const maxRecalls = 3
+
+// Read is View for what is read over and over: ReadVersion and Key. When
+// memory has all that fn reads, no statement runs and no lock is taken. What
+// fn gets is of one moment, not before Read was called, on whatever node;
+// but see Current for changes made by other processes. The records are
+// shared: fn must not change them.
+func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return ended(err)
+	}
+	for range maxRecalls {
+		if s.shut.Load() {
+			return fault.New(fault.Unavailable, "").Because(ErrClosed)
+		}
+		m := s.Mark()
+		tx := Tx{ctx: ctx, readOnly: true, recalling: true, memory: &s.memory}
+		err := run(&tx, fn)
+		if tx.failed != nil {
+			break
+		}
+		if s.Mark() == m {
+			return s.explain(ctx, err)
+		}
+	}
+	return s.view(ctx, Tx{memory: &s.memory}, fn)
+}
+
+// recall returns what the cache has of the key. What it lacks ends the
+// attempt to do without the database.
+func recall[K comparable, V any](tx *Tx, c *Cache[K, V], key K) (value V, err error) {
+	if err := tx.over(); err != nil {
+		return value, err
+	}
+	value, ok := c.Get(key)
+	if !ok {
+		tx.failed = errMissed
+	}
+	return value, tx.failed
+}
