@@ -56,7 +56,7 @@ func (c *rekeyCmd) follow(p *program, client *admin.Client, r *admin.Rekey) (*ad
 	said, seen := "", time.Now()
 	for !r.Done() {
 		if line := r.LastError; line != said && line != "" {
-			_, _ = fmt.Fprintf(p.stderr, "keyturn: %d keys could not be wrapped anew and are tried again: %s\n", r.FailingCount, line)
+			_, _ = fmt.Fprintf(p.stderr, "keyturn: %s could not be wrapped anew and will be tried again: %s\n", keys(r.FailingCount), line)
 			said = line
 		}
 		select {
@@ -82,7 +82,7 @@ func printRekey(w io.Writer, r *admin.Rekey) {
 	case r.RewrappedCount == 0:
 		_, _ = fmt.Fprintf(w, "The root key %s wraps everything already.\n", r.RootKeyID)
 	default:
-		_, _ = fmt.Fprintf(w, "The root key %s wraps everything now (%d keys wrapped anew).\nRestart every node without --old-root-key; the old root key is needed for backups alone.\n", r.RootKeyID, r.RewrappedCount)
+		_, _ = fmt.Fprintf(w, "The root key %s wraps everything now (%s wrapped anew).\nRestart every node without --old-root-key; the old root key is needed for backups alone.\n", r.RootKeyID, keys(r.RewrappedCount))
 	}
 }
 
@@ -92,12 +92,12 @@ func printStatus(w io.Writer, s *admin.RekeyStatus) {
 		_, _ = fmt.Fprintln(w, "It wraps everything.")
 	}
 	for _, r := range s.Remaining {
-		_, _ = fmt.Fprintf(w, "Root key %s still wraps %d keys.\n", r.RootKeyID, r.Count)
+		_, _ = fmt.Fprintf(w, "Root key %s still wraps %s.\n", r.RootKeyID, keys(r.Count))
 	}
 	if r := s.Rekey; r != nil {
-		_, _ = fmt.Fprintf(w, "Last rekey: to %s, %s since %s, %d keys wrapped anew.\n", r.RootKeyID, word(r), r.StartedDate.Format(time.RFC3339), r.RewrappedCount)
+		_, _ = fmt.Fprintf(w, "Last rekey: to %s, %s since %s, %s wrapped anew.\n", r.RootKeyID, word(r), r.StartedDate.Format(time.RFC3339), keys(r.RewrappedCount))
 		if r.LastError != "" {
-			_, _ = fmt.Fprintf(w, "%d keys could not be wrapped anew and are tried again: %s\n", r.FailingCount, r.LastError)
+			_, _ = fmt.Fprintf(w, "%s could not be wrapped anew and will be tried again: %s\n", keys(r.FailingCount), r.LastError)
 		}
 	}
 }
@@ -107,4 +107,11 @@ func word(r *admin.Rekey) string {
 		return "done"
 	}
 	return "under way"
+}
+
+func keys(n int) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return fmt.Sprint(n, " keys")
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -197,11 +198,19 @@ func TestCredentialReplaced(t *testing.T) {
 	if _, err := identify(t, url, old.AccessKeyID, old.SecretAccessKey); err == nil {
 		t.Error("the deleted access key is good")
 	}
+	shown := func() bool {
+		now, err := server.ReadReach(cfg.Dir)
+		return err == nil && now.AccessKeyID == made.AccessKeyID && now.SecretAccessKey == made.SecretAccessKey
+	}
+	for deadline := time.Now().Add(20 * time.Second); !shown(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the file does not show the access key that is left")
+		}
+	}
 	stop()
 	url, _ = start(t, cfg)
-	now, err := server.ReadReach(cfg.Dir)
-	if err != nil || now.AccessKeyID != made.AccessKeyID || now.SecretAccessKey != made.SecretAccessKey {
-		t.Errorf("after a restart the file shows %s, %v; want %s", now.AccessKeyID, err, made.AccessKeyID)
+	if !shown() {
+		t.Error("after a restart the file does not show the access key that is left")
 	}
 	if _, err := identify(t, url, old.AccessKeyID, old.SecretAccessKey); err == nil {
 		t.Error("the deleted access key came back")
