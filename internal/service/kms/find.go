@@ -92,9 +92,14 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string, use authz.KeyUs
 	if err != nil {
 		return nil, err
 	}
-	concern(call, rec)
 	use.Alias = r.alias
-	return rec, s.Guard.UseKey(tx, call, rec, use)
+	return rec, s.admit(tx, call, rec, use)
+}
+
+// admit authorises the use of a key, whose account gets an event, too.
+func (s *Service) admit(tx *store.Tx, call *wire.Call, rec *key.Record, use authz.KeyUse) error {
+	concern(call, rec)
+	return s.Guard.UseKey(tx, call, rec, use)
 }
 
 // hide returns unknown to callers who may do the action with any key that
