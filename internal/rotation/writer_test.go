@@ -13,6 +13,9 @@ import (
 	"github.com/keyturn/keyturn/internal/apitest"
 )
 
+// delegate is a role under which functions put values.
+const delegate = "arn:aws:iam::123456789012:role/delegate"
+
 // A function that puts the new value under another role is recognised by the
 // RotationToken only. Without it the rotation fails before the next step, so
 // that no database is touched; what the error says to do helps.
@@ -20,21 +23,19 @@ func TestPendingValueOfAnotherRole(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t, options(t))
 	r := newRecorder(t)
-	const delegate = "arn:aws:iam::" + apitest.Account + ":role/delegate"
 	without := s.NewFunction(t, r.function("without", map[string]string{"OTHER_ROLE": delegate}))
 	with := s.NewFunction(t, r.function("with", map[string]string{"OTHER_ROLE": delegate, "PASS_TOKEN": "yes"}))
 	_, err := s.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{
 		RoleName: aws.String("delegate"),
-		AssumeRolePolicyDocument: document(t, statement{Action: "sts:AssumeRole", Principal: map[string][]string{"AWS": {
-			"arn:aws:iam::" + apitest.Account + ":role/with-role", "arn:aws:iam::" + apitest.Account + ":role/without-role",
-		}}}),
+		AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":[` +
+			`"arn:aws:iam::123456789012:role/with-role","arn:aws:iam::123456789012:role/without-role"]}}]}`),
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		_, err = s.IAM.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
+			RoleName: aws.String("delegate"), PolicyName: aws.String("put"),
+			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"secretsmanager:PutSecretValue","Resource":"*"}}`),
+		})
 	}
-	_, err = s.IAM.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
-		RoleName: aws.String("delegate"), PolicyName: aws.String("put"), PolicyDocument: document(t, statement{Action: "secretsmanager:PutSecretValue", Resource: "*"}),
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
