@@ -413,12 +413,12 @@ func TestResourceTags(t *testing.T) {
 	}
 	out, err := get(mine, "mine")
 	check(t, err)
-	if out.Tags != nil {
-		t.Errorf("without lambda:ListTags: got tags %v", out.Tags)
+	if want := refusal(annARN, "lambda:ListTags", functionARN("mine"), noPolicy); out.Tags != nil || out.TagsError == nil || *out.TagsError.Message != want {
+		t.Errorf("without lambda:ListTags: got tags %v and %v", out.Tags, out.TagsError)
 	}
 	out, err = get(mine+`,{"Effect":"Allow","Action":"lambda:ListTags","Resource":"*"}`, "mine")
 	check(t, err)
-	if out.Tags["Team"] != "blue" {
+	if out.Tags["Team"] != "blue" || out.TagsError != nil {
 		t.Errorf("with lambda:ListTags: got tags %v", out.Tags)
 	}
 	_, err = get(mine, "theirs")
