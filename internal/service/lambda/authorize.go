@@ -106,15 +106,15 @@ func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFun
 		}
 	}
 	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref.Unqualified(), s.authorizeSettings(ctx, call, ref, settings{
+	return ref.Unqualified(), s.authorizeSettings(ctx, call, ref, function.Config{}, settings{
 		Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment,
 	})
 }
 
-// authorizeSettings authorises what a configuration takes beside the call's
-// own action: to hand the role to Lambda, to read the layers, and to look at
-// the network.
-func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref function.Ref, in settings) error {
+// authorizeSettings authorises what a change of a configuration takes beside
+// the call's own action: to hand the role to Lambda, to read the layers, to
+// look at the network, and to seal with the KMS key.
+func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref function.Ref, c function.Config, in settings) error {
 	if in.Role != nil {
 		if err := s.passRole(ctx, call, ref, *in.Role); err != nil {
 			return err
@@ -128,9 +128,10 @@ func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref fu
 	if err := s.lookAtNetwork(call, in.VPC); err != nil {
 		return err
 	}
-	c, err := s.expected(ctx, ref, in)
-	if err != nil {
-		return err
+	set(&c.Role, in.Role)
+	set(&c.KMSKeyARN, in.KMSKeyARN)
+	if in.VPC != nil {
+		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
 	}
 	if in.KMSKeyARN != nil || in.Environment != nil {
 		if err := s.useKey(ctx, call, ref, c.KMSKeyARN, in.KMSKeyARN != nil); err != nil {
@@ -143,26 +144,18 @@ func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref fu
 	return s.cfg.Invoker.CheckAttachable(ctx, c.Role, ref)
 }
 
-// expected returns the role, the network and the KMS key that a function is
-// going to have.
-func (s *Service) expected(ctx context.Context, ref function.Ref, in settings) (c function.Config, err error) {
-	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
-		if isNotFound(err) {
-			c = function.Config{}
-			return nil
-		}
-		if err == nil {
-			c = f.Config
-		}
-		return err
+// authorizeChange is authorizeSettings for a function that exists; one that
+// does not is found missing later.
+func (s *Service) authorizeChange(ctx context.Context, call *wire.Call, ref function.Ref, in settings) error {
+	var c function.Config
+	err := s.read(ctx, ref, func(_ *store.Tx, f *function.Function) error {
+		c = f.Config
+		return nil
 	})
-	set(&c.Role, in.Role)
-	set(&c.KMSKeyARN, in.KMSKeyARN)
-	if in.VPC != nil {
-		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
+	if err != nil && !isNotFound(err) {
+		return err
 	}
-	return c, err
+	return s.authorizeSettings(ctx, call, ref, c, in)
 }
 
 // via is the service that uses keys on behalf of its callers.
@@ -297,20 +290,7 @@ func text(name string, given *string) iam.Context {
 
 // tagKeys are the condition keys of the tags in a request.
 func tagKeys(tags map[string]string) iam.Context {
-	return func(key string) iam.Value {
-		name, isTag := strings.CutPrefix(key, "aws:requesttag/")
-		var keys []string
-		for k, v := range tags {
-			if isTag && strings.EqualFold(k, name) {
-				return iam.Text(v)
-			}
-			keys = append(keys, k)
-		}
-		if key != "aws:tagkeys" {
-			return iam.Value{}
-		}
-		return iam.List(keys)
-	}
+	return iam.TagContext("aws:requesttag/", "aws:tagkeys", tags)
 }
 
 func settingKeys(layers []string, vpc *api.VpcConfig) iam.Context {
