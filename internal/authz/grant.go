@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/iam"
@@ -53,14 +52,22 @@ func (q *inquiry) allowed(principals ...string) bool {
 	return iam.Evaluate(&request, &policies).Allowed()
 }
 
-// names returns what a grant may call the principal: by its ARN, its role's,
-// or its account's.
+// names returns what a grant may call the principal: by its unique ID or its
+// role's, or by its account's root; principals of accounts that did not live
+// here when the grant was made by their ARNs.
 func names(p *iam.Principal) []string {
-	if p.Type != iam.Root && p.Type != iam.IAMUser && p.Type != iam.AssumedRole {
+	if p.Type == iam.Root {
+		return []string{p.ARN}
+	}
+	if p.Type != iam.IAMUser && p.Type != iam.AssumedRole {
 		return nil
 	}
-	list := []string{p.ARN, p.RoleARN, RootPrincipal(p.Account, "").ARN, p.Account}
-	return slices.Compact(slices.DeleteFunc(list, func(name string) bool { return name == "" }))
+	list := []string{p.ID, p.ARN, RootPrincipal(p.Account, "").ARN}
+	if p.Type == iam.AssumedRole {
+		role, _, _ := strings.Cut(p.ID, ":")
+		list = append(list, role, p.RoleARN)
+	}
+	return list
 }
 
 // allow returns a policy that allows everything: to the principals, or to

@@ -18,7 +18,7 @@ type Request struct {
 	// Context gives the values of condition keys. Those that follow from
 	// Principal need not be given: aws:PrincipalArn, aws:PrincipalAccount,
 	// aws:PrincipalType, aws:userid, aws:username, aws:PrincipalIsAWSService,
-	// aws:PrincipalServiceName and aws:TokenIssueTime.
+	// aws:PrincipalServiceName, aws:TokenIssueTime and lambda:SourceFunctionArn.
 	Context Context
 }
 
@@ -122,6 +122,10 @@ func (p *Principal) value(key string) Value {
 	case "aws:principalservicename":
 		if p.Type == Service {
 			return optional(p.InvokedBy)
+		}
+	case "lambda:sourcefunctionarn":
+		if p.Given != nil {
+			return optional(p.Given.SourceFunction)
 		}
 	case "aws:tokenissuetime":
 		if !p.IssuedAt.IsZero() {

@@ -1,13 +1,17 @@
 package invocation
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
+	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // InvokeFunction is the action that guards invocations (AWS docs).
@@ -115,4 +119,27 @@ func admits(r *authz.Resource, secretARN, secretAccount string) bool {
 		},
 	}
 	return iam.Evaluate(&request, &iam.Policies{Resource: policy}).Allowed()
+}
+
+// CheckAttachable refuses a role that may not attach a function to a VPC
+// (AWS: reported).
+func (i *Invoker) CheckAttachable(ctx context.Context, roleARN string, ref function.Ref) error {
+	session, err := i.Credentials(ctx, environment.Spec{RoleARN: roleARN, FunctionARN: ref.FunctionARN(), FunctionName: ref.Name, Account: ref.Account})
+	if fault.Is(err, fault.Denied) {
+		return nil // that it cannot be assumed at all is said elsewhere
+	}
+	if err != nil {
+		return err
+	}
+	who, err := i.cfg.Principal(ctx, session.AccessKeyID, session.SessionToken)
+	if err != nil {
+		return err
+	}
+	call := &wire.Call{Service: "ec2", Region: ref.Region, Account: ref.Account, Time: time.Now(), Principal: who, Secure: true}
+	for _, operation := range []string{"CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface"} {
+		if err := i.cfg.Guard.On(call, "ec2:"+operation, &authz.Resource{ARN: "*"}); err != nil {
+			return fault.New(fault.Parameter, "The provided execution role does not have permissions to call %s on EC2", operation).For(roleARN).Because(err)
+		}
+	}
+	return nil
 }

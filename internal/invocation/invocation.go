@@ -34,8 +34,8 @@ type Config struct {
 	// Sealer seals what may hold secrets and is stored: environment variables
 	// and waiting events.
 	Sealer *key.Sealer
-	// Credentials makes a session of an execution role.
-	Credentials func(ctx context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error)
+	// Credentials makes a session of an execution role with what is given.
+	Credentials func(ctx context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error)
 	// Principal returns who calls with the credentials of a session. An error
 	// of another kind than fault.Internal and fault.Unavailable says that they
 	// are no one's any more.

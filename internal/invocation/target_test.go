@@ -26,7 +26,7 @@ func newInvoker(t *testing.T) (*Invoker, *store.Store) {
 	parts := servicetest.NewParts(t)
 	i := New(Config{
 		Store: parts.Store, Guard: parts.Guard, Sealer: parts.Sealer, Node: "node", Principal: as(session(t, logsAll)),
-		Credentials: func(context.Context, *iam.Role, string, time.Duration) (environment.Credentials, error) {
+		Credentials: func(context.Context, *iam.Role, string, time.Duration, *iam.Session) (environment.Credentials, error) {
 			return environment.Credentials{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: "example", SessionToken: "example"}, nil
 		},
 	})

@@ -23,7 +23,8 @@ type Grant struct {
 	// Name makes a repeated CreateGrant the same one; "" is none.
 	Name string
 	// Grantee may use the key; Retiring may retire the grant, "" is nobody.
-	// Both are ARNs, or numbers of accounts.
+	// Both are unique IDs of users, roles and sessions, or ARNs of roots and of
+	// others who do not live here.
 	Grantee, Retiring string
 	// Issuer is the account of who made the grant.
 	Issuer string

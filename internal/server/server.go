@@ -146,8 +146,8 @@ func forget(keys *key.Ring, topics []string) {
 }
 
 // functionCredentials makes a session of a function's execution role.
-func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-	c, err := s.keyring.Issue(role, session, d, nil)
+func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error) {
+	c, err := s.keyring.Issue(role, session, d, given)
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err

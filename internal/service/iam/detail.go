@@ -125,16 +125,14 @@ func addGroup(_ *store.Tx, out *api.GetAccountAuthorizationDetailsResponse, g *i
 }
 
 func addRole(tx *store.Tx, out *api.GetAccountAuthorizationDetailsResponse, r *iam.Role) error {
-	if err := showTrust(tx, r); err != nil {
-		return err
-	}
+	trust, err := shownTrust(tx, r)
 	out.RoleDetailList = append(out.RoleDetailList, api.RoleDetail{
 		Path: &r.Path, RoleName: &r.Name, RoleId: &r.ID, Arn: new(r.ARN()), CreateDate: &r.CreatedAt,
-		AssumeRolePolicyDocument: encode(r.TrustPolicy), InstanceProfileList: []api.InstanceProfile{},
+		AssumeRolePolicyDocument: trust, InstanceProfileList: []api.InstanceProfile{},
 		RolePolicyList: shownInline(r.Holdings), AttachedManagedPolicies: shownAttached(r.Attached),
 		PermissionsBoundary: shownBoundary(r.Boundary), Tags: shownTags(r.Tags), RoleLastUsed: &api.RoleLastUsed{},
 	})
-	return nil
+	return err
 }
 
 func addUser(tx *store.Tx, out *api.GetAccountAuthorizationDetailsResponse, u *iam.User) error {

@@ -13,6 +13,7 @@ import (
 
 	records "github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/servicetest"
+	"github.com/keyturn/keyturn/internal/store"
 )
 
 const readWrite = "arn:aws:iam::aws:policy/SecretsManagerReadWrite"
@@ -68,6 +69,24 @@ func TestPolicyPath(t *testing.T) {
 	b.role("r")
 	_, err = b.c.AttachRolePolicy(ctx, &sdk.AttachRolePolicyInput{RoleName: aws.String("r"), PolicyArn: &wrong})
 	servicetest.WantError(t, "attach", err, "NoSuchEntity", 404, "Policy "+wrong+" does not exist or is not attachable.")
+}
+
+// Another account's policies are out of reach, whether they exist or not.
+func TestForeignPolicy(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.must(b.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.SaveCustomerPolicy(nil, &records.CustomerPolicy{
+			Account: "999999999999", Name: "p", Path: "/", ID: "ANPAFOREIGN", Default: "v1", Versions: []records.PolicyVersion{{ID: "v1", Document: policy}},
+		})
+	}))
+	b.role("r")
+	for _, arn := range []string{"arn:aws:iam::999999999999:policy/p", "arn:aws:iam::999999999999:policy/none"} {
+		_, err := b.c.GetPolicy(ctx, &sdk.GetPolicyInput{PolicyArn: &arn})
+		servicetest.WantError(t, "get", err, "AccessDenied", 403, "User: arn:aws:iam::123456789012:root is not authorized to perform: iam:GetPolicy on resource: "+
+			arn+" because no resource-based policy allows the iam:GetPolicy action")
+		_, err = b.c.AttachRolePolicy(ctx, &sdk.AttachRolePolicyInput{RoleName: aws.String("r"), PolicyArn: &arn})
+		servicetest.WantError(t, "attach", err, "NoSuchEntity", 404, "Policy "+arn+" does not exist or is not attachable.")
+	}
 }
 
 func TestPolicyDocuments(t *testing.T) {

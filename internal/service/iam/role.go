@@ -3,7 +3,6 @@ package iam
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"
@@ -81,34 +80,33 @@ func (s *Service) CreateRole(ctx context.Context, call *wire.Call, in *api.Creat
 		if err := holderOfRole(r).bound(tx, in.PermissionsBoundary); err != nil {
 			return err
 		}
-		*out.Role = *shownRole(r, true)
-		out.Role.AssumeRolePolicyDocument = encode(*in.AssumeRolePolicyDocument)
-		return nil
+		shown, err := shownRole(tx, r, true)
+		if err == nil {
+			*out.Role = *shown
+		}
+		return err
 	})
 }
 
-// shownRole is a role as answers have it, once its trust policy is the one to
-// be shown; lists leave tags and boundary out (AWS: recorded).
-func shownRole(r *iam.Role, whole bool) *api.Role {
+// shownRole is a role as answers have it; lists leave tags and boundary out
+// (AWS: recorded).
+func shownRole(tx *store.Tx, r *iam.Role, whole bool) (*api.Role, error) {
+	trust, err := shownTrust(tx, r)
 	out := &api.Role{
 		Path: &r.Path, RoleName: &r.Name, RoleId: &r.ID, Arn: new(r.ARN()), CreateDate: &r.CreatedAt,
-		AssumeRolePolicyDocument: encode(r.TrustPolicy), MaxSessionDuration: new(int64(r.MaxSession / time.Second)),
-	}
-	if r.Description != "" {
-		out.Description = &r.Description
+		AssumeRolePolicyDocument: trust, Description: optional(r.Description), MaxSessionDuration: new(int64(r.MaxSession / time.Second)),
 	}
 	if whole {
 		out.Tags, out.PermissionsBoundary = someTags(r.Tags), shownBoundary(r.Boundary)
 	}
-	return out
+	return out, err
 }
 
 // GetRole shows a role.
 func (s *Service) GetRole(ctx context.Context, call *wire.Call, in *api.GetRoleRequest) (*api.GetRoleResponse, error) {
 	out := &api.GetRoleResponse{}
-	return out, s.roles.view(ctx, call, *in.RoleName, func(tx *store.Tx, r *iam.Role) error {
-		err := showTrust(tx, r)
-		out.Role = shownRole(r, true)
+	return out, s.roles.view(ctx, call, *in.RoleName, func(tx *store.Tx, r *iam.Role) (err error) {
+		out.Role, err = shownRole(tx, r, true)
 		out.Role.RoleLastUsed = &api.RoleLastUsed{}
 		return err
 	})
@@ -119,17 +117,21 @@ func (s *Service) ListRoles(ctx context.Context, call *wire.Call, in *api.ListRo
 	if err := s.Guard.Action(call, "*"); err != nil {
 		return nil, err
 	}
-	list, next, err := pageOf(ctx, s.Store, func(r *iam.Role) string { return r.Name }, in.Marker, in.MaxItems,
-		func(tx *store.Tx, after string, limit int) ([]*iam.Role, error) {
-			list, err := tx.Roles(call.Principal.Account, pathOf(in.PathPrefix), after, limit)
-			for _, r := range list {
-				err = errors.Join(err, showTrust(tx, r))
+	list, next, err := pageOf(ctx, s.Store, func(r *api.Role) string { return *r.RoleName }, in.Marker, in.MaxItems,
+		func(tx *store.Tx, after string, limit int) (shown []*api.Role, err error) {
+			roles, err := tx.Roles(call.Principal.Account, pathOf(in.PathPrefix), after, limit)
+			for _, r := range roles {
+				one, err := shownRole(tx, r, false)
+				if err != nil {
+					return nil, err
+				}
+				shown = append(shown, one)
 			}
-			return list, err
+			return shown, err
 		})
 	out := &api.ListRolesResponse{Roles: []api.Role{}, IsTruncated: new(next != nil), Marker: next}
 	for _, r := range list {
-		out.Roles = append(out.Roles, *shownRole(r, false))
+		out.Roles = append(out.Roles, *r)
 	}
 	return out, err
 }
@@ -166,11 +168,9 @@ func (s *Service) UpdateRole(ctx context.Context, call *wire.Call, in *api.Updat
 // UpdateRoleDescription changes a role's description.
 func (s *Service) UpdateRoleDescription(ctx context.Context, call *wire.Call, in *api.UpdateRoleDescriptionRequest) (*api.UpdateRoleDescriptionResponse, error) {
 	out := &api.UpdateRoleDescriptionResponse{}
-	return out, s.roles.change(ctx, call, *in.RoleName, out, func(tx *store.Tx, r *iam.Role) error {
+	return out, s.roles.change(ctx, call, *in.RoleName, out, func(tx *store.Tx, r *iam.Role) (err error) {
 		r.Description = *in.Description
-		shown := r.Clone()
-		err := showTrust(tx, shown)
-		out.Role = shownRole(shown, false)
+		out.Role, err = shownRole(tx, r, false)
 		return err
 	})
 }

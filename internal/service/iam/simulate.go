@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -198,8 +199,10 @@ func (m *simulation) run(in *api.SimulatePrincipalPolicyRequest, account string)
 		resources = []string{"*"}
 	}
 	total := len(in.ActionNames) * len(resources)
-	start, _ := strconv.Atoi(text(in.Marker))
-	start = min(max(start, 0), total)
+	start, err := strconv.Atoi(cmp.Or(text(in.Marker), "0"))
+	if err != nil || start < 0 || start > total {
+		return nil, fault.New(fault.Parameter, "Invalid Marker: %s", text(in.Marker))
+	}
 	end := min(start+pageSize(in.MaxItems), total)
 	out := &api.SimulatePolicyResponse{EvaluationResults: []api.EvaluationResult{}, IsTruncated: new(end < total)}
 	if end < total {

@@ -234,6 +234,7 @@ func TestSimulationRefusals(t *testing.T) {
 		{"caller", func(in *sdk.SimulateCustomPolicyInput) { in.CallerArn = aws.String("arn:aws:iam::123456789012:role/r") },
 			"The caller ARN arn:aws:iam::123456789012:role/r is not the ARN of an IAM user."},
 		{"no caller", func(in *sdk.SimulateCustomPolicyInput) { in.ResourcePolicy = aws.String(policy) }, "CallerArn is required if a resource policy is specified."},
+		{"marker", func(in *sdk.SimulateCustomPolicyInput) { in.Marker = aws.String("7") }, "Invalid Marker: 7"},
 		{"boundaries", func(in *sdk.SimulateCustomPolicyInput) {
 			in.PermissionsBoundaryPolicyInputList = []string{policy, policy}
 		}, "Only one permissions boundary policy can be specified."},

@@ -12,8 +12,10 @@ import (
 // maxTrustPolicy is the size of a trust policy in characters (AWS docs).
 const maxTrustPolicy = 2048
 
-// setTrust gives a role a trust policy, or refuses one that is not well formed:
-// it names principals, which exist, and no resources (AWS: recorded).
+// setTrust gives a role the trust policy, as it is kept: with the unique IDs
+// of the users and roles that it names. It refuses one that is not well
+// formed: a trust policy names principals, which exist, and no resources (AWS:
+// recorded).
 func setTrust(tx *store.Tx, r *iam.Role, text string) error {
 	if len(text) > maxTrustPolicy {
 		return fault.New(fault.Limit, "Cannot exceed quota for ACLSizePerRole: %d", maxTrustPolicy)
@@ -26,16 +28,16 @@ func setTrust(tx *store.Tx, r *iam.Role, text string) error {
 		return err
 	}
 	bound, err := authz.BindPrincipals(tx, text, r.Account)
-	if missing, ok := errors.AsType[*fault.Error](err); ok && missing.Kind == fault.NotFound {
-		return iam.InvalidPrincipal("AWS", missing.Subject)
+	if unknown, ok := errors.AsType[*fault.Error](err); ok && unknown.Kind == fault.NotFound {
+		return iam.InvalidPrincipal("AWS", unknown.Subject)
 	}
 	r.TrustPolicy = bound
 	return err
 }
 
-// showTrust makes the trust policy of a role, which is not to be stored again,
-// the one to be shown.
-func showTrust(tx *store.Tx, r *iam.Role) (err error) {
-	r.TrustPolicy, err = authz.ShowPrincipals(tx, r.TrustPolicy)
-	return err
+// shownTrust is a role's trust policy as answers have it: with the names that
+// its principals have by now.
+func shownTrust(tx *store.Tx, r *iam.Role) (*string, error) {
+	text, err := authz.ShowPrincipals(tx, r.TrustPolicy)
+	return encode(text), err
 }

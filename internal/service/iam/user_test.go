@@ -323,7 +323,7 @@ func TestUpdateRole(t *testing.T) {
 // Principals of a trust policy exist, if their account is hosted here.
 func TestTrustedPrincipals(t *testing.T) {
 	b, ctx := newBench(t), t.Context()
-	b.user("u")
+	u := b.user("u")
 	b.role("r")
 	_, err := b.c.CreateUser(ctx, &sdk.CreateUserInput{UserName: aws.String("p"), Path: aws.String("/x/")})
 	b.must(err)
@@ -343,7 +343,8 @@ func TestTrustedPrincipals(t *testing.T) {
 		{"arn:aws:sts::123456789012:assumed-role/r/session", true},
 		{"arn:aws:sts::123456789012:assumed-role/none/session", false},
 		{"arn:aws:iam::999999999999:role/of-another-account", true},
-		{"AIDAOFSOMEONE", true},
+		{"AIDAOFSOMEONE", false},
+		{*u.UserId, true},
 	} {
 		document := strings.Replace(trust, `{"Service":"lambda.amazonaws.com"}`, `{"AWS":["*","`+tc.principal+`"]}`, 1)
 		_, err := b.c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: aws.String(fmt.Sprint("new", i)), AssumeRolePolicyDocument: &document})
@@ -357,4 +358,36 @@ func TestTrustedPrincipals(t *testing.T) {
 		_, err = b.c.UpdateAssumeRolePolicy(ctx, &sdk.UpdateAssumeRolePolicyInput{RoleName: aws.String("r"), PolicyDocument: &document})
 		servicetest.WantError(t, tc.principal, err, "MalformedPolicyDocument", 400, `Invalid principal in policy: "AWS":"`+tc.principal+`"`)
 	}
+}
+
+// What a trust policy grants to a user goes with it: a namesake gets nothing,
+// and another name takes it along.
+func TestTrustOutlivesNoUser(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	u := b.user("u")
+	document := strings.Replace(trust, `{"Service":"lambda.amazonaws.com"}`, `{"AWS":"arn:aws:iam::123456789012:user/u"}`, 1)
+	made, err := b.c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: &document})
+	b.must(err)
+	wantDocument(t, made.Role.AssumeRolePolicyDocument, document)
+	shown := func(principal string) {
+		t.Helper()
+		want := strings.Replace(document, "arn:aws:iam::123456789012:user/u", principal, 1)
+		got, err := b.c.GetRole(ctx, &sdk.GetRoleInput{RoleName: aws.String("r")})
+		b.must(err)
+		wantDocument(t, got.Role.AssumeRolePolicyDocument, want)
+		list, err := b.c.ListRoles(ctx, &sdk.ListRolesInput{})
+		b.must(err)
+		wantDocument(t, list.Roles[0].AssumeRolePolicyDocument, want)
+		details, err := b.c.GetAccountAuthorizationDetails(ctx, &sdk.GetAccountAuthorizationDetailsInput{})
+		b.must(err)
+		wantDocument(t, details.RoleDetailList[0].AssumeRolePolicyDocument, want)
+	}
+	shown("arn:aws:iam::123456789012:user/u")
+	_, err = b.c.UpdateUser(ctx, &sdk.UpdateUserInput{UserName: aws.String("u"), NewUserName: aws.String("v"), NewPath: aws.String("/x/")})
+	b.must(err)
+	shown("arn:aws:iam::123456789012:user/x/v")
+	_, err = b.c.DeleteUser(ctx, &sdk.DeleteUserInput{UserName: aws.String("v")})
+	b.must(err)
+	b.user("u")
+	shown(*u.UserId)
 }

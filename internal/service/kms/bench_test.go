@@ -62,6 +62,7 @@ func newBench(t testing.TB) *bench {
 	t.Cleanup(s.Close)
 	b.cfg = aws.Config{Region: servicetest.Region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1, HTTPClient: servicetest.HTTPClient()}
 	b.c = b.as(authz.RootPrincipal(account, ""))
+	b.must(b.Store.Update(t.Context(), func(tx *store.Tx) error { return tx.SaveAccount(&iam.Account{ID: account}) }))
 	return b
 }
 

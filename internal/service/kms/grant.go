@@ -37,13 +37,16 @@ func (s *Service) CreateGrant(ctx context.Context, call *wire.Call, in *api.Crea
 		if err != nil {
 			return err
 		}
-		if err := checkGrant(tx, call, rec, grant); err != nil {
+		if err := rec.CheckUsable(); err != nil {
+			return err
+		}
+		grant.Account, grant.Region, grant.KeyID = rec.Account, rec.Region, rec.ID
+		if err := checkGrant(tx, call, grant); err != nil {
 			return err
 		}
 		if isTrue(in.DryRun) {
 			return errDryRun()
 		}
-		grant.Account, grant.Region, grant.KeyID = rec.Account, rec.Region, rec.ID
 		if grant, err = saveGrant(tx, grant); err != nil {
 			return err
 		}
@@ -72,28 +75,39 @@ func constraint(g *key.Grant) key.EncryptionContext {
 	return g.Subset
 }
 
-// checkGrant refuses a key that cannot be used, and grants that none can be
-// (AWS: reported).
-func checkGrant(tx *store.Tx, call *wire.Call, rec *key.Record, g *key.Grant) error {
-	if err := rec.CheckUsable(); err != nil {
+// checkGrant refuses what grants cannot say, and binds the principals.
+func checkGrant(tx *store.Tx, call *wire.Call, g *key.Grant) (err error) {
+	if g.Grantee, err = bind(tx, call, g.Grantee); err != nil {
 		return err
 	}
-	for _, name := range []string{g.Grantee, g.Retiring} {
-		if name == "" {
-			continue
-		}
-		known, err := isPrincipal(name), error(nil)
-		if known {
-			known, err = exists(tx, call, name)
-		}
-		if err != nil {
+	if g.Retiring != "" {
+		if g.Retiring, err = bind(tx, call, g.Retiring); err != nil {
 			return err
-		}
-		if !known {
-			return fault.New(badARN, "ARN does not refer to a valid principal: %s", name)
 		}
 	}
 	return g.Check()
+}
+
+// bind returns a principal as grants keep it: users and roles by their unique
+// IDs, so that a namesake made later inherits nothing, and accounts by their
+// root (AWS docs).
+func bind(tx *store.Tx, call *wire.Call, name string) (string, error) {
+	if !isPrincipal(name) {
+		return "", noPrincipal(name)
+	}
+	if !arn.IsARN(name) {
+		name = authz.RootPrincipal(name, "").ARN
+	}
+	bound, err := authz.BindPrincipal(tx, name, call.Principal.Account)
+	if fault.Is(err, fault.NotFound) {
+		return "", noPrincipal(name)
+	}
+	return bound, err
+}
+
+// noPrincipal is KMS's refusal of a name that nobody has (AWS: reported).
+func noPrincipal(name string) error {
+	return fault.New(badARN, "ARN does not refer to a valid principal: %s", name)
 }
 
 // saveGrant stores a grant, or returns the one of its name that says the same.
@@ -127,13 +141,21 @@ func (s *Service) ListGrants(ctx context.Context, call *wire.Call, in *api.ListG
 		if err != nil {
 			return err
 		}
+		grantee := ""
+		if in.GranteePrincipal != nil {
+			if grantee, err = bind(tx, call, *in.GranteePrincipal); err != nil {
+				return err
+			}
+		}
 		var list []*key.Grant
 		if in.GrantId == nil {
-			list, err = tx.Grants(rec.Account, rec.Region, rec.ID, given(in.GranteePrincipal), after, size+1)
+			list, err = tx.Grants(rec.Account, rec.Region, rec.ID, grantee, after, size+1)
 		} else {
-			list, err = oneGrant(tx, rec, *in.GrantId, given(in.GranteePrincipal))
+			list, err = oneGrant(tx, rec, *in.GrantId, grantee)
 		}
-		out = grantList(list, size)
+		if err == nil {
+			out, err = grantList(tx, list, size)
+		}
 		return err
 	})
 }
@@ -160,30 +182,38 @@ func grantPage(limit *int64, marker *string) (size int, after string, err error)
 	return pageSize(limit, 50), given(marker), nil
 }
 
-func grantList(list []*key.Grant, size int) *api.ListGrantsResponse {
+func grantList(tx *store.Tx, list []*key.Grant, size int) (*api.ListGrantsResponse, error) {
 	list, next := cut(list, size, func(g *key.Grant) string { return g.ID })
 	out := &api.ListGrantsResponse{Grants: []api.GrantListEntry{}, Truncated: new(next != nil), NextMarker: next}
 	for _, g := range list {
-		out.Grants = append(out.Grants, grantEntry(g))
+		e, err := grantEntry(tx, g)
+		if err != nil {
+			return nil, err
+		}
+		out.Grants = append(out.Grants, e)
 	}
-	return out
+	return out, nil
 }
 
-func grantEntry(g *key.Grant) api.GrantListEntry {
+func grantEntry(tx *store.Tx, g *key.Grant) (api.GrantListEntry, error) {
 	e := api.GrantListEntry{
 		KeyId: new(arn.New("kms", g.Region, g.Account, "key/"+g.KeyID).String()), GrantId: &g.ID, CreationDate: &g.CreatedAt,
-		GranteePrincipal: &g.Grantee, IssuingAccount: new(authz.RootPrincipal(g.Issuer, "").ARN), Operations: g.Operations,
+		IssuingAccount: new(authz.RootPrincipal(g.Issuer, "").ARN), Operations: g.Operations,
 	}
 	if g.Name != "" {
 		e.Name = &g.Name
 	}
-	if g.Retiring != "" {
-		e.RetiringPrincipal = &g.Retiring
-	}
 	if g.Constrained() {
 		e.Constraints = &api.GrantConstraints{EncryptionContextEquals: g.Equals, EncryptionContextSubset: g.Subset}
 	}
-	return e
+	grantee, err := authz.ShowPrincipal(tx, g.Grantee)
+	e.GranteePrincipal = &grantee
+	if err == nil && g.Retiring != "" {
+		var retiring string
+		retiring, err = authz.ShowPrincipal(tx, g.Retiring)
+		e.RetiringPrincipal = &retiring
+	}
+	return e, err
 }
 
 // ListRetirableGrants lists the grants, on keys of whichever account, that a
@@ -197,13 +227,16 @@ func (s *Service) ListRetirableGrants(ctx context.Context, call *wire.Call, in *
 	if err := s.Guard.Action(call, *in.RetiringPrincipal); err != nil {
 		return nil, err
 	}
-	if !isPrincipal(*in.RetiringPrincipal) {
-		return nil, fault.New(badARN, "ARN does not refer to a valid principal: %s", *in.RetiringPrincipal)
-	}
 	var out *api.ListGrantsResponse
 	return out, s.Store.View(ctx, func(tx *store.Tx) error {
-		list, err := tx.RetirableGrants(call.Region, *in.RetiringPrincipal, after, size+1)
-		out = grantList(list, size)
+		retiring, err := bind(tx, call, *in.RetiringPrincipal)
+		if err != nil {
+			return err
+		}
+		list, err := tx.RetirableGrants(call.Region, retiring, after, size+1)
+		if err == nil {
+			out, err = grantList(tx, list, size)
+		}
 		return err
 	})
 }

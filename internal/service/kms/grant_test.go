@@ -1,8 +1,10 @@
 package kms_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/servicetest"
+	"github.com/keyturn/keyturn/internal/store"
 )
 
 // grant makes a grant as the root.
@@ -93,6 +96,37 @@ func TestGrantAllows(t *testing.T) {
 	}
 	if left := b.grants(id); len(left) != 0 {
 		t.Errorf("%d grants are left", len(left))
+	}
+}
+
+// Whoever is made anew by a name has none of what the old one was granted.
+func TestGrantNamesake(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.known([]string{"app", "other"}, []string{"app"})
+	id := b.key()
+	app, role := user(account, "app"), session(account, "app", "s")
+	b.grant(id, app.ARN, func(in *sdk.CreateGrantInput) { in.RetiringPrincipal = &role.RoleARN }, "Encrypt")
+	b.put(id, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+accountRoot+`"},"Action":"kms:*","Resource":"*"},
+		{"Effect":"Allow","Principal":{"AWS":"`+role.ARN+`"},"Action":"kms:Encrypt","Resource":"*"}]}`)
+	encrypt := func(p iam.Principal) error {
+		_, err := b.as(p).Encrypt(ctx, &sdk.EncryptInput{KeyId: &id, Plaintext: []byte("x")})
+		return err
+	}
+	b.wantCode("the grantee", encrypt(app), "")
+	b.wantCode("the session", encrypt(role), "")
+	b.must(b.Store.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(tx.DeleteUser(account, "app"), tx.DeleteRole(account, "app"))
+	}))
+	anew, roleAnew := app, role
+	anew.ID, roleAnew.ID = "AIDAanew", "AROAanew:s"
+	b.wantCode("a user by the name", encrypt(anew), "AccessDeniedException")
+	b.wantCode("a role by the name", encrypt(roleAnew), "AccessDeniedException")
+	g := b.grants(id)[0]
+	if *g.GranteePrincipal != "AIDAapp" || *g.RetiringPrincipal != "AROAapp" {
+		t.Errorf("the grant of who is gone shows %s and %s", *g.GranteePrincipal, *g.RetiringPrincipal)
+	}
+	if p, err := b.c.GetKeyPolicy(ctx, &sdk.GetKeyPolicyInput{KeyId: &id}); err != nil || !strings.Contains(*p.Policy, `"AROAapp:s"`) {
+		t.Errorf("the policy shows %v, %v", p, err)
 	}
 }
 

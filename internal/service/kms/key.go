@@ -28,7 +28,8 @@ func (s *Service) CreateKey(ctx context.Context, call *wire.Call, in *api.Create
 	concern(call, rec)
 	return out, s.Store.Update(ctx, func(tx *store.Tx) error {
 		if in.Policy != nil {
-			if err := s.checkPolicy(tx, call, rec, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
+			var err error
+			if rec.Policy, err = s.newPolicy(tx, call, rec, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/kms"
 	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/key"
@@ -26,21 +27,29 @@ func noPolicy(name *string) error {
 // PutKeyPolicy replaces a key's policy.
 func (s *Service) PutKeyPolicy(ctx context.Context, call *wire.Call, in *api.PutKeyPolicyRequest) (*api.PutKeyPolicyResponse, error) {
 	out := &api.PutKeyPolicyResponse{}
-	return out, s.change(ctx, call, *in.KeyId, out, func(tx *store.Tx, rec *key.Record) error {
+	return out, s.change(ctx, call, *in.KeyId, out, func(tx *store.Tx, rec *key.Record) (err error) {
 		if err := noPolicy(in.PolicyName); err != nil {
 			return err
 		}
-		rec.Policy = *in.Policy
-		return s.checkPolicy(tx, call, rec, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
+		rec.Policy, err = s.newPolicy(tx, call, rec, *in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
+		return err
 	})
 }
 
 // GetKeyPolicy shows a key's policy.
 func (s *Service) GetKeyPolicy(ctx context.Context, call *wire.Call, in *api.GetKeyPolicyRequest) (*api.GetKeyPolicyResponse, error) {
 	out := &api.GetKeyPolicyResponse{PolicyName: new(key.PolicyName)}
-	return out, s.view(ctx, call, *in.KeyId, func(rec *key.Record) error {
-		out.Policy = &rec.Policy
-		return noPolicy(in.PolicyName)
+	return out, s.Store.View(ctx, func(tx *store.Tx) error {
+		rec, err := s.owned(tx, call, *in.KeyId)
+		if err != nil {
+			return err
+		}
+		text, err := authz.ShowPrincipals(tx, rec.Policy)
+		out.Policy = &text
+		if err == nil {
+			err = noPolicy(in.PolicyName)
+		}
+		return err
 	})
 }
 
@@ -50,86 +59,33 @@ func (s *Service) ListKeyPolicies(ctx context.Context, call *wire.Call, in *api.
 	return out, s.view(ctx, call, *in.KeyId, func(*key.Record) error { return nil })
 }
 
-// checkPolicy refuses a key policy that is not well formed, names principals
-// that do not exist or, without bypass, keeps the caller from replacing it.
-// The text for broken syntax is assumed to be IAM's.
-func (s *Service) checkPolicy(tx *store.Tx, call *wire.Call, rec *key.Record, text string, bypass bool) error {
+// newPolicy returns a key policy as it is to be kept. It refuses one that is not
+// well formed, names principals that do not exist or, without bypass, keeps
+// the caller from replacing it. The text for broken syntax is assumed to be
+// IAM's.
+func (s *Service) newPolicy(tx *store.Tx, call *wire.Call, rec *key.Record, text string, bypass bool) (string, error) {
 	d, err := iam.ParseDocument(text)
 	if err != nil {
-		return fault.New(fault.Policy, "Syntax errors in policy.").Because(err)
+		return "", fault.New(fault.Policy, "Syntax errors in policy.").Because(err)
 	}
 	if err := d.CheckResource(); err != nil {
-		return badPrincipal().Because(err)
+		return "", badPrincipal().Because(err)
 	}
-	for i := range d.Statements {
-		for _, p := range []*iam.Principals{d.Statements[i].Principals, d.Statements[i].NotPrincipals} {
-			if err := checkPrincipals(tx, call, p); err != nil {
-				return err
-			}
-		}
+	bound, err := authz.BindPrincipals(tx, text, call.Principal.Account)
+	if fault.Is(err, fault.NotFound) {
+		return "", badPrincipal().Because(err)
 	}
-	if !bypass && s.Guard.LocksOut(tx, call, rec, text) {
-		return fault.New(fault.Policy, "The new key policy will not allow you to update the key policy in the future.")
+	if err != nil {
+		return "", err
 	}
-	return nil
+	if !bypass && s.Guard.LocksOut(tx, call, rec, bound) {
+		return "", fault.New(fault.Policy, "The new key policy will not allow you to update the key policy in the future.")
+	}
+	return bound, nil
 }
 
 func badPrincipal() *fault.Error {
 	return fault.New(fault.Policy, "Policy contains a statement with one or more invalid principals.")
-}
-
-func checkPrincipals(tx *store.Tx, call *wire.Call, p *iam.Principals) error {
-	if p == nil {
-		return nil
-	}
-	for _, name := range p.AWS {
-		known, err := exists(tx, call, name)
-		if err != nil {
-			return err
-		}
-		if !known {
-			return badPrincipal().For(name)
-		}
-	}
-	return nil
-}
-
-// exists reports whether a user or role exists, if its account is one of this
-// deployment. Of other principals, and in other accounts, it takes every name.
-func exists(tx *store.Tx, call *wire.Call, name string) (bool, error) {
-	a, ok := arn.Parse(name)
-	kind, path, found := strings.Cut(a.Resource, "/")
-	if !ok || a.Service != "iam" || !found {
-		return true, nil
-	}
-	if a.Account != call.Principal.Account {
-		if _, err := tx.Account(a.Account); fault.Is(err, fault.NotFound) {
-			return true, nil
-		} else if err != nil {
-			return false, err
-		}
-	}
-	short := path[strings.LastIndexByte(path, '/')+1:]
-	var err error
-	var full string
-	switch kind {
-	case "role":
-		var r *iam.Role
-		if r, err = tx.Role(a.Account, short); err == nil {
-			full = r.ARN()
-		}
-	case "user":
-		var u *iam.User
-		if u, err = tx.User(a.Account, short); err == nil {
-			full = u.ARN()
-		}
-	default:
-		return true, nil
-	}
-	if fault.Is(err, fault.NotFound) {
-		return false, nil
-	}
-	return full == name, err
 }
 
 // isPrincipal reports whether a grant may name the principal: an account, a

@@ -118,7 +118,40 @@ func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref fu
 			return err
 		}
 	}
-	return s.lookAtNetwork(call, in.VPC)
+	if err := s.lookAtNetwork(call, in.VPC); err != nil {
+		return err
+	}
+	return s.checkAttachable(ctx, ref, in)
+}
+
+// checkAttachable checks that the role that a function is going to have may
+// attach it to the network that it is going to have.
+func (s *Service) checkAttachable(ctx context.Context, ref function.Ref, in settings) error {
+	if in.Role == nil && in.VPC == nil {
+		return nil
+	}
+	var c function.Config
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
+		if err == nil {
+			c = f.Config
+		}
+		if isNotFound(err) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	set(&c.Role, in.Role)
+	if in.VPC != nil {
+		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
+	}
+	if c.VPC == nil || len(c.VPC.SubnetIDs) == 0 {
+		return nil
+	}
+	return s.cfg.Invoker.CheckAttachable(ctx, c.Role, ref)
 }
 
 // lambdaService is what a role is passed to.

@@ -2,6 +2,7 @@ package lambda_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
@@ -387,14 +389,45 @@ func TestResourceTags(t *testing.T) {
 	check(t, err)
 }
 
+// newMuteRole makes a role that may do nothing.
+func (k *kit) newMuteRole() (arn string) {
+	k.t.Helper()
+	role := &iam.Role{Account: account, Name: "mute", Path: "/", ID: "AROAMUTE", TrustPolicy: lambdaTrust, CreatedAt: time.Now()}
+	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error { return tx.SaveRole(nil, role) }))
+	return role.ARN()
+}
+
+// A role without permissions on network interfaces cannot have a function in a
+// VPC, whichever of the two comes last.
+func TestRoleInVPC(t *testing.T) {
+	k := newKit(t).run()
+	mute := k.newMuteRole()
+	const text = "The provided execution role does not have permissions to call CreateNetworkInterface on EC2"
+	vpc := &types.VpcConfig{SubnetIds: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}
+	in := k.input("f", echo)
+	in.Role, in.VpcConfig = &mute, vpc
+	_, err := k.CreateFunction(t.Context(), in)
+	servicetest.WantError(t, "create", err, "InvalidParameterValueException", 400, text)
+	in.VpcConfig = nil
+	k.create(in)
+	update := func(role *string, vpc *types.VpcConfig) error {
+		_, err := k.UpdateFunctionConfiguration(t.Context(), &sdk.UpdateFunctionConfigurationInput{FunctionName: aws.String("f"), Role: role, VpcConfig: vpc})
+		if err == nil {
+			k.waitUpdated("f")
+		}
+		return err
+	}
+	servicetest.WantError(t, "the VPC", update(nil, vpc), "InvalidParameterValueException", 400, text)
+	check(t, update(aws.String(roleARN), vpc))
+	servicetest.WantError(t, "the role", update(&mute, nil), "InvalidParameterValueException", 400, text)
+	check(t, update(&mute, &types.VpcConfig{SubnetIds: []string{}, SecurityGroupIds: []string{}}))
+}
+
 // A function whose role may not log runs all the same, and leaves no log
 // (AWS docs); whoever asks for the end of its log gets that.
 func TestFunctionWithoutLog(t *testing.T) {
 	k := newKit(t).run()
-	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error {
-		return tx.SaveRole(nil, &iam.Role{Account: account, Name: "mute", Path: "/", ID: "AROAMUTE", TrustPolicy: lambdaTrust, CreatedAt: time.Now()})
-	}))
-	for name, role := range map[string]string{"mute": "arn:aws:iam::" + account + ":role/mute", "loud": roleARN} {
+	for name, role := range map[string]string{"mute": k.newMuteRole(), "loud": roleARN} {
 		in := k.input(name, echo)
 		in.Role = &role
 		k.create(in)
@@ -413,5 +446,35 @@ func TestFunctionWithoutLog(t *testing.T) {
 	}))
 	if len(groups) != 1 || groups[0].Name != "/aws/lambda/loud" {
 		t.Errorf("got log groups %v, want that of the function that may log", groups)
+	}
+}
+
+// A function's calls carry its ARN as a condition key, which tells apart
+// functions of one role.
+func TestSourceFunction(t *testing.T) {
+	k := newKit(t).run()
+	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error {
+		document := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"lambda:GetAccountSettings","Resource":"*","Condition":{"ArnEquals":{"lambda:SourceFunctionArn":"` + functionARN("one") + `"}}}}`
+		return tx.SaveRole(nil, &iam.Role{Account: account, Name: "shared", Path: "/", ID: "AROASHARED", TrustPolicy: lambdaTrust, CreatedAt: time.Now(),
+			Holdings: iam.Holdings{Inline: map[string]string{"p": document}}})
+	}))
+	const source = "import os\ndef lambda_handler(event, context):\n    return [os.environ[n] for n in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN')]\n"
+	for name, allowed := range map[string]bool{"one": true, "two": false} {
+		in := k.input(name, source)
+		in.Role = aws.String("arn:aws:iam::" + account + ":role/shared")
+		k.create(in)
+		out, err := k.Invoke(t.Context(), &sdk.InvokeInput{FunctionName: &name})
+		check(t, err)
+		var session []string
+		check(t, json.Unmarshal(out.Payload, &session))
+		cfg := k.cfg.Copy()
+		cfg.Credentials = credentials.NewStaticCredentialsProvider(session[0], session[1], session[2])
+		_, err = sdk.NewFromConfig(cfg).GetAccountSettings(t.Context(), &sdk.GetAccountSettingsInput{})
+		if allowed {
+			check(t, err)
+			continue
+		}
+		servicetest.WantError(t, name, err, "AccessDeniedException", 403,
+			refusal("arn:aws:sts::"+account+":assumed-role/shared/two", "lambda:GetAccountSettings", "*", noPolicy))
 	}
 }

@@ -67,8 +67,8 @@ func newKit(t testing.TB) *kit {
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	k.invoker = invocation.New(invocation.Config{
 		Store: k.store, Guard: k.Guard, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger, Principal: k.Principal,
-		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-			c, err := k.Keyring.Issue(role, session, d, nil)
+		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error) {
+			c, err := k.Keyring.Issue(role, session, d, given)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err
 		},
 	})
@@ -120,15 +120,16 @@ func (k *kit) run() *kit {
 // lambdaTrust lets Lambda assume a role.
 const lambdaTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
-// logging lets a role log.
-const logging = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}}`
+// basics let a role log and be attached to a VPC.
+const basics = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents",
+	"ec2:CreateNetworkInterface","ec2:DescribeNetworkInterfaces","ec2:DeleteNetworkInterface"],"Resource":"*"}}`
 
 func (k *kit) newRole(name, trust string) {
 	k.t.Helper()
 	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error {
 		return tx.SaveRole(nil, &iam.Role{
 			Account: account, Name: name, Path: "/", ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, CreatedAt: time.Now(),
-			Holdings: iam.Holdings{Inline: map[string]string{"log": logging}},
+			Holdings: iam.Holdings{Inline: map[string]string{"basics": basics}},
 		})
 	}))
 }

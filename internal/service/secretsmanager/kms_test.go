@@ -69,7 +69,8 @@ func TestKeyPermissions(t *testing.T) {
 	}
 	b.okAs(none, "TagResource", `{"SecretId":"s","Tags":[]}`)
 	b.okAs(none, "UpdateSecret", `{"SecretId":"s","Description":"d","ClientRequestToken":"`+tok("d")+`"}`)
-	b.okAs(none, "RotateSecret", `{"SecretId":"s","RotationLambdaARN":"`+function+`","ClientRequestToken":"`+tok("r")+`"}`)
+	rotates := b.user(account, "rotates", smOnly+`,`+mayUse("", "lambda:InvokeFunction"))
+	b.okAs(rotates, "RotateSecret", `{"SecretId":"s","RotationLambdaARN":"`+function+`","ClientRequestToken":"`+tok("r")+`"}`)
 	b.okAs(none, "CreateSecret", withToken(`"Name":"bydefault","SecretString":"1"`)) // that key takes none
 	b.value(none, "bydefault")
 	b.value(decrypt, "s")

@@ -3,7 +3,6 @@ package secretsmanager
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
@@ -78,21 +77,26 @@ func (s *Service) checkReplicaKeys(tx *store.Tx, call *wire.Call, sec *secret.Se
 		}
 	}
 	for i := range regions {
-		region, id := given(regions[i].Region), given(regions[i].KmsKeyId)
-		if err := checkAccount(call, sec, id); err != nil {
+		if err := s.checkReplicaKey(tx, call, sec, given(regions[i].Region), given(regions[i].KmsKeyId)); err != nil {
 			return err
 		}
-		there := *call
-		there.Region = region
-		actions := []string{"kms:GenerateDataKey", "kms:Encrypt"}
-		if strings.HasSuffix(id, key.DefaultAlias) || id == "" {
-			actions = nil // takes no permission in its own account
-		}
-		for _, action := range actions {
-			use := authz.KeyUse{Action: action, Context: key.SecretContext(arn.Secret(region, sec.Account, sec.Name, sec.Suffix), key.KeyProbe), Via: via}
-			if err := s.checkKeyUse(tx, &there, sec.Account, id, use); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// checkReplicaKey is checkReplicaKeys for the key of one region, in which the
+// call is taken to be made. The default key takes no permission.
+func (s *Service) checkReplicaKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, region, keyID string) error {
+	if isDefaultKey(keyID) {
+		return checkAccount(call, sec, keyID)
+	}
+	there := *call
+	there.Region = region
+	context := key.SecretContext(arn.Secret(region, sec.Account, sec.Name, sec.Suffix), key.KeyProbe)
+	for _, action := range []string{"kms:GenerateDataKey", "kms:Encrypt"} {
+		use := authz.KeyUse{Action: action, Context: context, Via: via}
+		if err := s.checkKeyUse(tx, &there, sec.Account, keyID, use); err != nil {
+			return err
 		}
 	}
 	return nil

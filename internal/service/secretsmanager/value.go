@@ -86,11 +86,14 @@ func reveal(v *secret.Version, plain secret.Plaintext) (text *string, binary []b
 // checkAccount refuses a caller of another account to whom no key policy
 // could give access, as keyID is the default key (AWS: recorded).
 func checkAccount(call *wire.Call, sec *secret.Secret, keyID string) error {
-	if call.Principal.Account != sec.Account && (keyID == "" || strings.HasSuffix(keyID, key.DefaultAlias)) {
+	if call.Principal.Account != sec.Account && isDefaultKey(keyID) {
 		return fault.New(fault.State, "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
 	}
 	return nil
 }
+
+// isDefaultKey reports whether a KmsKeyId names the default key.
+func isDefaultKey(id string) bool { return id == "" || strings.HasSuffix(id, key.DefaultAlias) }
 
 // noteAccess stores the day of the readings that are the first of the day. A
 // read does not fail for want of that.

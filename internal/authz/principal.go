@@ -17,21 +17,24 @@ import (
 // ones; those of other accounts stay as they are. An error of kind NotFound,
 // without message, is about a user, a role or an ID that does not exist.
 func BindPrincipals(tx *store.Tx, text string, accounts ...string) (string, error) {
-	return iam.MapPrincipals(text, func(name string) (string, error) {
-		if id, _, ok := iam.UniqueID(name); ok {
-			_, err := tx.PrincipalARN(id)
-			return name, aboutPrincipal(err, name)
-		}
-		a, ok := arn.Parse(name)
-		if !ok || a.Resource == "root" {
-			return name, nil
-		}
-		if here, err := hosted(tx, a.Account, accounts); err != nil || !here {
-			return name, err
-		}
-		id, err := principalID(tx, a)
-		return id, aboutPrincipal(err, name)
-	})
+	return iam.MapPrincipals(text, func(name string) (string, error) { return BindPrincipal(tx, name, accounts...) })
+}
+
+// BindPrincipal is BindPrincipals for one name.
+func BindPrincipal(tx *store.Tx, name string, accounts ...string) (string, error) {
+	if id, _, ok := iam.UniqueID(name); ok {
+		_, err := tx.PrincipalARN(id)
+		return name, aboutPrincipal(err, name)
+	}
+	a, ok := arn.Parse(name)
+	if !ok || a.Resource == "root" {
+		return name, nil
+	}
+	if here, err := hosted(tx, a.Account, accounts); err != nil || !here {
+		return name, err
+	}
+	id, err := principalID(tx, a)
+	return id, aboutPrincipal(err, name)
 }
 
 func hosted(tx *store.Tx, account string, known []string) (bool, error) {
@@ -95,19 +98,22 @@ func ShowPrincipals(tx *store.Tx, text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	return iam.MapPrincipals(text, func(name string) (string, error) {
-		id, session, ok := iam.UniqueID(name)
-		if !ok {
-			return name, nil
-		}
-		address, err := tx.PrincipalARN(id)
-		switch {
-		case fault.Is(err, fault.NotFound):
-			return name, nil
-		case err != nil || session == "":
-			return address, err
-		}
-		account, role, _ := iam.RoleNameFromARN(address)
-		return (&iam.Role{Account: account, Name: role}).SessionARN(session), nil
-	})
+	return iam.MapPrincipals(text, func(name string) (string, error) { return ShowPrincipal(tx, name) })
+}
+
+// ShowPrincipal is ShowPrincipals for one name.
+func ShowPrincipal(tx *store.Tx, name string) (string, error) {
+	id, session, ok := iam.UniqueID(name)
+	if !ok {
+		return name, nil
+	}
+	address, err := tx.PrincipalARN(id)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return name, nil
+	case err != nil || session == "":
+		return address, err
+	}
+	account, role, _ := iam.RoleNameFromARN(address)
+	return (&iam.Role{Account: account, Name: role}).SessionARN(session), nil
 }
