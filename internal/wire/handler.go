@@ -33,9 +33,10 @@ type Config struct {
 	// access key for the service, named by its signing name, and says who
 	// that is. Errors have the kinds of package sigv4.
 	Authenticate func(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error)
-	// Record writes an event to the trail and returns once it is safe; when
-	// it fails, the client gets an internal error and no answer.
-	Record func(*trail.Event) error
+	// Record writes the events of a call to the trail and returns once they
+	// are safe; when it fails, the client gets an internal error and no
+	// answer.
+	Record func(...*trail.Event) error
 	// Endpoint is the VPC endpoint that all requests of the Handler come
 	// through, or nil.
 	Endpoint *Endpoint
@@ -127,22 +128,25 @@ func (h *Handler) record(c *Call, out Output, err error, p public) error {
 		e := c.failure(p.Name, p.message)
 		return h.write(&e)
 	}
-	if !c.stored {
-		e := c.event(out)
-		if err := h.write(&e); err != nil {
-			return err
+	if c.also == nil {
+		if c.stored {
+			return nil
 		}
+		e := c.event(out)
+		return h.write(&e)
+	}
+	var list []*trail.Event
+	if !c.stored {
+		list = append(list, new(c.event(out)))
 	}
 	for i := range c.also {
-		if err := h.write(&c.also[i]); err != nil {
-			return err
-		}
+		list = append(list, &c.also[i])
 	}
-	return nil
+	return h.write(list...)
 }
 
-func (h *Handler) write(e *trail.Event) error {
-	return fault.Wrap(h.Record(e), "recording the call")
+func (h *Handler) write(events ...*trail.Event) error {
+	return fault.Wrap(h.Record(events...), "recording the call")
 }
 
 // exchange is one request on its way to its answer.

@@ -82,6 +82,7 @@ type binding struct {
 	model   *Operation
 	op      Op
 	event   string
+	source  string // of events
 	opaque  bool
 	limit   int64
 }
@@ -100,7 +101,7 @@ func bind(s *Service) map[string]*binding {
 		case reflect.TypeOf(m.In()) != reflect.TypeOf(op.newIn()), reflect.TypeOf(m.Out()) != reflect.TypeOf(op.newOut()):
 			panic(fmt.Sprintf("wire: %s of %s has other types than the model's", op.name, s.Model.ID))
 		}
-		b := &binding{service: s, model: m, op: op, event: op.name, limit: MaxBody}
+		b := &binding{service: s, model: m, op: op, event: op.name, source: sourceOf(s.Model.SigningName), limit: MaxBody}
 		if name := s.EventNames[op.name]; name != "" {
 			b.event = name
 		}
@@ -119,6 +120,9 @@ func bind(s *Service) map[string]*binding {
 	}
 	return bound
 }
+
+// sourceOf is the source of a service's events (AWS docs).
+func sourceOf(service string) string { return service + ".amazonaws.com" }
 
 // readOnly tells reads by their names. AWS's own list is not published;
 // AssumeRole is a read in its events, and so is ValidateResourcePolicy

@@ -50,8 +50,9 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	}
 	for i := range b.opened {
 		r := &b.opened[i]
-		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, resource(r.secret))
-		call.Resources = append(call.Resources, resource(r.secret))
+		about := resource(r.secret)
+		call.Resources = append(call.Resources, about)
+		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, about)
 	}
 	s.noteAccess(ctx, call, b.readings()...)
 	out.NextToken = next
