@@ -1,11 +1,27 @@
-// Package examples holds rotation functions to learn from, and gives the
-// demo and the tests the same files.
+// Package examples holds rotation functions and policies to learn from, and
+// gives the demo and the tests the same files.
 package examples
 
-import "embed"
+import (
+	"embed"
+	"fmt"
+	"strings"
+)
 
-// Files holds postgres-python/lambda_function.py and
-// postgres-node/index.mjs.
+// Files holds postgres-python/lambda_function.py, postgres-node/index.mjs and
+// the policies.
 //
-//go:embed postgres-python/lambda_function.py postgres-node/index.mjs
+//go:embed postgres-python/lambda_function.py postgres-node/index.mjs policies/*.json
 var Files embed.FS
+
+// Names replace the words in capitals in the policies.
+type Names struct{ Region, Account, Function, Role, Secret string }
+
+// Policy returns one of the policies, such as operator, for the names.
+func Policy(name string, n Names) (string, error) {
+	b, err := Files.ReadFile("policies/" + name + ".json")
+	if err != nil {
+		return "", fmt.Errorf("reading the policy %s: %w", name, err)
+	}
+	return strings.NewReplacer("REGION", n.Region, "ACCOUNT", n.Account, "FUNCTION", n.Function, "ROLE", n.Role, "SECRET", n.Secret).Replace(string(b)), nil
+}

@@ -20,13 +20,13 @@ const module = "github.com/keyturn/keyturn/"
 // one "x/..." family.
 var layers = [][]string{
 	{"fault"},
-	{"arn", "schedule", "sigv4", "pgserver"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver"},
 	{"iam", "key/...", "loggroup", "function"},
 	{"secret", "trail", "function/environment"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation"},
+	{"invocation", "rekey"},
 	{"rotation"},
 	{"service/..."},
 	{"server"},
@@ -36,28 +36,35 @@ var layers = [][]string{
 
 // clients talk to the AWS APIs through the SDK and know nothing of the
 // server's inside.
-var clients = []string{"rotate", "rotator", "doctor", "rehearse"}
+var clients = []string{"admin", "rotate", "rotator", "doctor", "rehearse"}
 
 // only lists imports that few packages may have, with the packages that may.
 var only = map[string][]string{
 	"net/http": {
-		"sigv4", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
-		"rotate", "rotator", "doctor", "rehearse",
+		"sigv4", "oidc", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
+		"admin", "rotate", "rotator", "doctor", "rehearse", "key/keeper",
 	},
 	"database/sql":                      {"store/..."},
 	"modernc.org/sqlite":                {"store/sqlite"},
 	"github.com/jackc/pgx":              {"store/postgres", "rotator", "demo"},
-	"github.com/aws/aws-sdk-go-v2":      {"rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"github.com/aws/aws-sdk-go-v2":      {"admin", "rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"gocloud.dev":                       {"key/keeper"},
+	"cloud.google.com/go":               {"key/keeper"},
+	"google.golang.org":                 {"key/keeper"},
+	"github.com/Azure":                  {"key/keeper"},
+	"github.com/hashicorp":              {"key/keeper"},
+	"github.com/go-jose":                {"oidc"},
 	"github.com/landlock-lsm":           {"function/environment"},
 	"github.com/alecthomas/kong":        {"cli"},
 	"github.com/prometheus":             {"server"},
 	module + "internal/apitest":         {},
 	module + "internal/servicetest":     {},
+	module + "internal/oidc/oidctest":   {},
 	module + "internal/store/storetest": {},
 }
 
 // neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -56,6 +57,10 @@ type Options struct {
 	Interpreters map[string]string
 	// CABundle lists authorities that functions trust.
 	CABundle []string
+	// Args are more flags of serve, for a process alone.
+	Args []string
+	// Endpoints are VPC endpoints.
+	Endpoints []server.Endpoint
 }
 
 // Server is a running server and its clients.
@@ -70,6 +75,9 @@ type Server struct {
 	Trail   *cloudtrail.Client
 	IAM     *iam.Client
 	STS     *sts.Client
+	KMS     *kms.Client
+	// EndpointURL tells where a VPC endpoint is, of a server in this process.
+	EndpointURL func(id string) string
 }
 
 // Connect returns the clients of a server that runs elsewhere. They use the
@@ -81,7 +89,7 @@ func Connect(url, dir string, client *http.Client) *Server {
 	}
 	return &Server{
 		URL: url, Dir: dir, Config: cfg, Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
-		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg),
+		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg), KMS: kms.NewFromConfig(cfg),
 	}
 }
 
@@ -102,7 +110,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Dir: dir, Listen: "127.0.0.1:0", StoreURL: o.StoreURL, Region: Region, Account: Account,
-		RootAccessKeyID: AccessKey, RootSecretAccessKey: SecretKey, Interpreters: o.Interpreters, CABundle: o.CABundle,
+		RootAccessKeyID: AccessKey, RootSecretAccessKey: SecretKey, Interpreters: o.Interpreters, CABundle: o.CABundle, Endpoints: o.Endpoints,
 		Grace: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -123,7 +131,25 @@ func Start(t testing.TB, o Options) *Server {
 			t.Errorf("stopping the server: %v", err)
 		}
 	})
-	return Connect(s.URL(), dir, nil)
+	connected := Connect(s.URL(), dir, nil)
+	connected.EndpointURL = s.EndpointURL
+	return connected
+}
+
+// NewUser makes a user without policies and returns how it reaches the
+// server.
+func (s *Server) NewUser(t testing.TB, name string) aws.Config {
+	t.Helper()
+	if _, err := s.IAM.CreateUser(t.Context(), &iam.CreateUserInput{UserName: &name}); err != nil {
+		t.Fatalf("creating the user %s: %v", name, err)
+	}
+	made, err := s.IAM.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: &name})
+	if err != nil {
+		t.Fatalf("making an access key for %s: %v", name, err)
+	}
+	cfg := s.Config.Copy()
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(*made.AccessKey.AccessKeyId, *made.AccessKey.SecretAccessKey, "")
+	return cfg
 }
 
 // testWriter puts the server's log into the test's.

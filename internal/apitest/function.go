@@ -89,6 +89,27 @@ type Function struct {
 	Environment map[string]string
 	// NoPermission leaves Secrets Manager without the right to invoke it.
 	NoPermission bool
+	// NoPolicy leaves its role without rights; otherwise it may rotate every
+	// secret.
+	NoPolicy bool
+}
+
+// rights let a role rotate every secret and write logs.
+const rights = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["secretsmanager:*","kms:*","logs:*","sts:AssumeRole"],"Resource":"*"}}`
+
+// Input is the request that makes the function.
+func (f *Function) Input(role string) *lambda.CreateFunctionInput {
+	in := &lambda.CreateFunctionInput{
+		FunctionName: &f.Name, Role: &role, Runtime: lambdatypes.Runtime(f.Runtime), Handler: &f.Handler,
+		Code: &lambdatypes.FunctionCode{ZipFile: f.Code}, Timeout: aws.Int32(max(f.Timeout, 1)),
+	}
+	if f.Timeout == 0 {
+		in.Timeout = aws.Int32(30)
+	}
+	if f.Environment != nil {
+		in.Environment = &lambdatypes.Environment{Variables: f.Environment}
+	}
+	return in
 }
 
 // NewFunction makes a role and a function that Secrets Manager may invoke,
@@ -100,17 +121,13 @@ func (s *Server) NewFunction(t testing.TB, f Function) string {
 	if err != nil {
 		t.Fatalf("creating the role: %v", err)
 	}
-	in := &lambda.CreateFunctionInput{
-		FunctionName: &f.Name, Role: role.Role.Arn, Runtime: lambdatypes.Runtime(f.Runtime), Handler: &f.Handler,
-		Code: &lambdatypes.FunctionCode{ZipFile: f.Code}, Timeout: aws.Int32(max(f.Timeout, 1)),
+	if !f.NoPolicy {
+		_, err := s.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(f.Name + "-role"), PolicyName: aws.String("rights"), PolicyDocument: aws.String(rights)})
+		if err != nil {
+			t.Fatalf("giving the role its rights: %v", err)
+		}
 	}
-	if f.Timeout == 0 {
-		in.Timeout = aws.Int32(30)
-	}
-	if f.Environment != nil {
-		in.Environment = &lambdatypes.Environment{Variables: f.Environment}
-	}
-	fn, err := s.Lambda.CreateFunction(ctx, in)
+	fn, err := s.Lambda.CreateFunction(ctx, f.Input(*role.Role.Arn))
 	if err != nil {
 		t.Fatalf("creating the function: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,6 +56,8 @@ type Process struct {
 	*Server
 	t    testing.TB
 	args []string
+	// Args are more flags of serve, for the next start.
+	Args []string
 	env  []string
 	cmd  *exec.Cmd
 	// ended gets the process's end; said is closed when all output is in out
@@ -89,7 +92,7 @@ func StartProcess(t testing.TB, o Options) *Process {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	p := &Process{t: t, args: []string{"serve", "--data", dir, "--region", Region, "--account", Account}}
+	p := &Process{t: t, Args: o.Args, args: []string{"serve", "--data", dir, "--region", Region, "--account", Account}}
 	if o.StoreURL != "" {
 		p.args = append(p.args, "--store", o.StoreURL)
 	}
@@ -115,7 +118,7 @@ func StartProcess(t testing.TB, o Options) *Process {
 // start runs the process and returns its URL.
 func (p *Process) start(listen string) string {
 	p.t.Helper()
-	cmd := exec.Command(Binary(p.t), append(p.args, "--listen", listen)...)
+	cmd := exec.Command(Binary(p.t), slices.Concat(p.args, []string{"--listen", listen}, p.Args)...)
 	cmd.Env = p.env
 	cmd.Stderr = &p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -186,6 +189,19 @@ func (p *Process) Kill() {
 	<-p.ended
 	<-p.said
 	p.cmd = nil
+}
+
+// Refuse starts the process and demands that it does not come up; it returns
+// what it wrote to stderr.
+func (p *Process) Refuse() string {
+	p.t.Helper()
+	cmd := exec.Command(Binary(p.t), slices.Concat(p.args, []string{"--listen", "127.0.0.1:0"}, p.Args)...)
+	cmd.Env = p.env
+	out, err := cmd.CombinedOutput()
+	if _, ended := errors.AsType[*exec.ExitError](err); !ended {
+		p.t.Fatalf("the server was not refused: %v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // Restart starts the process again on the same address.

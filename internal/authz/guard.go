@@ -1,186 +1,145 @@
 package authz
 
 import (
-	"context"
-	"strings"
-	"time"
+	"sync"
 
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
-// Guard resolves resources and authorises calls on them, both in one step.
-//
-// Every authenticated principal may do everything in its own account and
-// nothing in another: the account is the boundary until policies are
-// evaluated.
+// Guard resolves resources and authorises calls on them, both in one step:
+// by the policies that the caller brought along when it was authenticated,
+// that of the resource, and that of the VPC endpoint, if there is one.
 type Guard struct {
-	store  *store.Store
-	keeper key.Keeper
+	store     *store.Store
+	keeper    key.Keeper
+	policies  compiler
+	inquiries sync.Pool
 }
 
 // NewGuard returns a Guard that makes missing default keys in the store,
 // their material wrapped by the keeper.
-func NewGuard(s *store.Store, keeper key.Keeper) *Guard { return &Guard{s, keeper} }
+func NewGuard(s *store.Store, keeper key.Keeper) *Guard {
+	g := &Guard{store: s, keeper: keeper}
+	g.inquiries.New = func() any { return newInquiry() }
+	return g
+}
 
-// Action authorises a call on a resource that does not exist yet, or on none
-// ("*"). The error is fault.Denied with AWS's text.
+// Resource is what a call is about, as policies see it.
+type Resource struct {
+	// ARN is matched with the Resource of statements.
+	ARN string
+	// Shown is what the refusal names instead of ARN, unless it is "".
+	Shown string
+	// Account owns the resource; "" is the account in ARN, or the caller's
+	// where that names none.
+	Account string
+	// Policy is the text of the resource's own policy, or "".
+	Policy string
+	Kind   iam.ResourceKind
+	// Context has the condition keys of the resource; it may be nil.
+	Context iam.Context
+}
+
+// Action authorises the call on a resource without a policy of its own, or on
+// none: "*", or "" for actions whose refusal names no resource. The error is
+// fault.Denied with AWS's text.
 func (g *Guard) Action(call *wire.Call, resource string) error {
-	if a, ok := arn.Parse(resource); ok && a.Account != "" && a.Account != call.Principal.Account {
-		return denied(call, resource)
+	r := Resource{ARN: resource}
+	if resource == "" {
+		r.ARN = "*"
 	}
-	return nil
+	return g.on(call, call.Action(), &r, resource)
 }
 
-// actionOf is the action that guards a call: named as its operation, with few
-// exceptions (AWS docs).
-func actionOf(call *wire.Call) string {
-	if call.Service == "lambda" && call.Operation == "Invoke" {
-		return "lambda:InvokeFunction"
+// On authorises an action, "" for the call's own, on a resource. The error is
+// fault.Denied with AWS's text.
+func (g *Guard) On(call *wire.Call, action string, r *Resource) error {
+	if action == "" {
+		action = call.Action()
 	}
-	return call.Service + ":" + call.Operation
+	shown := r.Shown
+	if shown == "" {
+		shown = r.ARN
+	}
+	return g.on(call, action, r, shown)
 }
 
-// denied is AWS's refusal of a call into another account (AWS docs).
-func denied(call *wire.Call, resource string) error {
-	action := actionOf(call)
-	return fault.New(fault.Denied,
-		"User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
-		call.Principal.ARN, action, resource, action)
+func (g *Guard) on(call *wire.Call, action string, r *Resource, shown string) error {
+	q := g.inquiry(call, action, r.ARN, r.Policy)
+	defer g.done(q)
+	q.policies.Kind, q.resource = r.Kind, r.Context
+	q.request.ResourceAccount = ownerOf(r)
+	return q.refusal(shown)
 }
 
-// Secret returns the secret that id names, authorised for the call, with its
-// labelled versions and the one with the given ID, if it is not "".
-// Denied (fault.Denied) comes before not found (fault.NotFound), so a caller
-// cannot learn from the difference what exists.
-func (g *Guard) Secret(tx *store.Tx, call *wire.Call, id, versionID string) (*secret.Secret, error) {
-	ref, err := secretRef(call, id)
-	if err != nil {
-		return nil, err
+// ownerOf returns the account of a resource; "" is the caller's.
+func ownerOf(r *Resource) string {
+	if r.Account != "" {
+		return r.Account
 	}
-	s, err := tx.FindLabelled(call.Principal.Account, call.Region, ref, versionID)
-	return found(s, err, id)
+	a, _ := arn.Parse(r.ARN)
+	return a.Account
 }
 
-// Whole is Secret with all its versions, however many.
-func (g *Guard) Whole(tx *store.Tx, call *wire.Call, id string) (*secret.Secret, error) {
-	ref, err := secretRef(call, id)
-	if err != nil {
-		return nil, err
-	}
-	s, err := tx.FindSecret(call.Principal.Account, call.Region, ref)
-	return found(s, err, id)
+// inquiry is one question to the evaluator. It is kept for the next one, with
+// its context made once, so that asking does not allocate.
+type inquiry struct {
+	call     *wire.Call
+	request  iam.Request
+	policies iam.Policies
+	// What the call is about: a secret, a key that is to be used, or
+	// something whose condition keys resource has.
+	secret    *secret.Secret
+	secretARN string
+	tx        *store.Tx
+	reading   reading
+	key       *key.Record
+	use       KeyUse
+	resource  iam.Context
+	context   iam.Context
 }
 
-// ReadVersion is Secret with the sealed value of one version, as
-// store.Tx.ReadVersion.
-func (g *Guard) ReadVersion(tx *store.Tx, call *wire.Call, id, versionID, stage string) (*secret.Secret, error) {
-	ref, err := secretRef(call, id)
-	if err != nil {
-		return nil, err
-	}
-	s, err := tx.ReadVersion(call.Principal.Account, call.Region, ref, versionID, stage)
-	return found(s, err, id)
+func newInquiry() *inquiry {
+	q := &inquiry{}
+	q.context = q.value
+	return q
 }
 
-func secretRef(call *wire.Call, id string) (arn.SecretRef, error) {
-	ref := arn.ParseSecretRef(id)
-	if ref.Account != "" && ref.Account != call.Principal.Account {
-		return ref, denied(call, id)
+// inquiry begins a question about an action on a resource with a policy.
+func (g *Guard) inquiry(call *wire.Call, action, resource, policy string) *inquiry {
+	q := g.inquiries.Get().(*inquiry)
+	q.call = call
+	q.request = iam.Request{Principal: call.Principal, Action: action, Resource: resource, Context: q.context}
+	q.policies = iam.Policies{Resource: g.policies.compile(policy)}
+	if id := call.Principal.Identity; id != nil {
+		q.policies.Identity, q.policies.Boundary, q.policies.Session = id.Policies, id.Boundary, id.Session
 	}
-	return ref, nil
+	if call.Endpoint != nil {
+		q.policies.Endpoint = call.Endpoint.Policy
+	}
+	return q
 }
 
-func found(s *secret.Secret, err error, id string) (*secret.Secret, error) {
-	if fault.Is(err, fault.NotFound) {
-		return nil, secret.NotFound().For(id)
-	}
-	return s, err
+func (g *Guard) done(q *inquiry) {
+	*q = inquiry{context: q.context}
+	g.inquiries.Put(q)
 }
 
-// errInvalidKey is the answer to a KmsKeyId that names no usable key (AWS:
-// reported).
-func errInvalidKey(id string) *fault.Error {
-	return fault.New(fault.Parameter, "The operation failed because of an invalid KMS key: Invalid keyId").For(id)
+// refusal decides, and returns why not; nil when the call may go on.
+func (q *inquiry) refusal(shown string) error {
+	d := iam.Evaluate(&q.request, &q.policies)
+	if d.Allowed() {
+		return nil
+	}
+	return q.refuse(d, shown)
 }
 
-// Key returns the key that id names, authorised for the call: a key ID, a
-// key ARN, an alias or an alias ARN; "" is the default key, which
-// EnsureDefaultKey has made. The key must be usable: the errors are
-// fault.Parameter for an unknown key, key.KeyDisabled and key.KeyState.
-func (g *Guard) Key(tx *store.Tx, call *wire.Call, id string) (*key.Record, error) {
-	return g.KeyIn(tx, call.Principal.Account, call.Region, id)
-}
-
-// KeyIn is Key for work that the server does by itself, in a region of its
-// choice.
-func (g *Guard) KeyIn(tx *store.Tx, account, region, id string) (*key.Record, error) {
-	if id == "" {
-		id = key.DefaultAlias
-	}
-	rec, err := findKey(tx, account, region, id)
-	if fault.Is(err, fault.NotFound) {
-		return nil, errInvalidKey(id)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return rec, rec.CheckUsable()
-}
-
-func findKey(tx *store.Tx, account, region, id string) (*key.Record, error) {
-	if arn.IsARN(id) {
-		a, ok := arn.Parse(id)
-		if !ok || a.Service != "kms" || a.Account != account || a.Region != region {
-			return nil, errInvalidKey(id)
-		}
-		id = strings.TrimPrefix(a.Resource, "key/")
-	}
-	if !strings.HasPrefix(id, "alias/") {
-		return tx.Key(account, region, id)
-	}
-	alias, err := tx.Alias(account, region, id)
-	if err != nil {
-		return nil, err
-	}
-	return tx.Key(account, region, alias.KeyID)
-}
-
-// defaultKeyDescription is what DescribeKey shows of the default key (AWS
-// docs).
-const defaultKeyDescription = "Default key that protects my Secrets Manager data when no other key is defined"
-
-// EnsureDefaultKey makes the AWS-managed key alias/aws/secretsmanager of the
-// account and region unless it exists. It is called before a transaction
-// that may seal, because wrapping new key material may leave the machine.
-func (g *Guard) EnsureDefaultKey(ctx context.Context, account, region string) error {
-	exists := func(tx *store.Tx) error {
-		_, err := tx.Alias(account, region, key.DefaultAlias)
-		return err
-	}
-	err := g.store.View(ctx, exists)
-	if !fault.Is(err, fault.NotFound) {
-		return err
-	}
-	rec, err := key.NewRecord(ctx, g.keeper, key.NewKey{
-		Account: account, Region: region, Manager: key.AWS, Description: defaultKeyDescription,
-	}, time.Now())
-	if err != nil {
-		return fault.Wrap(err, "making the default key")
-	}
-	return g.store.Update(ctx, func(tx *store.Tx) error {
-		if err := exists(tx); !fault.Is(err, fault.NotFound) {
-			return err // made meanwhile
-		}
-		if err := tx.SaveKey(rec); err != nil {
-			return err
-		}
-		return tx.SaveAlias(&key.Alias{
-			Name: key.DefaultAlias, Account: account, Region: region, KeyID: rec.ID, CreatedAt: rec.CreatedAt, UpdatedAt: rec.CreatedAt,
-		})
-	})
+func (q *inquiry) refuse(d iam.Decision, shown string) error {
+	return fault.New(fault.Denied, "%s", d.Refusal(q.call.Principal.ARN, q.request.Action, shown))
 }

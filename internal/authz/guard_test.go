@@ -140,7 +140,7 @@ func TestGuardKey(t *testing.T) {
 	w := newWorld(t)
 	get := func(id string) error {
 		return w.view(func(tx *store.Tx) error {
-			rec, err := w.Guard.Key(tx, w.call, id)
+			rec, err := w.Guard.Key(tx, w.call, account, id, authz.KeyUse{Action: "kms:Decrypt", Via: "secretsmanager"})
 			if err == nil && rec.ID != w.key.ID {
 				t.Errorf("%s: got key %s", id, rec.ID)
 			}
@@ -157,12 +157,13 @@ func TestGuardKey(t *testing.T) {
 	for _, id := range []string{
 		"none", "alias/none", "alias/", key.DefaultAlias, "", // the default key has not been made
 		"arn:aws:kms:eu-west-1:" + account + ":key/" + w.key.ID,
-		"arn:aws:kms:us-east-1:999999999999:key/" + w.key.ID,
 		"arn:aws:iam::" + account + ":key/" + w.key.ID,
 		"arn:aws:kms",
 	} {
 		wantFault(t, id, get(id), fault.Parameter, invalidKey)
 	}
+	foreign := "arn:aws:kms:us-east-1:999999999999:key/" + w.key.ID
+	wantFault(t, foreign, get(foreign), fault.Denied, deniedText("kms:Decrypt", foreign))
 	for state, want := range map[key.State]struct {
 		kind fault.Kind
 		text string
@@ -197,7 +198,7 @@ func TestEnsureDefaultKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := w.view(func(tx *store.Tx) error {
-		rec, err := w.Guard.Key(tx, w.call, "")
+		rec, err := w.Guard.Key(tx, w.call, account, "", authz.KeyUse{Action: "kms:GenerateDataKey", Via: "secretsmanager"})
 		if err != nil {
 			return err
 		}

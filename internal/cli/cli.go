@@ -27,6 +27,8 @@ type commands struct {
 	Env      envCmd      `cmd:"" help:"Print the environment that reaches the running server of a data folder."`
 	Rotate   rotateCmd   `cmd:"" help:"Rotate a secret now; with --wait, show the steps and the verdict."`
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
+	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
+	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

@@ -18,7 +18,8 @@ import (
 type runtimeFlags struct {
 	Runtime        map[string]string `help:"Interpreter of a runtime, such as python3.12=/usr/bin/python3.12; may be repeated." env:"KEYTURN_RUNTIME" placeholder:"RUNTIME=PATH" mapsep:","`
 	StrictRuntimes bool              `help:"Refuse a function whose runtime's exact interpreter version is missing, instead of running another." env:"KEYTURN_STRICT_RUNTIMES"`
-	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
+	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions, and the server asking identity providers, trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
+	VPCEndpoint    []string          `name:"vpc-endpoint" help:"JSON file with a VPC endpoint (VpcEndpointId, VpcId, Listen, PolicyDocument), which gets an address of its own; may be repeated." env:"KEYTURN_VPC_ENDPOINT" placeholder:"FILE"`
 	LogLevel       string            `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"KEYTURN_LOG_LEVEL"`
 }
 
@@ -33,7 +34,8 @@ type serveCmd struct {
 	Account      string        `help:"Account of the root credentials: 12 digits." default:"123456789012" env:"KEYTURN_ACCOUNT"`
 	RootAccess   string        `name:"root-access-key-id" help:"Access key of the root user; generated into the data folder when empty." env:"KEYTURN_ROOT_ACCESS_KEY_ID" placeholder:"ID"`
 	RootSecret   string        `name:"root-secret-access-key" help:"Secret key of the root user; better given by environment." env:"KEYTURN_ROOT_SECRET_ACCESS_KEY" placeholder:"KEY"`
-	RootKey      string        `help:"Root key, which wraps all other keys: 32 bytes in base64; generated into the data folder when empty, better given by environment otherwise." env:"KEYTURN_ROOT_KEY" placeholder:"BASE64"`
+	RootKey      string        `help:"Root key, which wraps all other keys: file:///PATH, env:NAME, hashivault://KEY, awskms:///KEY, gcpkms://projects/…, azurekeyvault://HOST/keys/KEY/VERSION, or 32 bytes in base64, better given by environment; a file in the data folder when empty." env:"KEYTURN_ROOT_KEY" placeholder:"URL"`
+	OldRootKey   []string      `help:"Root key that still opens what it wrapped, for keyturn rekey; may be repeated." env:"KEYTURN_OLD_ROOT_KEY" placeholder:"URL"`
 	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
 	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
 	CacheSize    int64         `name:"cache-size" help:"Memory for cached records in bytes; 0 for no cache." default:"67108864" env:"KEYTURN_CACHE_SIZE"`
@@ -48,8 +50,11 @@ func (c *serveCmd) Run(p *program) error {
 	}
 	cfg := server.Config{
 		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
-		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey,
+		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey, OldRootKeys: c.OldRootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
+	}
+	if cfg.Endpoints, err = c.endpoints(); err != nil {
+		return err
 	}
 	if cfg.CacheSize = c.CacheSize; c.CacheSize == 0 {
 		cfg.CacheSize = -1
@@ -80,6 +85,18 @@ func spendMemory(cache int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(besidesCache + max(cache, 0))
 	}
+}
+
+// endpoints reads the VPC endpoints.
+func (f *runtimeFlags) endpoints() ([]server.Endpoint, error) {
+	list := make([]server.Endpoint, len(f.VPCEndpoint))
+	for i, path := range f.VPCEndpoint {
+		var err error
+		if list[i], err = server.ReadEndpoint(path); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func newLogger(p *program, level string) (*slog.Logger, error) {
@@ -118,8 +135,12 @@ func (c *devCmd) Run(p *program) (err error) {
 	if err != nil {
 		return err
 	}
+	endpoints, err := c.endpoints()
+	if err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, server.Config{
-		Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
+		Endpoints: endpoints, Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
 		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
 	})
 	if err != nil {

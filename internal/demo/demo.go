@@ -17,11 +17,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/keyturn/keyturn/examples"
@@ -53,9 +53,13 @@ type Config struct {
 
 // demo is one showing.
 type demo struct {
-	out     io.Writer
-	db      *pgserver.Server
-	cfg     aws.Config
+	out io.Writer
+	db  *pgserver.Server
+	// operator and application reach the server as these users; role is the
+	// function's.
+	operator, application aws.Config
+	role                  string
+	// secrets is the operator's client.
 	secrets *secretsmanager.Client
 	arn     string
 	began   time.Time
@@ -81,12 +85,15 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.db.Close()) }()
 	d.say("Starting keyturn serve ...")
-	stop, cfg, err := startServer(ctx, c.Binary, dir, python, d.db.CAFile)
+	stop, root, err := startServer(ctx, c.Binary, dir, python, d.db.CAFile)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	d.cfg, d.secrets = cfg, secretsmanager.NewFromConfig(cfg)
+	if err := d.createIdentities(ctx, root); err != nil {
+		return err
+	}
+	d.secrets = secretsmanager.NewFromConfig(d.operator)
 	return d.show(ctx, python)
 }
 
@@ -175,22 +182,15 @@ func (d *demo) createSecret(ctx context.Context, password string) error {
 	return nil
 }
 
-// createFunction makes the execution role and the function from the example,
-// and admits Secrets Manager to it.
+// createFunction makes the function from the example and admits Secrets Manager to it.
 func (d *demo) createFunction(ctx context.Context, runtime string) (string, error) {
-	role, err := iam.NewFromConfig(d.cfg).CreateRole(ctx, &iam.CreateRoleInput{
-		RoleName: aws.String(roleName), AssumeRolePolicyDocument: aws.String(trustPolicy),
-	})
-	if err != nil {
-		return "", fmt.Errorf("creating the execution role: %w", err)
-	}
 	code, err := zipExample()
 	if err != nil {
 		return "", err
 	}
-	client := lambda.NewFromConfig(d.cfg)
+	client := lambda.NewFromConfig(d.operator)
 	fn, err := client.CreateFunction(ctx, &lambda.CreateFunctionInput{
-		FunctionName: aws.String(functionName), Role: role.Role.Arn, Runtime: lambdatypes.Runtime(runtime),
+		FunctionName: aws.String(functionName), Role: &d.role, Runtime: lambdatypes.Runtime(runtime),
 		Handler: aws.String("lambda_function.lambda_handler"), Timeout: aws.Int32(30),
 		Code: &lambdatypes.FunctionCode{ZipFile: code},
 	})
@@ -242,7 +242,7 @@ func (d *demo) rotate(ctx context.Context, turn int, function string) error {
 		}
 		d.say("  configured; the function's testSecret passed with the present password")
 	}
-	r, err := rotate.Start(ctx, rotate.NewClients(d.cfg), d.arn)
+	r, err := rotate.Start(ctx, rotate.NewClients(d.operator), d.arn)
 	if err != nil {
 		return err
 	}
@@ -276,12 +276,17 @@ func (d *demo) settled(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// prove logs in with the new password and shows that the old one is refused.
+// prove reads the new password as the application, which alone may, logs in with the new password and shows that the old one is refused.
 // It returns the new one.
 func (d *demo) prove(ctx context.Context, old string) (string, error) {
-	got, err := d.secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &d.arn})
+	get := &secretsmanager.GetSecretValueInput{SecretId: &d.arn}
+	got, err := secretsmanager.NewFromConfig(d.application).GetSecretValue(ctx, get)
 	if err != nil {
 		return "", fmt.Errorf("reading the new password: %w", err)
+	}
+	_, err = d.secrets.GetSecretValue(ctx, get)
+	if refused, ok := errors.AsType[smithy.APIError](err); !ok || refused.ErrorCode() != "AccessDeniedException" {
+		return "", fmt.Errorf("the operator, who may not, asked for the password and got: %w", err)
 	}
 	var value struct {
 		Password string `json:"password"`
@@ -295,6 +300,7 @@ func (d *demo) prove(ctx context.Context, old string) (string, error) {
 	if err := d.login(ctx, value.Password); err != nil {
 		return "", fmt.Errorf("the new password does not log in: %w", err)
 	}
+	d.say("  read by the application, refused to the operator")
 	d.say("  login with the new password: accepted")
 	if err := d.login(ctx, old); err == nil {
 		return "", errors.New("the old password still logs in")

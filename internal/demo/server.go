@@ -18,6 +18,7 @@ import (
 
 const (
 	region    = "us-east-1"
+	account   = "123456789012"
 	accessKey = "AKIADEMODEMODEMODEMO"
 	secretKey = "demo-only-root-secret-access-key"
 )
@@ -51,7 +52,7 @@ func findPython(ctx context.Context, wanted string) (interpreter, error) {
 // how to reach it.
 func startServer(ctx context.Context, binary, dir string, python interpreter, caFile string) (stop func() error, cfg aws.Config, err error) {
 	cmd := exec.CommandContext(ctx, binary, "serve",
-		"--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--region", region,
+		"--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--region", region, "--account", account,
 		"--runtime", python.runtime+"="+python.path)
 	cmd.Env = append(os.Environ(),
 		"KEYTURN_ROOT_ACCESS_KEY_ID="+accessKey, "KEYTURN_ROOT_SECRET_ACCESS_KEY="+secretKey, "KEYTURN_CA_BUNDLE="+caFile)

@@ -159,97 +159,20 @@ func (p Policy) find(sid string) int {
 	return slices.IndexFunc(p.Statements, func(s Statement) bool { return s.Sid == sid })
 }
 
-// Source is the service that wants to invoke a function and the resource on
-// whose behalf it does.
-type Source struct {
-	// Service is the principal, such as secretsmanager.amazonaws.com.
-	Service string
-	// ARN and Account are the resource's and its owner's.
-	ARN, Account string
-}
-
-// Admits reports whether the policy lets a service invoke what it belongs to
-// (AWS docs): some statement names the service and the action, and all of
-// its conditions hold. A condition that cannot be told does not hold.
-func (p Policy) Admits(from Source) bool {
-	return slices.ContainsFunc(p.Statements, func(s Statement) bool { return s.admits(from) })
-}
-
-func (s Statement) admits(from Source) bool {
-	if s.Effect != "Allow" || s.Principal["Service"] != from.Service && s.Principal["*"] != "*" {
-		return false
-	}
-	if a := strings.ToLower(s.Action); a != "lambda:invokefunction" && a != "lambda:*" && a != "*" {
-		return false
-	}
-	for operator, keys := range s.Condition {
-		for key, value := range keys {
-			if !from.holds(operator, key, value) {
-				return false
-			}
+// PolicyText returns the resource policy of exactly the qualifier as JSON, or
+// "" for none. $LATEST, which has none of its own (AWS: recorded), has the
+// function's, as if its statements named it (assumed).
+func (f *Function) PolicyText(qualifier string) string {
+	p, ok := f.Policies[qualifier]
+	if qualifier == Latest {
+		p, ok = f.Policies[""]
+		p.Statements = slices.Clone(p.Statements)
+		for i := range p.Statements {
+			p.Statements[i].Resource += ":" + Latest
 		}
 	}
-	return true
-}
-
-// holds evaluates one condition. Keys have no case; values do.
-func (f Source) holds(operator, key, want string) bool {
-	var have string
-	switch strings.ToLower(key) {
-	case "aws:sourceaccount":
-		have = f.Account
-	case "aws:sourcearn":
-		have = f.ARN
-	default:
-		return false
+	if !ok {
+		return ""
 	}
-	switch operator {
-	case "StringEquals":
-		return have != "" && have == want
-	case "StringLike":
-		return have != "" && matchGlob(want, have)
-	case "ArnLike", "ArnEquals":
-		return matchARN(want, have)
-	}
-	return false
-}
-
-// matchARN matches each of the six parts of an ARN by itself (AWS docs).
-func matchARN(pattern, s string) bool {
-	want, have := strings.SplitN(pattern, ":", 6), strings.SplitN(s, ":", 6)
-	if len(want) != 6 || len(have) != 6 {
-		return false
-	}
-	for i := range want {
-		if !matchGlob(want[i], have[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// matchGlob matches s whole against a pattern in which * stands for any run
-// of bytes and ? for one. It takes time in proportion to both lengths.
-func matchGlob(pattern, s string) bool {
-	var i, j, mark int
-	star := -1
-	for j < len(s) {
-		switch {
-		case i < len(pattern) && pattern[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
-		}
-	}
-	for i < len(pattern) && pattern[i] == '*' {
-		i++
-	}
-	return i == len(pattern)
+	return p.JSON()
 }

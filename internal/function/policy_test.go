@@ -2,7 +2,6 @@ package function_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -89,67 +88,29 @@ func TestPolicyAddRemove(t *testing.T) {
 	}
 }
 
-func TestAdmits(t *testing.T) {
-	from := function.Source{Service: "secretsmanager.amazonaws.com", ARN: secretARN, Account: "123456789012"}
-	base := function.Statement{Effect: "Allow", Principal: map[string]string{"Service": "secretsmanager.amazonaws.com"}, Action: "lambda:InvokeFunction"}
-	with := func(change func(*function.Statement)) function.Statement {
-		s := base
-		change(&s)
+// The policy is that of exactly the qualifier, but for $LATEST.
+func TestPolicyText(t *testing.T) {
+	statement := func(resource string) function.Statement {
+		s, err := function.NewStatement(function.Grant{Sid: "s", Action: "lambda:InvokeFunction", Principal: "999999999999", Resource: resource})
+		if err != nil {
+			t.Fatal(err)
+		}
 		return s
 	}
-	condition := func(operator, key, value string) function.Statement {
-		return with(func(s *function.Statement) { s.Condition = map[string]map[string]string{operator: {key: value}} })
-	}
-	for _, tc := range []struct {
-		name string
-		s    function.Statement
-		want bool
-	}{
-		{"plain", base, true},
-		{"action *", with(func(s *function.Statement) { s.Action = "*" }), true},
-		{"action lambda:*", with(func(s *function.Statement) { s.Action = "lambda:*" }), true},
-		{"action in another case", with(func(s *function.Statement) { s.Action = "Lambda:invokefunction" }), true},
-		{"another action", with(func(s *function.Statement) { s.Action = "lambda:GetFunction" }), false},
-		{"another service", with(func(s *function.Statement) { s.Principal = map[string]string{"Service": "events.amazonaws.com"} }), false},
-		{"an account", with(func(s *function.Statement) {
-			s.Principal = map[string]string{"AWS": "arn:aws:iam::123456789012:root"}
-		}), false},
-		{"anyone", with(func(s *function.Statement) { s.Principal = map[string]string{"*": "*"} }), true},
-		{"account", condition("StringEquals", "AWS:SourceAccount", "123456789012"), true},
-		{"account, key in another case", condition("StringEquals", "aws:sourceaccount", "123456789012"), true},
-		{"another account", condition("StringEquals", "AWS:SourceAccount", "999999999999"), false},
-		{"ARN", condition("ArnLike", "AWS:SourceArn", secretARN), true},
-		{"ARN with wildcard", condition("ArnLike", "AWS:SourceArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:db/*"), true},
-		{"ARN with marks", condition("ArnLike", "aws:SourceArn", "arn:aws:secretsmanager:*:123456789012:secret:db/prod-??????"), true},
-		{"another secret", condition("ArnLike", "AWS:SourceArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:db/test-*"), false},
-		{"wildcard stays in its part", condition("ArnLike", "AWS:SourceArn", "arn:aws:*:secret:db/prod-AbCdEf"), false},
-		{"event source token", condition("StringEquals", "lambda:EventSourceToken", "x"), false},
-		{"unknown operator", condition("StringNotEquals", "AWS:SourceAccount", "999999999999"), false},
+	f := &function.Function{Policies: map[string]function.Policy{
+		"": {Statements: []function.Statement{statement(functionARN)}}, "live": {Statements: []function.Statement{statement(functionARN + ":live")}},
+	}}
+	for qualifier, want := range map[string]string{
+		"": functionARN, "live": functionARN + ":live", function.Latest: functionARN + ":$LATEST", "1": "",
 	} {
-		p := function.Policy{Statements: []function.Statement{tc.s}}
-		if got := p.Admits(from); got != tc.want {
-			t.Errorf("%s: got %t, want %t", tc.name, got, tc.want)
+		if want != "" {
+			want = function.Policy{Statements: []function.Statement{statement(want)}}.JSON()
+		}
+		if got := f.PolicyText(qualifier); got != want {
+			t.Errorf("%q:\ngot  %s\nwant %s", qualifier, got, want)
 		}
 	}
-	both := function.Policy{Statements: []function.Statement{condition("StringEquals", "AWS:SourceAccount", "999999999999"), base}}
-	if !both.Admits(from) {
-		t.Error("one statement of two: got false, want true")
-	}
-	if (function.Policy{}).Admits(from) {
-		t.Error("no policy: got true, want false")
-	}
-}
-
-// TestGlobTime tells apart the matching in linear steps from one that tries
-// every split.
-func TestGlobTime(t *testing.T) {
-	pattern := "arn:aws:secretsmanager:us-east-1:123456789012:" + strings.Repeat("a*", 200) + "b"
-	from := function.Source{Service: "s", ARN: "arn:aws:secretsmanager:us-east-1:123456789012:" + strings.Repeat("a", 2000)}
-	p := function.Policy{Statements: []function.Statement{{
-		Effect: "Allow", Principal: map[string]string{"*": "*"}, Action: "*",
-		Condition: map[string]map[string]string{"ArnLike": {"AWS:SourceArn": pattern}},
-	}}}
-	if p.Admits(from) {
-		t.Error("got true, want false")
+	if got := (&function.Function{}).PolicyText(function.Latest); got != "" {
+		t.Errorf("without a policy: got %s", got)
 	}
 }

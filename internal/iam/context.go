@@ -18,7 +18,7 @@ type Request struct {
 	// Context gives the values of condition keys. Those that follow from
 	// Principal need not be given: aws:PrincipalArn, aws:PrincipalAccount,
 	// aws:PrincipalType, aws:userid, aws:username, aws:PrincipalIsAWSService,
-	// aws:PrincipalServiceName and aws:TokenIssueTime.
+	// aws:PrincipalServiceName, aws:TokenIssueTime and lambda:SourceFunctionArn.
 	Context Context
 }
 
@@ -123,6 +123,10 @@ func (p *Principal) value(key string) Value {
 		if p.Type == Service {
 			return optional(p.InvokedBy)
 		}
+	case "lambda:sourcefunctionarn":
+		if p.Given != nil {
+			return optional(p.Given.SourceFunction)
+		}
 	case "aws:tokenissuetime":
 		if !p.IssuedAt.IsZero() {
 			return Text(p.IssuedAt.UTC().Format(time.RFC3339))
@@ -152,3 +156,6 @@ func optional(s string) Value { return Value{text: s, single: s != ""} }
 func (p *Principal) hasAccount() bool {
 	return p.Type == Root || p.Type == IAMUser || p.Type == AssumedRole
 }
+
+// IsZero reports whether there is nothing.
+func (v Value) IsZero() bool { return v.len() == 0 }

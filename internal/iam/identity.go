@@ -32,4 +32,7 @@ type Session struct {
 	// Provider is the ARN of the identity provider that vouched for the
 	// bearer; "" otherwise.
 	Provider string `json:"f,omitempty"`
+	// SourceFunction is the ARN of the Lambda function that has the session,
+	// without a qualifier; "" otherwise.
+	SourceFunction string `json:"l,omitempty"`
 }

@@ -154,37 +154,6 @@ func TestSupported(t *testing.T) {
 	}
 }
 
-func TestPublic(t *testing.T) {
-	const anybody = `"Effect":"Allow","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*"`
-	for _, tc := range []struct {
-		members string
-		want    bool
-	}{
-		{anybody, true},
-		{`"Effect":"Allow","NotPrincipal":{"AWS":"111122223333"},"Action":"*"`, true},
-		{`"Effect":"Deny","Principal":"*","Action":"*"`, false},
-		{`"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"*"`, false},
-		{anybody + `,"Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}`, false},
-		{anybody + `,"Condition":{"StringEquals":{"AWS:sourceaccount":"111122223333"}}`, false},
-		{anybody + `,"Condition":{"StringLike":{"aws:SourceAccount":"*"}}`, true},
-		{anybody + `,"Condition":{"StringNotEquals":{"aws:SourceAccount":"111122223333"}}`, true},
-		{anybody + `,"Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"111122223333"}}`, true},
-		{anybody + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}`, true},
-		{anybody + `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/*"}}`, false},
-		{anybody + `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/r"}}`, true},
-		{anybody + `,"Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, false},
-		{anybody + `,"Condition":{"IpAddress":{"aws:SourceIp":["192.0.2.1","0.0.0.0/0"]}}`, true},
-	} {
-		d, err := ParseDocument(oneStatement(tc.members))
-		if err != nil {
-			t.Fatalf("%s: %v", tc.members, err)
-		}
-		if got := d.Public(); got != tc.want {
-			t.Errorf("%s: public is %v, want %v", tc.members, got, tc.want)
-		}
-	}
-}
-
 func FuzzParseDocument(f *testing.F) {
 	f.Add(wholePolicy)
 	f.Add(oneStatement(`"Effect":"Allow","Action":"*","Principal":"*"`))

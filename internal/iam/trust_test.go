@@ -25,46 +25,23 @@ func TestTrustsService(t *testing.T) {
 		{"an account", document(statement("Allow", `{"AWS":"123456789012"}`, `"sts:AssumeRole"`, "")), false},
 		{"another action", document(statement("Allow", lambda, `"sts:TagSession"`, "")), false},
 		{"denied", document(statement("Allow", lambda, `"sts:AssumeRole"`, "") + "," + statement("Deny", lambda, `"*"`, "")), false},
-		{"on a condition", document(statement("Allow", lambda, `"sts:AssumeRole"`, `,"Condition":{"StringEquals":{"aws:SourceAccount":"1"}}`)), false},
+		{"for an account", document(statement("Allow", lambda, `"sts:AssumeRole"`, `,"Condition":{"StringEquals":{"aws:SourceAccount":"123456789012"}}`)), true},
+		{"for another account", document(statement("Allow", lambda, `"sts:AssumeRole"`, `,"Condition":{"StringEquals":{"aws:SourceAccount":"1"}}`)), false},
+		{"for a function", document(statement("Allow", lambda, `"sts:AssumeRole"`, `,"Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:lambda:*:*:function:rotate-*"}}`)), true},
+		{"on another condition", document(statement("Allow", lambda, `"sts:AssumeRole"`, `,"Condition":{"StringEquals":{"sts:ExternalId":"1"}}`)), false},
 		{"no policy", "", false},
 	} {
 		role := iam.Role{TrustPolicy: tc.policy}
-		if got := role.TrustsService("lambda.amazonaws.com"); got != tc.want {
+		context := iam.ContextOf(map[string][]string{"aws:SourceAccount": {"123456789012"}, "aws:SourceArn": {"arn:aws:lambda:us-east-1:123456789012:function:rotate-db"}})
+		if got := role.TrustsService("lambda.amazonaws.com", context); got != tc.want {
 			t.Errorf("%s: got %t, want %t", tc.name, got, tc.want)
 		}
 	}
 }
 
-func TestTrustsPrincipal(t *testing.T) {
-	const account, other = "123456789012", "210987654321"
-	root := iam.Principal{Type: iam.Root, Account: account, ARN: "arn:aws:iam::" + account + ":root"}
-	caller := iam.Role{Account: account, Name: "caller", Path: "/ops/"}
-	session := iam.Principal{Type: iam.AssumedRole, Account: account, ARN: caller.SessionARN("s"), RoleARN: caller.ARN()}
-	trust := func(effect, principal string) string {
-		return `{"Effect":"` + effect + `","Principal":` + principal + `,"Action":"sts:AssumeRole"}`
-	}
-	for _, tc := range []struct {
-		name, statements string
-		root, session    bool
-	}{
-		{"the account", trust("Allow", `{"AWS":"`+account+`"}`), true, true},
-		{"the account's root", trust("Allow", `{"AWS":"arn:aws:iam::`+account+`:root"}`), true, true},
-		{"everybody", trust("Allow", `{"AWS":"*"}`), true, true},
-		{"the role", trust("Allow", `{"AWS":"`+caller.ARN()+`"}`), false, true},
-		{"one session", trust("Allow", `{"AWS":["`+caller.SessionARN("s")+`"]}`), false, true},
-		{"another session", trust("Allow", `{"AWS":"`+caller.SessionARN("t")+`"}`), false, false},
-		{"another account", trust("Allow", `{"AWS":"`+other+`"}`), false, false},
-		{"a service", trust("Allow", `{"Service":"lambda.amazonaws.com"}`), false, false},
-		{"all but the role", trust("Allow", `"*"`) + "," + trust("Deny", `{"AWS":"`+caller.ARN()+`"}`), true, false},
-		{"everybody but", `{"Effect":"Allow","NotPrincipal":{"AWS":"` + other + `"},"Action":"sts:AssumeRole"}`, true, true},
-		{"on a condition", `{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`, false, false},
-	} {
-		role := iam.Role{TrustPolicy: `{"Version":"2012-10-17","Statement":[` + tc.statements + `]}`}
-		if got := role.TrustsPrincipal(root); got != tc.root {
-			t.Errorf("%s: root: got %t, want %t", tc.name, got, tc.root)
-		}
-		if got := role.TrustsPrincipal(session); got != tc.session {
-			t.Errorf("%s: session: got %t, want %t", tc.name, got, tc.session)
-		}
+func TestTrustsServiceWithoutContext(t *testing.T) {
+	role := iam.Role{TrustPolicy: `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}}`}
+	if !role.TrustsService("lambda.amazonaws.com", nil) || role.TrustsService("ec2.amazonaws.com", nil) {
+		t.Error("the service that is named is not the one that is trusted")
 	}
 }

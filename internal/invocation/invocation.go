@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/function/environment"
@@ -25,15 +26,20 @@ import (
 	"github.com/keyturn/keyturn/internal/store"
 )
 
-// Config is what an Invoker works with. Store, Sealer and Credentials are
-// needed.
+// Config is what an Invoker works with. Store, Guard, Sealer, Credentials and
+// Principal are needed.
 type Config struct {
 	Store *store.Store
+	Guard *authz.Guard
 	// Sealer seals what may hold secrets and is stored: environment variables
 	// and waiting events.
 	Sealer *key.Sealer
-	// Credentials makes a session of an execution role.
-	Credentials func(ctx context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error)
+	// Credentials makes a session of an execution role with what is given.
+	Credentials func(ctx context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error)
+	// Principal returns who calls with the credentials of a session. An error
+	// of another kind than fault.Internal and fault.Unavailable says that they
+	// are no one's any more.
+	Principal func(ctx context.Context, accessKeyID, token string) (iam.Principal, error)
 	// Node names this server among those of one store, the same after every
 	// start: what it ran when it was stopped is run again at once.
 	Node string
@@ -79,7 +85,10 @@ func New(cfg Config) *Invoker {
 		cfg.Observe = func(string, time.Duration) {}
 	}
 	return &Invoker{
-		cfg: cfg, logs: logbook{store: cfg.Store, logger: cfg.Logger, pending: map[stream][]pendingEntry{}},
+		cfg: cfg, logs: logbook{
+			store: cfg.Store, logger: cfg.Logger, pending: map[stream][]pendingEntry{},
+			permit: permit{guard: cfg.Guard, principal: cfg.Principal},
+		},
 		wakeEvents: make(chan struct{}, 1), wakeVersions: make(chan struct{}, 1), wakeProvisioned: make(chan struct{}, 1),
 		slots: make(chan struct{}, cfg.Parallel),
 	}

@@ -15,9 +15,10 @@ import (
 
 // Logs takes what functions and the platform write; it is the pool's. It
 // waits for nothing: entries are stored in batches, at the latest when their
-// invocation ends.
-func (i *Invoker) Logs(s environment.Spec, name string, entries []environment.Entry) {
-	i.logs.add(stream{s.Account, s.Region, s.LogGroup, name}, entries)
+// invocation ends. What the function's role may not store is dropped, as on AWS
+// (AWS docs).
+func (i *Invoker) Logs(s environment.Spec, session environment.Credentials, name string, entries []environment.Entry) {
+	i.logs.add(stream{s.Account, s.Region, s.LogGroup, name, session.AccessKeyID, session.SessionToken}, entries)
 }
 
 const (
@@ -31,8 +32,8 @@ const (
 	maxAttempts = 3
 )
 
-// stream is one log stream.
-type stream struct{ account, region, group, name string }
+// stream is one log stream, with the session that writes it.
+type stream struct{ account, region, group, name, accessKeyID, token string }
 
 // pendingEntry is an entry with the number of attempts to store it.
 type pendingEntry struct {
@@ -46,6 +47,8 @@ type pendingEntry struct {
 type logbook struct {
 	store  *store.Store
 	logger *slog.Logger
+	// permit decides whether a session may write a stream.
+	permit permit
 	// writing is held while entries are on their way into the store, which
 	// keeps those of one stream in order.
 	writing sync.Mutex
@@ -103,8 +106,22 @@ func (b *logbook) flush(ctx context.Context) {
 }
 
 func (b *logbook) write(ctx context.Context, batch map[stream][]pendingEntry) error {
-	return b.store.Update(ctx, func(tx *store.Tx) error {
+	writers, err := b.permit.writers(ctx, batch)
+	if err != nil {
+		return err
+	}
+	var refused map[stream]error
+	err = b.store.Update(ctx, func(tx *store.Tx) error {
+		refused = map[stream]error{}
 		for s, entries := range batch {
+			err := b.permit.write(tx, s, writers[s])
+			if fault.Is(err, fault.Denied) {
+				refused[s] = err
+				continue
+			}
+			if err != nil {
+				return err
+			}
 			plain := make([]loggroup.Entry, len(entries))
 			for i := range entries {
 				plain[i] = entries[i].Entry
@@ -115,6 +132,13 @@ func (b *logbook) write(ctx context.Context, batch map[stream][]pendingEntry) er
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for s, cause := range refused {
+		b.permit.note(b.logger, s, cause)
+	}
+	return nil
 }
 
 func (b *logbook) putBack(s stream, entries []pendingEntry, cause error) {

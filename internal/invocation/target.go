@@ -58,43 +58,6 @@ func Version(tx *store.Tx, f *function.Function, version string) (*function.Conf
 	return tx.FunctionVersion(f.ID, number)
 }
 
-// secretsManager is the principal that rotations invoke functions as.
-const secretsManager = "secretsmanager.amazonaws.com"
-
-// notAdmitted is the refusal of a rotation function that Secrets Manager may
-// not invoke (AWS: recorded). It does not tell a missing function from a
-// missing grant.
-func notAdmitted() *fault.Error {
-	return fault.New(fault.Denied, "Secrets Manager cannot invoke the specified Lambda function. "+
-		"Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.")
-}
-
-// CanInvoke checks that Secrets Manager may invoke a function for a secret:
-// the function, and its version or alias if the ARN names one, exists, and
-// the resource policy of exactly that admits the service on behalf of the
-// secret. The error is of kind Denied with AWS's text.
-func CanInvoke(tx *store.Tx, functionARN, secretARN, secretAccount string) error {
-	ref, ok := function.ParseRef(functionARN)
-	if !ok || ref.Region == "" {
-		return notAdmitted().For(functionARN)
-	}
-	f, _, err := Lookup(tx, ref, 0)
-	if fault.Is(err, fault.NotFound) {
-		return notAdmitted().For(functionARN).Because(err)
-	}
-	if err != nil {
-		return err
-	}
-	qualifier := ref.Qualifier
-	if qualifier == function.Latest {
-		qualifier = "" // $LATEST has no policy of its own
-	}
-	if !f.Policies[qualifier].Admits(function.Source{Service: secretsManager, ARN: secretARN, Account: secretAccount}) {
-		return notAdmitted().For(functionARN)
-	}
-	return nil
-}
-
 // spec describes a version to the pool.
 func (i *Invoker) spec(f *function.Function, c *function.Config) (environment.Spec, error) {
 	variables, err := i.Variables(f.ID, c)
@@ -166,31 +129,47 @@ func (i *Invoker) Variables(functionID string, c *function.Config) (map[string]s
 }
 
 // Assumable refuses a role that does not exist or that Lambda may not assume
-// (AWS: reported).
-func Assumable(tx *store.Tx, roleARN string) error {
-	_, err := executionRole(tx, roleARN)
+// for the function (AWS: reported).
+func Assumable(tx *store.Tx, roleARN, functionARN, account string) error {
+	_, err := executionRole(tx, roleARN, functionARN, account)
 	return err
 }
 
 // lambdaService is the principal that execution roles trust.
 const lambdaService = "lambda.amazonaws.com"
 
-func executionRole(tx *store.Tx, roleARN string) (*iam.Role, error) {
+// executionRole returns the role of a function, without a qualifier, of the
+// account.
+func executionRole(tx *store.Tx, roleARN, functionARN, account string) (*iam.Role, error) {
 	refused := fault.New(fault.Parameter, "The role defined for the function cannot be assumed by Lambda.").For(roleARN)
-	account, name, ok := iam.RoleNameFromARN(roleARN)
+	owner, name, ok := iam.RoleNameFromARN(roleARN)
 	if !ok {
 		return nil, refused
 	}
-	role, err := tx.Role(account, name)
+	role, err := tx.Role(owner, name)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return nil, refused.Because(err)
 	case err != nil:
 		return nil, err
-	case role.ARN() != roleARN || !role.TrustsService(lambdaService):
+	case role.ARN() != roleARN || !role.TrustsService(lambdaService, sourceContext(functionARN, account)):
 		return nil, refused
 	}
 	return role, nil
+}
+
+// sourceContext has the condition keys by which a trust policy tells for whom
+// Lambda assumes the role.
+func sourceContext(functionARN, account string) iam.Context {
+	return func(key string) iam.Value {
+		switch key {
+		case "aws:sourcearn":
+			return iam.Text(functionARN)
+		case "aws:sourceaccount":
+			return iam.Text(account)
+		}
+		return iam.Value{}
+	}
 }
 
 // sessionLife is how long the credentials of an environment last (AWS docs:
@@ -203,7 +182,7 @@ const sessionLife = 12 * time.Hour
 func (i *Invoker) Credentials(ctx context.Context, s environment.Spec) (environment.Credentials, error) {
 	var role *iam.Role
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		role, err = executionRole(tx, s.RoleARN)
+		role, err = executionRole(tx, s.RoleARN, s.FunctionARN, s.Account)
 		return err
 	})
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Kind == fault.Parameter {
@@ -214,5 +193,5 @@ func (i *Invoker) Credentials(ctx context.Context, s environment.Spec) (environm
 	if err != nil {
 		return environment.Credentials{}, err
 	}
-	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife)
+	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife, &iam.Session{SourceFunction: s.FunctionARN})
 }

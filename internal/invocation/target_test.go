@@ -25,8 +25,8 @@ func newInvoker(t *testing.T) (*Invoker, *store.Store) {
 	t.Helper()
 	parts := servicetest.NewParts(t)
 	i := New(Config{
-		Store: parts.Store, Sealer: parts.Sealer, Node: "node",
-		Credentials: func(context.Context, *iam.Role, string, time.Duration) (environment.Credentials, error) {
+		Store: parts.Store, Guard: parts.Guard, Sealer: parts.Sealer, Node: "node", Principal: as(session(t, logsAll)),
+		Credentials: func(context.Context, *iam.Role, string, time.Duration, *iam.Session) (environment.Credentials, error) {
 			return environment.Credentials{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: "example", SessionToken: "example"}, nil
 		},
 	})
@@ -116,5 +116,25 @@ func TestVariablesBound(t *testing.T) {
 	}
 	if _, err := i.Variables("other", &function.Config{Environment: sealed}); !fault.Is(err, fault.Internal) {
 		t.Errorf("another function's: got %v, want an internal error", err)
+	}
+}
+
+// TestAnotherAccountsFunction invokes a function by its ARN for another
+// account: it runs, and logs, in its own.
+func TestAnotherAccountsFunction(t *testing.T) {
+	i, s := newInvoker(t)
+	result, err := i.Invoke(t.Context(), Request{Function: functionARN, Account: owner, Region: servicetest.Region})
+	if err != nil || string(result.Payload) != "1" {
+		t.Fatalf("got %s, %v, want 1", result.Payload, err)
+	}
+	err = s.View(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.LogGroup(servicetest.Account, servicetest.Region, "/aws/lambda/f")
+		return err
+	})
+	if err != nil {
+		t.Errorf("the log of the function's account: %v", err)
+	}
+	if _, err := i.Invoke(t.Context(), Request{Function: "f", Account: owner, Region: servicetest.Region}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("by its name: got %v, want it not found", err)
 	}
 }

@@ -82,7 +82,7 @@ func (i *Invoker) finishVersion(ctx context.Context, v store.ChangingVersion) er
 		if err != nil || c.Change != seen.Change {
 			return ignoreNotFound(err) // changed again: looked at again
 		}
-		code, reason, err := i.unfit(tx, c, runtimeErr)
+		code, reason, err := i.unfit(tx, f, c, runtimeErr)
 		if err != nil || !c.Finish(code, reason, uuid.NewString()) {
 			return err
 		}
@@ -107,11 +107,11 @@ func changingVersion(tx *store.Tx, v store.ChangingVersion) (*function.Function,
 }
 
 // unfit says why a version cannot become Active; "" if it can.
-func (i *Invoker) unfit(tx *store.Tx, c *function.Config, runtimeErr error) (code, reason string, err error) {
+func (i *Invoker) unfit(tx *store.Tx, f *function.Function, c *function.Config, runtimeErr error) (code, reason string, err error) {
 	if e, ok := errors.AsType[*fault.Error](runtimeErr); ok {
 		return "InvalidRuntime", e.Message, nil
 	}
-	err = Assumable(tx, c.Role)
+	err = Assumable(tx, c.Role, f.ARN(), f.Account)
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Kind == fault.Parameter {
 		return "InsufficientRolePermissions", e.Message, nil
 	}

@@ -22,14 +22,26 @@ var ErrWrongRootKey = errors.New("wrapped by another root key")
 // Keeper holds the root key and wraps small secrets with it. Implementations
 // are in package keeper; they may be used by several goroutines at once.
 type Keeper interface {
-	// ID names the root key and says nothing about its bytes. It is the same
-	// after every start with the same key.
+	// ID names the root key and says nothing about its bytes: 16 hexadecimal
+	// digits, the same after every start with the same key.
 	ID() string
-	// Wrap seals up to a few hundred bytes.
+	// Wrap seals up to 190 bytes. The result begins as WrappedBy reads it.
 	Wrap(ctx context.Context, plain []byte) (wrapped []byte, err error)
 	// Unwrap opens what Wrap sealed under the same root key; see
 	// ErrWrongRootKey. The caller owns the result and clears it.
 	Unwrap(ctx context.Context, wrapped []byte) (plain []byte, err error)
+}
+
+// RootIDSize is the length of a root key's ID in wrapped bytes.
+const RootIDSize = 8
+
+// WrappedBy returns the ID of the root key that wrapped the bytes; all
+// keepers put it behind a first byte that says the format.
+func WrappedBy(wrapped []byte) (id string, ok bool) {
+	if len(wrapped) < 1+RootIDSize {
+		return "", false
+	}
+	return hex.EncodeToString(wrapped[1 : 1+RootIDSize]), true
 }
 
 // keyBytes is the length of every AES-256 key here.
@@ -61,7 +73,7 @@ func NewRecord(ctx context.Context, k Keeper, n NewKey, now time.Time) (*Record,
 	default:
 		policy = DefaultPolicy(n.Region, n.Account)
 	}
-	return &Record{
+	rec := &Record{
 		ID:          uuid.NewString(),
 		Account:     n.Account,
 		Region:      n.Region,
@@ -72,7 +84,11 @@ func NewRecord(ctx context.Context, k Keeper, n NewKey, now time.Time) (*Record,
 		CreatedAt:   now.Truncate(time.Millisecond),
 		Tags:        n.Tags,
 		Material:    []Material{material},
-	}, nil
+	}
+	if n.Manager == AWS {
+		return rec, rec.EnableRotation(now, DefaultRotationDays)
+	}
+	return rec, nil
 }
 
 // NewMaterial makes one generation of a key, to be the last in
@@ -111,4 +127,25 @@ func unwrapKey(ctx context.Context, k Keeper, purpose string, wrapped []byte) ([
 		return nil, fault.Wrap(errors.New("it was wrapped for another purpose"), "unwrapping a key with the root key")
 	}
 	return bytes.Clone(key), nil
+}
+
+// Rewrap opens wrapped bytes and wraps what was in them again, with whatever
+// the keeper wraps with now. It returns only what it has seen to open. Errors
+// are internal faults.
+func Rewrap(ctx context.Context, k Keeper, wrapped []byte) ([]byte, error) {
+	plain, err := k.Unwrap(ctx, wrapped)
+	if err != nil {
+		return nil, fault.Wrap(err, "unwrapping a key with its root key")
+	}
+	defer clear(plain)
+	anew, err := k.Wrap(ctx, plain)
+	if err != nil {
+		return nil, fault.Wrap(err, "wrapping a key with the new root key")
+	}
+	again, err := k.Unwrap(ctx, anew)
+	defer clear(again)
+	if err == nil && !bytes.Equal(again, plain) {
+		err = errors.New("the new root key does not give back what it wrapped")
+	}
+	return anew, fault.Wrap(err, "checking a key that was wrapped anew")
 }

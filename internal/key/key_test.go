@@ -309,8 +309,10 @@ func TestRingUnwrapsOnceAndEvicts(t *testing.T) {
 	use(recs[2], 3) // recs[1] goes
 	use(recs[0], 3)
 	use(recs[1], 4)
-	ring.Forget(recs[1])
+	ring.Forget(recs[1].ID)
 	use(recs[1], 5)
+	ring.Clear()
+	use(recs[1], 6)
 }
 
 func TestRingConcurrently(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/arn"
-	"github.com/keyturn/keyturn/internal/fault"
 )
 
 // State is a key's state (AWS service model).
@@ -47,7 +46,12 @@ type Record struct {
 	CreatedAt       time.Time
 	// DeleteAt is when a PendingDeletion key goes; zero otherwise.
 	DeleteAt time.Time
-	Tags     []Tag
+	// RotationDays is the period of automatic rotation; 0 is none.
+	RotationDays int
+	// NextRotation is when the key gets new material by itself, if it is
+	// enabled then; zero without automatic rotation.
+	NextRotation time.Time
+	Tags         []Tag
 	// Material is ordered oldest first; the last one encrypts, all decrypt.
 	Material []Material
 }
@@ -59,6 +63,9 @@ type Material struct {
 	// Wrapped is the 32-byte key, sealed by the Keeper.
 	Wrapped   []byte
 	CreatedAt time.Time
+	// Rotation is how the material came to follow another; "" for a key's
+	// first.
+	Rotation RotationType
 }
 
 // Tag is a key with a value.
@@ -80,24 +87,3 @@ const DefaultAlias = "alias/aws/secretsmanager"
 
 // ARN returns the key's address.
 func (r *Record) ARN() string { return arn.New("kms", r.Region, r.Account, "key/"+r.ID).String() }
-
-// Why a key cannot be used, beside the kinds of package fault. KMS has a code
-// for each; Secrets Manager turns both into its own two.
-const (
-	KeyDisabled fault.Kind = "key disabled"
-	KeyState    fault.Kind = "key in an invalid state"
-)
-
-// CheckUsable refuses cryptographic use of a key that is not enabled, with
-// KeyDisabled or KeyState (AWS: recorded).
-func (r *Record) CheckUsable() error {
-	switch r.State {
-	case Enabled:
-		return nil
-	case Disabled:
-		return fault.New(KeyDisabled, "%s is disabled.", r.ARN())
-	case PendingDeletion:
-		return fault.New(KeyState, "%s is pending deletion.", r.ARN())
-	}
-	return fault.New(KeyState, "%s is in state %s.", r.ARN(), r.State)
-}

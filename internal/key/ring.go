@@ -37,8 +37,9 @@ type Ring struct {
 }
 
 type slot struct {
-	aead cipher.AEAD
-	used atomic.Int64 // the ring's uses at the last one
+	keyID string
+	aead  cipher.AEAD
+	used  atomic.Int64 // the ring's uses at the last one
 }
 
 // NewRing returns an empty ring for up to size generations of key material;
@@ -165,15 +166,23 @@ func (r *Ring) Open(ctx context.Context, rec *Record, ec EncryptionContext, seal
 	return plain, nil
 }
 
-// Forget drops the key's material from memory, after the key was deleted.
-func (r *Ring) Forget(rec *Record) {
+// Forget drops the material of the key with the ID from memory, after the key
+// was deleted or changed. What is in use stays until it is done.
+func (r *Ring) Forget(keyID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range rec.Material {
-		if id, err := parseMaterialID(rec.Material[i].ID); err == nil {
+	for id, s := range r.slots {
+		if s.keyID == keyID {
 			delete(r.slots, id)
 		}
 	}
+}
+
+// Clear drops all material from memory.
+func (r *Ring) Clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.slots)
 }
 
 // bind returns the additional data of a blob: its header, then the context.
@@ -238,7 +247,7 @@ func (r *Ring) load(ctx context.Context, rec *Record, id materialID) (cipher.AEA
 		if err != nil {
 			return nil, err
 		}
-		r.keep(id, aead)
+		r.keep(id, rec.ID, aead)
 		return aead, nil
 	}
 	return nil, errOpen(errors.New("the ciphertext names key material that the key does not have"))
@@ -246,8 +255,8 @@ func (r *Ring) load(ctx context.Context, rec *Record, id materialID) (cipher.AEA
 
 // keep puts the cipher in the ring; when the ring is full the slot unused for
 // longest goes.
-func (r *Ring) keep(id materialID, aead cipher.AEAD) {
-	s := &slot{aead: aead}
+func (r *Ring) keep(id materialID, keyID string, aead cipher.AEAD) {
+	s := &slot{keyID: keyID, aead: aead}
 	s.used.Store(r.uses.Add(1))
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -36,6 +36,10 @@ func (g *Group) ARN() string {
 	return arn.New("logs", g.Region, g.Account, "log-group:"+g.Name).String()
 }
 
+// StreamARN returns the address of a stream of the group. With "" it is what
+// actions on the group itself are authorised on (AWS: recorded).
+func (g *Group) StreamARN(stream string) string { return g.ARN() + ":log-stream:" + stream }
+
 // StandardClass is the class of a group that names none (AWS docs).
 const StandardClass = "STANDARD"
 

@@ -33,10 +33,7 @@ import (
 // base is when the bubbles' stories begin: a Monday.
 var base = time.Date(2025, 3, 10, 5, 30, 0, 0, time.UTC)
 
-const (
-	bubbleFunction = "arn:aws:lambda:us-east-1:123456789012:function:rotate"
-	bubbleRole     = "arn:aws:iam::123456789012:role/rotate"
-)
+const bubbleFunction = "arn:aws:lambda:us-east-1:123456789012:function:rotate"
 
 // bubble is Secrets Manager with its engine and one secret, in a bubble in
 // which months pass in no time. The store and the service are the real ones;
@@ -46,6 +43,11 @@ type bubble struct {
 	*servicetest.Parts
 	service *secretsmanager.Service
 	arn     string
+	// function rotates the secret under role, which belongs to its account;
+	// passToken says that it passes the RotationToken on.
+	function  string
+	role      iam.Principal
+	passToken bool
 	// stepTime is how long the function takes for a step.
 	stepTime time.Duration
 	// fails says whether a step fails; nil for never.
@@ -92,13 +94,16 @@ func inBubble(t *testing.T, story func(b *bubble)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(base.Add(-day)))
-		b := &bubble{t: t, Parts: servicetest.NewParts(t), stepTime: time.Second, errorType: "Error", poll: 366 * day, stop: func() {}}
+		b := &bubble{
+			t: t, Parts: servicetest.NewParts(t), stepTime: time.Second, errorType: "Error", poll: 366 * day, stop: func() {},
+			function: bubbleFunction, role: roleSession(t, servicetest.Account),
+		}
 		b.service = secretsmanager.New(secretsmanager.Config{
 			Store: b.Store, Guard: b.Guard, Keys: key.NewRing(b.Keeper, 16), Sealer: b.Sealer,
 			CanInvoke: invocation.CanInvoke, Wake: func() { b.wake.Load().(func())() },
 		})
 		b.wake.Store(func() {})
-		b.addFunction()
+		b.addFunction(servicetest.Account)
 		b.arn = b.create("app/db")
 		time.Sleep(day)
 		defer func() { b.stop() }()
@@ -106,22 +111,37 @@ func inBubble(t *testing.T, story func(b *bubble)) {
 	})
 }
 
-// addFunction stores a function that Secrets Manager may invoke.
-func (b *bubble) addFunction() {
+// roleSession is a session of the role rotate of an account, which may do
+// everything with secrets.
+func roleSession(t *testing.T, account string) iam.Principal {
+	t.Helper()
+	p := servicetest.User(t, account, "rotate", `{"Effect":"Allow","Action":["secretsmanager:*","kms:*"],"Resource":"*"}`)
+	p.Type, p.Session, p.RoleARN = iam.AssumedRole, "rotate", "arn:aws:iam::"+account+":role/rotate"
+	p.ARN, p.ID = "arn:aws:sts::"+account+":assumed-role/rotate/rotate", "AROAROTATE:rotate"
+	return p
+}
+
+// addFunction stores the function rotate of an account, which Secrets Manager
+// may invoke, and others as it is granted.
+func (b *bubble) addFunction(account string, others ...string) (arn string) {
 	b.t.Helper()
-	grant, err := function.NewStatement(function.Grant{
-		Sid: "s", Action: "lambda:InvokeFunction", Principal: "secretsmanager.amazonaws.com", Resource: bubbleFunction,
-	})
-	if err != nil {
-		b.t.Fatal(err)
+	arn = function.ARN(servicetest.Region, account, "rotate", "")
+	var policy function.Policy
+	for _, principal := range append(others, "secretsmanager.amazonaws.com") {
+		grant, err := function.NewStatement(function.Grant{Sid: principal, Action: "lambda:InvokeFunction", Principal: principal, Resource: arn})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		policy.Statements = append(policy.Statements, grant)
 	}
 	b.update(func(tx *store.Tx) error {
 		return errors.Join(tx.SaveCode("code", []byte("zip")), tx.CreateFunction(&function.Function{
-			ID: uuid.NewString(), Account: servicetest.Account, Region: servicetest.Region, Name: "rotate",
-			Config:   function.Config{Version: function.Latest, Role: bubbleRole, CodeSHA256: "code", State: "Active"},
-			Policies: map[string]function.Policy{"": {Statements: []function.Statement{grant}}},
+			ID: uuid.NewString(), Account: account, Region: servicetest.Region, Name: "rotate",
+			Config:   function.Config{Version: function.Latest, Role: "arn:aws:iam::" + account + ":role/rotate", CodeSHA256: "code", State: "Active"},
+			Policies: map[string]function.Policy{"": policy},
 		}))
 	})
+	return arn
 }
 
 func (b *bubble) update(fn func(tx *store.Tx) error) {
@@ -164,7 +184,7 @@ func (b *bubble) rotate(rules *api.RotationRulesType, now bool) string {
 	b.t.Helper()
 	token := uuid.NewString()
 	_, err := b.service.RotateSecret(b.t.Context(), b.call(), &api.RotateSecretRequest{
-		SecretId: &b.arn, ClientRequestToken: &token, RotationLambdaARN: new(bubbleFunction),
+		SecretId: &b.arn, ClientRequestToken: &token, RotationLambdaARN: &b.function,
 		RotationRules: rules, RotateImmediately: &now,
 	})
 	if err != nil {
@@ -245,29 +265,33 @@ func (b *bubble) invoke(ctx context.Context, node string, r invocation.Request) 
 
 // work does what a rotation function has to do, without a database.
 func (b *bubble) work(ctx context.Context, e event) error {
-	call := b.call()
-	call.Principal = iam.Principal{
-		Type: iam.AssumedRole, Account: servicetest.Account, Name: "rotate", Session: "rotate", RoleARN: bubbleRole,
-		ARN: "arn:aws:sts::" + servicetest.Account + ":assumed-role/rotate/rotate",
+	call := func(operation string) *wire.Call {
+		c := b.call()
+		c.Operation, c.Principal = operation, b.role
+		return c
 	}
 	switch e.Step {
 	case secret.CreateSecret:
-		_, err := b.service.GetSecretValue(ctx, call, &api.GetSecretValueRequest{SecretId: &e.SecretId, VersionId: &e.ClientRequestToken})
+		_, err := b.service.GetSecretValue(ctx, call("GetSecretValue"), &api.GetSecretValueRequest{SecretId: &e.SecretId, VersionId: &e.ClientRequestToken})
 		if !fault.Is(err, fault.NotFound) {
 			return err // it has its value
 		}
-		_, err = b.service.PutSecretValue(ctx, call, &api.PutSecretValueRequest{
+		put := &api.PutSecretValueRequest{
 			SecretId: &e.SecretId, ClientRequestToken: &e.ClientRequestToken, SecretString: new(uuid.NewString()), VersionStages: []string{secret.Pending},
-		})
+		}
+		if b.passToken {
+			put.RotationToken = &e.RotationToken
+		}
+		_, err = b.service.PutSecretValue(ctx, call("PutSecretValue"), put)
 		return err
 	case secret.FinishSecret:
-		d, err := b.service.DescribeSecret(ctx, call, &api.DescribeSecretRequest{SecretId: &e.SecretId})
+		d, err := b.service.DescribeSecret(ctx, call("DescribeSecret"), &api.DescribeSecretRequest{SecretId: &e.SecretId})
 		if err != nil {
 			return err
 		}
 		for id, labels := range d.VersionIdsToStages {
 			if slices.Contains(labels, secret.Current) && id != e.ClientRequestToken {
-				_, err := b.service.UpdateSecretVersionStage(ctx, call, &api.UpdateSecretVersionStageRequest{
+				_, err := b.service.UpdateSecretVersionStage(ctx, call("UpdateSecretVersionStage"), &api.UpdateSecretVersionStageRequest{
 					SecretId: &e.SecretId, VersionStage: new(secret.Current), MoveToVersionId: &e.ClientRequestToken, RemoveFromVersionId: &id,
 				})
 				return err

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
+	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/loggroup"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
@@ -26,7 +28,9 @@ func (d *driver) succeed(work context.Context, step secret.Step, took time.Durat
 		if done, err = after.Advance(run); err != nil {
 			unmet = &failure{cause: err}
 		} else if step == secret.CreateSecret {
-			unmet = checkWriter(tx, after, run)
+			if unmet, err = checkWriter(tx, after, run); err != nil {
+				return err
+			}
 		}
 		if unmet != nil {
 			return nil // stored as a failure below
@@ -62,23 +66,28 @@ func complete(s *secret.Secret, run *secret.RotationRun) error {
 }
 
 // checkWriter refuses a pending value that somebody other than the function
-// put: neither its execution role nor the RotationToken vouches for it.
-func checkWriter(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) *failure {
+// put: neither its execution role nor the RotationToken vouches for it. The
+// role of a function in another account does not (AWS docs).
+func checkWriter(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (*failure, error) {
 	v := s.Version(run.Token)
 	if v == nil || v.Has(secret.Current) {
-		return nil
+		return nil, nil
 	}
 	role := ""
-	if ref, ok := function.ParseRef(run.FunctionARN); ok {
-		if fn, err := tx.Function(ref.Account, ref.Region, ref.Name); err == nil {
-			role = fn.Config.Role
+	if ref, ok := function.ParseRef(run.FunctionARN); ok && ref.Account == s.Account {
+		// A random number of nearly 1 picks an alias's main version.
+		_, version, err := invocation.Lookup(tx, ref, 1)
+		if err == nil {
+			role = version.Role
+		} else if !fault.Is(err, fault.NotFound) {
+			return nil, err
 		}
 	}
 	if v.ByRotation(role) {
-		return nil
+		return nil, nil
 	}
 	err := secret.NotByRotation(run.Token, s.ARN(), run.FunctionARN)
-	return &failure{cause: err, text: err.Message}
+	return &failure{cause: err, text: err.Message}, nil
 }
 
 // failure is why a step failed.

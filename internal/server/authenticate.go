@@ -25,16 +25,19 @@ func newAuthenticator(ring *authz.Keyring) *authenticator {
 
 // authenticate checks what needs no secret first, as AWS does, then the
 // access key and its token, then the signature.
-func (a *authenticator) authenticate(_ context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
+func (a *authenticator) authenticate(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error) {
 	now := time.Now()
 	want := sigv4.Expected{Service: service, Region: isRegion}
 	if err := q.Check(now, want); err != nil {
 		return iam.Principal{}, err
 	}
-	secretKey, principal, err := a.ring.Secret(q.Scope.AccessKeyID, q.Token, now)
+	secretKey, principal, err := a.ring.Secret(ctx, q.Scope.AccessKeyID, q.Token, now)
 	if err != nil {
 		return iam.Principal{}, err
 	}
-	err = a.cache.Match(q, body, func() (string, error) { return secretKey, nil })
-	return principal, err
+	if err := a.cache.Match(q, body, func() (string, error) { return secretKey, nil }); err != nil {
+		return iam.Principal{}, err
+	}
+	a.ring.Used(q.Scope.AccessKeyID, service, q.Scope.Region, now)
+	return principal, nil
 }

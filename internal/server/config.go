@@ -5,10 +5,12 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -25,6 +27,8 @@ type Config struct {
 	// Listen is the address for clients. Functions get a loopback port of
 	// their own.
 	Listen string
+	// Endpoints are VPC endpoints, each with an address of its own.
+	Endpoints []Endpoint
 	// StoreURL is a postgres:// URL, or "" for SQLite in Dir.
 	StoreURL string
 	// TLSCert and TLSKey are PEM files; both or neither.
@@ -36,13 +40,16 @@ type Config struct {
 	// RootAccessKeyID and RootSecretAccessKey are the root user's; both or
 	// neither, and then they are generated into Dir once.
 	RootAccessKeyID, RootSecretAccessKey string
-	// RootKey is the root key in base64, or "" for a key file in Dir.
-	RootKey string
+	// RootKey is the root key as keeper.Open takes it, or "" for a key file
+	// in Dir. OldRootKeys, in the same form, open what they wrapped.
+	RootKey     string
+	OldRootKeys []string
 	// Interpreters maps runtimes to executables; StrictRuntimes refuses
 	// interpreters of another version.
 	Interpreters   map[string]string
 	StrictRuntimes bool
-	// CABundle lists PEM files that functions trust beside the host's.
+	// CABundle lists PEM files that functions, and the server when it asks
+	// identity providers for their keys, trust beside the host's.
 	CABundle []string
 	// Concurrency is the account's limit of functions that run at once;
 	// 1000 if zero.
@@ -124,12 +131,17 @@ func (c *Config) check() error {
 	case (c.RootAccessKeyID == "") != (c.RootSecretAccessKey == ""):
 		return errors.New("the root credentials need both an access key ID and a secret access key")
 	}
-	return c.checkListen()
+	for i := range c.Endpoints {
+		if err := c.checkListen(c.Endpoints[i].Listen); err != nil {
+			return fmt.Errorf("VPC endpoint %s: %w", c.Endpoints[i].ID, err)
+		}
+	}
+	return c.checkListen(c.Listen)
 }
 
 // checkListen refuses to send secrets over the network in the clear.
-func (c *Config) checkListen() error {
-	host, _, err := net.SplitHostPort(c.Listen)
+func (c *Config) checkListen(address string) error {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("listen address: %w", err)
 	}
@@ -137,11 +149,33 @@ func (c *Config) checkListen() error {
 	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
 	switch {
 	case c.Dev && !loopback:
-		return fmt.Errorf("a throw-away server listens on loopback only, not on %s", c.Listen)
+		return fmt.Errorf("a throw-away server listens on loopback only, not on %s", address)
 	case !loopback && c.TLSCert == "" && !c.InsecureHTTP:
-		return fmt.Errorf("%s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http if others may read the secrets on the network", c.Listen)
+		return fmt.Errorf("%s is not a loopback address: give --tls-cert and --tls-key, or --insecure-http if others may read the secrets on the network", address)
 	}
 	return nil
+}
+
+// authorities are whom the server trusts to vouch for identity providers; nil
+// stands for the host's alone.
+func (c *Config) authorities() (*x509.CertPool, error) {
+	if len(c.CABundle) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the host's certificate authorities: %w", err)
+	}
+	for _, name := range c.CABundle {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CA bundle: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("reading the CA bundle %s: no certificate in PEM form", name)
+		}
+	}
+	return pool, nil
 }
 
 // private are the files that functions must not find beside an interpreter.

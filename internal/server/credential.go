@@ -10,8 +10,6 @@ import (
 	"syscall"
 
 	"github.com/google/uuid"
-
-	"github.com/keyturn/keyturn/internal/authz"
 )
 
 // Files in the data folder.
@@ -28,21 +26,6 @@ type storedRoot struct {
 	SecretAccessKey string `json:"secretAccessKey"`
 }
 
-// rootCredential returns the root user's credential: the configured one, or
-// the one in the data folder, made on first use with mode 0600.
-func rootCredential(c *Config) (authz.Root, error) {
-	if c.RootAccessKeyID != "" {
-		return authz.Root{Account: c.Account, AccessKeyID: c.RootAccessKeyID, SecretAccessKey: c.RootSecretAccessKey}, nil
-	}
-	path := filepath.Join(c.Dir, credentialFile)
-	stored, err := readCredential(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		made := authz.NewRoot(c.Account)
-		return made, writeJSON(path, storedRoot{made.AccessKeyID, made.SecretAccessKey})
-	}
-	return authz.Root{Account: c.Account, AccessKeyID: stored.AccessKeyID, SecretAccessKey: stored.SecretAccessKey}, err
-}
-
 // readCredential reads a credential file, which only its owner may read.
 func readCredential(path string) (storedRoot, error) {
 	info, err := os.Stat(path)
@@ -57,7 +40,7 @@ func readCredential(path string) (storedRoot, error) {
 		return storedRoot{}, fmt.Errorf("reading the root credentials: %w", err)
 	}
 	if stored.AccessKeyID == "" || stored.SecretAccessKey == "" {
-		return storedRoot{}, fmt.Errorf("%s holds no credentials: restore it, or remove it to have new ones made", path)
+		return storedRoot{}, fmt.Errorf("%s holds no credentials: remove it, and the next start writes it again", path)
 	}
 	return stored, nil
 }

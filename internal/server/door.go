@@ -69,17 +69,17 @@ func (d *door) close() error {
 // functions. Functions have one of their own because they still need it after
 // the other is shut: a request that is drained may be an invocation.
 func (s *Server) openDoors() (err error) {
-	if s.outer.listener, err = s.cfg.listen(); err != nil {
+	if s.outer.listener, err = s.cfg.listen(s.cfg.Listen); err != nil {
 		return err
 	}
 	if s.inner.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return fmt.Errorf("listening for functions: %w", err)
 	}
-	return nil
+	return s.openEndpoints()
 }
 
-// listen opens the listener for clients, with TLS if that is configured.
-func (c *Config) listen() (net.Listener, error) {
+// listen opens a listener for clients, with TLS if that is configured.
+func (c *Config) listen(address string) (net.Listener, error) {
 	var settings *tls.Config
 	if c.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
@@ -90,7 +90,7 @@ func (c *Config) listen() (net.Listener, error) {
 			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		}
 	}
-	l, err := net.Listen("tcp", c.Listen)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
@@ -101,12 +101,13 @@ func (c *Config) listen() (net.Listener, error) {
 }
 
 // URL is where clients reach the server.
-func (s *Server) URL() string {
-	scheme := "http://"
-	if s.cfg.TLSCert != "" {
-		scheme = "https://"
+func (s *Server) URL() string { return s.cfg.scheme() + s.outer.address() }
+
+func (c *Config) scheme() string {
+	if c.TLSCert != "" {
+		return "https://"
 	}
-	return scheme + s.outer.address()
+	return "http://"
 }
 
 // address is where to reach the door from this machine.

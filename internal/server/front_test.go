@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdkiam "github.com/aws/aws-sdk-go-v2/service/iam"
+
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/iam"
@@ -184,6 +187,23 @@ func forgeries(good, other, over sigv4.Credentials) []forgery {
 	}
 }
 
+// visitor makes a role that may do everything.
+func visitor(t *testing.T, url string) *iam.Role {
+	t.Helper()
+	c := apitest.Connect(url, "", nil).IAM
+	out, err := c.CreateRole(t.Context(), &sdkiam.CreateRoleInput{RoleName: aws.String("visitor"), AssumeRolePolicyDocument: aws.String(apitest.TrustPolicy)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.AttachRolePolicy(t.Context(), &sdkiam.AttachRolePolicyInput{
+		RoleName: aws.String("visitor"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AdministratorAccess"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &iam.Role{Account: apitest.Account, Name: "visitor", Path: "/", ID: *out.Role.RoleId}
+}
+
 // Every service refuses what is not signed by the holder of a key, at this
 // moment, for this request, with the codes, statuses and texts of its
 // protocol.
@@ -191,9 +211,10 @@ func TestFrontDoor(t *testing.T) {
 	cfg := config(t)
 	cfg.RootAccessKeyID, cfg.RootSecretAccessKey = apitest.AccessKey, apitest.SecretKey
 	s, _ := run(t, cfg)
+	role := visitor(t, s.URL())
 	issue := func(d time.Duration) sigv4.Credentials {
 		t.Helper()
-		c, err := s.Keyring().Issue(&iam.Role{Account: apitest.Account, Name: "r", Path: "/", ID: "AROAX"}, "session", d)
+		c, err := s.Keyring().Issue(role, "session", d, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +298,7 @@ func TestPresigned(t *testing.T) {
 	cfg.RootAccessKeyID, cfg.RootSecretAccessKey = apitest.AccessKey, apitest.SecretKey
 	s, _ := run(t, cfg)
 	root := sigv4.Credentials{AccessKeyID: apitest.AccessKey, SecretAccessKey: apitest.SecretKey}
-	c, err := s.Keyring().Issue(&iam.Role{Account: apitest.Account, Name: "r", Path: "/", ID: "AROAX"}, "session", time.Hour)
+	c, err := s.Keyring().Issue(visitor(t, s.URL()), "session", time.Hour, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,23 +2,21 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
+	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/store/postgres"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
 )
 
-// Keys of the store's own records.
-const (
-	metaMadeBy = "made by"
-	metaSealer = "sealer key"
-)
+// metaMadeBy is the key of the store's record of what made it.
+const metaMadeBy = "made by"
 
 // openStore opens the database and refuses one that the other kind of server
 // made: a throw-away server's keys are known to everybody.
@@ -66,40 +64,90 @@ func metaOr(ctx context.Context, s *store.Store, name string, create func() (str
 	return value, err
 }
 
-// openKeeper opens the holder of the root key. A missing key file is made
-// only while nothing is sealed yet.
-func openKeeper(ctx context.Context, c *Config, s *store.Store) (key.Keeper, error) {
-	if c.RootKey != "" {
-		return keeper.NewEnvironment(c.RootKey)
+// openKeeper opens the holders of the root keys: the one that wraps and those
+// that it replaces. A missing key file is made only while all that is stored
+// can be opened without it.
+func openKeeper(ctx context.Context, c *Config, s *store.Store) (*keeper.Set, error) {
+	var old []key.Keeper
+	for _, text := range c.OldRootKeys {
+		k, err := keeper.Open(ctx, text, false)
+		if err != nil {
+			return nil, fmt.Errorf("opening an old root key: %w", err)
+		}
+		old = append(old, k)
 	}
-	sealed := ""
-	err := s.View(ctx, func(tx *store.Tx) (err error) {
-		sealed, err = tx.Meta(metaSealer)
-		return err
-	})
+	fresh, err := openWithout(ctx, s, old)
 	if err != nil {
 		return nil, err
 	}
-	return keeper.OpenFile(filepath.Join(c.Dir, rootKeyFile), sealed == "")
+	first, err := openRootKey(ctx, c, fresh)
+	if err != nil {
+		return nil, err
+	}
+	if len(old) > 0 {
+		// The new key may not have been used yet.
+		if err := keeper.Check(ctx, first); err != nil {
+			return nil, err
+		}
+	}
+	set := keeper.NewSet(first, old...)
+	return set, rekey.Check(ctx, s, set)
 }
 
-// openSealer opens the sealer of the deployment, made on first use. With a
-// wrong root key it fails, before anything else is opened with that.
-func openSealer(ctx context.Context, s *store.Store, k key.Keeper) (*key.Sealer, error) {
-	text, err := metaOr(ctx, s, metaSealer, func() (string, error) {
-		wrapped, err := key.NewSealerKey(ctx, k)
-		return base64.StdEncoding.EncodeToString(wrapped), err
+func openRootKey(ctx context.Context, c *Config, fresh bool) (key.Keeper, error) {
+	if c.RootKey != "" {
+		return keeper.Open(ctx, c.RootKey, fresh)
+	}
+	return keeper.OpenFile(filepath.Join(c.Dir, rootKeyFile), fresh)
+}
+
+// openWithout reports whether the keepers open all that is sealed, which is
+// so while nothing is.
+func openWithout(ctx context.Context, s *store.Store, keepers []key.Keeper) (bool, error) {
+	var ids []string
+	err := s.View(ctx, func(tx *store.Tx) (err error) {
+		ids, err = tx.RootKeyIDs()
+		return err
 	})
+	for _, k := range keepers {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return id == k.ID() })
+	}
+	return len(ids) == 0, err
+}
+
+// openSealer opens the sealer of the deployment, made on first use.
+func openSealer(ctx context.Context, s *store.Store, k key.Keeper) (*key.Sealer, error) {
+	wrapped, err := sealerKey(ctx, s, k)
 	if err != nil {
 		return nil, err
-	}
-	wrapped, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, fmt.Errorf("the store's sealer key is damaged: %w", err)
 	}
 	sealer, err := key.NewSealer(ctx, k, wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("opening the store with the root key %s: %w", k.ID(), err)
 	}
 	return sealer, nil
+}
+
+// sealerKey returns the sealer's wrapped key. Several nodes may start at
+// once: the first one's key wins.
+func sealerKey(ctx context.Context, s *store.Store, k key.Keeper) (wrapped []byte, err error) {
+	read := func(tx *store.Tx) (err error) {
+		wrapped, err = tx.SealerKey()
+		return err
+	}
+	if err := s.View(ctx, read); err != nil || wrapped != nil {
+		return wrapped, err
+	}
+	made, err := key.NewSealerKey(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Update(ctx, func(tx *store.Tx) error {
+		if err := read(tx); err != nil || wrapped != nil {
+			return err
+		}
+		wrapped = made
+		return tx.SetSealerKey(made)
+	})
+	return wrapped, err
 }

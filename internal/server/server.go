@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -13,7 +14,11 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/key/keeper"
+	"github.com/keyturn/keyturn/internal/oidc"
+	"github.com/keyturn/keyturn/internal/rekey"
 	"github.com/keyturn/keyturn/internal/rotation"
+	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
@@ -32,11 +37,15 @@ type Server struct {
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
 	secrets  *secretsmanager.Service
+	rekeyer  *rekey.Rekeyer
+	kms      *kms.Service
 	metrics  *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
-	// outer is for clients, inner for functions.
+	// outer is for clients, inner for functions, passages for clients in
+	// VPCs.
 	outer, inner door
+	passages     []*passage
 }
 
 // materialCache bounds the KMS key material that is kept ready in memory.
@@ -60,37 +69,41 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.recorder, err = trail.NewRecorder(filepath.Join(cfg.Dir, "trail")); err != nil {
 		return nil, err
 	}
-	keeper, err := openKeeper(ctx, &cfg, s.store)
+	keepers, err := openKeeper(ctx, &cfg, s.store)
 	if err != nil {
 		return nil, err
 	}
-	if s.sealer, err = openSealer(ctx, s.store, keeper); err != nil {
+	if s.sealer, err = openSealer(ctx, s.store, keepers); err != nil {
 		return nil, err
 	}
-	if s.root, err = rootCredential(&cfg); err != nil {
+	if s.root, err = rootCredential(ctx, &cfg, s.store, s.sealer); err != nil {
 		return nil, err
 	}
-	s.keyring = authz.NewKeyring(s.root, s.sealer)
+	// A root credential of the store is found there, as long as it is there.
+	given := authz.Root{Account: cfg.Account, AccessKeyID: cfg.RootAccessKeyID, SecretAccessKey: cfg.RootSecretAccessKey}
+	s.keyring = authz.NewKeyring(authz.KeyringConfig{Root: given, Store: s.store, Sealer: s.sealer, Logger: cfg.Logger})
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
-	if err := s.assemble(keeper); err != nil {
+	if err := s.assemble(keepers); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // assemble makes the parts and wires them together.
-func (s *Server) assemble(keeper key.Keeper) (err error) {
+func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	node, err := nodeName(s.cfg.Dir)
 	if err != nil {
 		return err
 	}
-	guard := authz.NewGuard(s.store, keeper)
-	keys := key.NewRing(keeper, materialCache)
+	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
+	guard := authz.NewGuard(s.store, keepers)
+	keys := key.NewRing(keepers, materialCache)
+	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
-		Credentials: s.functionCredentials, Observe: s.metrics.invocation,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
@@ -110,18 +123,40 @@ func (s *Server) assemble(keeper key.Keeper) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	handler := s.handler(s.services(guard, keeper))
-	s.outer.answer(handler, s.cfg.Logger)
-	s.inner.answer(handler, s.cfg.Logger)
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
+	authorities, err := s.cfg.authorities()
+	if err != nil {
+		return err
+	}
+	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
 	return nil
 }
 
+// forget drops the material of keys that changed, which may be gone, on
+// whichever node that happened; nil stands for all keys.
+func forget(keys *key.Ring, topics []string) {
+	if topics == nil {
+		keys.Clear()
+	}
+	for _, topic := range topics {
+		if id, ok := strings.CutPrefix(topic, store.KeyTopic("")); ok {
+			keys.Forget(id)
+		}
+	}
+}
+
 // functionCredentials makes a session of a function's execution role.
-func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-	c, err := s.keyring.Issue(role, session, d)
+func (s *Server) functionCredentials(_ context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error) {
+	c, err := s.keyring.Issue(role, session, d, given)
 	return environment.Credentials{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires,
 	}, err
+}
+
+// sessionPrincipal returns who a session of a function's role stands for now.
+func (s *Server) sessionPrincipal(ctx context.Context, accessKeyID, token string) (iam.Principal, error) {
+	_, p, err := s.keyring.Secret(ctx, accessKeyID, token, time.Now())
+	return p, err
 }
 
 // Run answers requests and does the server's own work until ctx ends, then
@@ -138,11 +173,12 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.housekeep,
+		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}
-	for _, d := range []*door{&s.outer, &s.inner} {
+	for _, d := range append(s.doors(), &s.inner) {
 		requests.start(d.serve, work.stop)
 	}
 	ready()
@@ -150,7 +186,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	// Clients' requests and the server's own work end first, side by side.
 	// Both may wait for functions, so these end then; and functions call this
 	// server, so their door is shut last.
-	err = errors.Join(s.outer.shut(s.cfg.Grace, s.cfg.Logger), work.wait())
+	err = errors.Join(s.shutDoors(), work.wait())
 	functions.stop()
 	err = errors.Join(err, functions.wait(), s.inner.shut(s.cfg.Grace, s.cfg.Logger))
 	return errors.Join(err, requests.wait())
@@ -165,7 +201,10 @@ func (s *Server) announce() error {
 
 // Close gives back what New opened. Run does so by itself.
 func (s *Server) Close() error {
-	errs := []error{s.outer.close(), s.inner.close()}
+	errs := []error{s.inner.close()}
+	for _, d := range s.doors() {
+		errs = append(errs, d.close())
+	}
 	if s.recorder != nil {
 		errs = append(errs, s.recorder.Close())
 	}

@@ -18,7 +18,7 @@ func (tx *Tx) accessKeys(where string, args ...any) ([]*iam.AccessKey, error) {
 		k.CreatedAt, k.UsedAt = fromMicros(created), fromMicros(used)
 		list = append(list, &k)
 		return err
-	}, `SELECT k.id, k.account, coalesce(u.name, ''), k.secret, k.inactive, k.created_at, k.used_at, k.used_service, k.used_region
+	}, `SELECT k.id, k.account, coalesce(u.name, k.holder), k.secret, k.inactive, k.created_at, k.used_at, k.used_service, k.used_region
 		FROM iam_access_key k LEFT JOIN iam_user u ON u.account = k.account AND u.folded = k.holder WHERE `+where, args...)
 	return list, err
 }

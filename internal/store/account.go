@@ -49,9 +49,26 @@ func (tx *Tx) AccountAlias(account string) (alias string, err error) {
 // takes it away. An error of kind Exists, without message, tells that the
 // alias is another account's.
 func (tx *Tx) SetAccountAlias(account, alias string) error {
-	tx.Touch(IdentityTopic(account))
 	if _, err := tx.exec(`DELETE FROM iam_account_alias WHERE account = $1`, account); err != nil || alias == "" {
 		return err
 	}
 	return tx.insert(`INSERT INTO iam_account_alias (account, alias) VALUES ($1, $2) ON CONFLICT DO NOTHING`, account, alias)
+}
+
+// IdentityCount says how much an account has.
+type IdentityCount struct {
+	Users, Groups, Roles, Policies, PolicyVersions, Providers, RootAccessKeys int64
+}
+
+// IdentityCount counts the account's identities and what belongs to them.
+func (tx *Tx) IdentityCount(account string) (n IdentityCount, err error) {
+	err = tx.one([]any{&n.Users, &n.Groups, &n.Roles, &n.Policies, &n.PolicyVersions, &n.Providers, &n.RootAccessKeys}, `SELECT
+		(SELECT count(*) FROM iam_user WHERE account = $1),
+		(SELECT count(*) FROM iam_group WHERE account = $1),
+		(SELECT count(*) FROM iam_role WHERE account = $1),
+		(SELECT count(*) FROM iam_policy WHERE account = $1),
+		(SELECT count(*) FROM iam_policy_version WHERE account = $1),
+		(SELECT count(*) FROM iam_provider WHERE account = $1),
+		(SELECT count(*) FROM iam_access_key WHERE account = $1 AND holder = '')`, account)
+	return n, err
 }

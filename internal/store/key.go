@@ -8,20 +8,22 @@ import (
 	"github.com/keyturn/keyturn/internal/key"
 )
 
-const keyColumns = `k.account, k.region, k.id, k.description, k.manager, k.state, k.policy, k.created_at, k.delete_at, k.tags`
+const keyColumns = `k.account, k.region, k.id, k.description, k.manager, k.state, k.policy, k.created_at, k.delete_at, k.tags,
+	k.rotation_days, k.next_rotation_at`
 
 // keys runs a query for keyColumns and loads the key material.
 func (tx *Tx) keys(query string, args ...any) ([]*key.Record, error) {
 	var list []*key.Record
 	err := tx.each(func(rows *sql.Rows) error {
 		var k key.Record
-		var created, deleteAt int64
+		var created, deleteAt, rotateAt int64
 		var tags string
-		err := rows.Scan(&k.Account, &k.Region, &k.ID, &k.Description, &k.Manager, &k.State, &k.Policy, &created, &deleteAt, &tags)
+		err := rows.Scan(&k.Account, &k.Region, &k.ID, &k.Description, &k.Manager, &k.State, &k.Policy, &created, &deleteAt, &tags,
+			&k.RotationDays, &rotateAt)
 		if err != nil {
 			return err
 		}
-		k.CreatedAt, k.DeleteAt = fromMicros(created), fromMicros(deleteAt)
+		k.CreatedAt, k.DeleteAt, k.NextRotation = fromMicros(created), fromMicros(deleteAt), fromMicros(rotateAt)
 		k.Tags, err = parseTags[key.Tag](tags)
 		list = append(list, &k)
 		return err
@@ -41,11 +43,11 @@ func (tx *Tx) loadMaterial(k *key.Record) error {
 	return tx.each(func(rows *sql.Rows) error {
 		var m key.Material
 		var created int64
-		err := rows.Scan(&m.ID, &m.Wrapped, &created)
+		err := rows.Scan(&m.ID, &m.Wrapped, &created, &m.Rotation)
 		m.CreatedAt = fromMicros(created)
 		k.Material = append(k.Material, m)
 		return err
-	}, `SELECT id, wrapped, created_at FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 ORDER BY seq`,
+	}, `SELECT id, wrapped, created_at, rotation FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 ORDER BY seq`,
 		k.Account, k.Region, k.ID)
 }
 
@@ -69,6 +71,13 @@ func (tx *Tx) Key(account, region, id string) (*key.Record, error) {
 	return list[0], nil
 }
 
+// KeyByID returns the key with the ID, whichever account of the region it
+// belongs to. It returns an error of kind NotFound, without message, when
+// there is none.
+func (tx *Tx) KeyByID(region, id string) (*key.Record, error) {
+	return first(tx.keys(`SELECT `+keyColumns+` FROM kms_key k WHERE k.id = $1 AND k.region = $2 LIMIT 1`, id, region))
+}
+
 // Keys returns up to limit keys of the account and region in the order of
 // their IDs, beginning behind the ID after.
 func (tx *Tx) Keys(account, region, after string, limit int) ([]*key.Record, error) {
@@ -82,24 +91,36 @@ func (tx *Tx) KeysToPurge(now time.Time, limit int) ([]*key.Record, error) {
 		WHERE k.delete_at > 0 AND k.delete_at <= $1 ORDER BY k.delete_at LIMIT $2`, micros(now), limit)
 }
 
+// KeysToRotate returns up to limit enabled keys whose automatic rotation is due
+// by now.
+func (tx *Tx) KeysToRotate(now time.Time, limit int) ([]*key.Record, error) {
+	return tx.keys(`SELECT `+keyColumns+` FROM kms_key k
+		WHERE k.next_rotation_at > 0 AND k.state = 'Enabled' AND k.next_rotation_at <= $1 ORDER BY k.next_rotation_at LIMIT $2`,
+		micros(now), limit)
+}
+
 // SaveKey stores a key with its material, new or in place of the stored
 // one.
 func (tx *Tx) SaveKey(k *key.Record) error {
 	tx.Touch(KeyTopic(k.ID))
-	_, err := tx.exec(`INSERT INTO kms_key (account, region, id, description, manager, state, policy, created_at, delete_at, tags)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	_, err := tx.exec(`INSERT INTO kms_key (account, region, id, description, manager, state, policy, created_at, delete_at, tags,
+			rotation_days, next_rotation_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description, manager = excluded.manager,
 			state = excluded.state, policy = excluded.policy, created_at = excluded.created_at,
-			delete_at = excluded.delete_at, tags = excluded.tags`,
+			delete_at = excluded.delete_at, tags = excluded.tags, rotation_days = excluded.rotation_days,
+			next_rotation_at = excluded.next_rotation_at`,
 		k.Account, k.Region, k.ID, k.Description, string(k.Manager), string(k.State), k.Policy,
-		micros(k.CreatedAt), micros(k.DeleteAt), formatTags(k.Tags))
+		micros(k.CreatedAt), micros(k.DeleteAt), formatTags(k.Tags), k.RotationDays, micros(k.NextRotation))
 	if err != nil {
 		return err
 	}
 	for i, m := range k.Material {
-		_, err := tx.exec(`INSERT INTO kms_material (account, region, key_id, seq, id, wrapped, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (account, region, key_id, seq) DO UPDATE SET id = excluded.id, wrapped = excluded.wrapped, created_at = excluded.created_at`,
-			k.Account, k.Region, k.ID, i, m.ID, m.Wrapped, micros(m.CreatedAt))
+		_, err := tx.exec(`INSERT INTO kms_material (account, region, key_id, seq, id, wrapped, created_at, rotation)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (account, region, key_id, seq) DO UPDATE SET id = excluded.id, wrapped = excluded.wrapped,
+				created_at = excluded.created_at, rotation = excluded.rotation`,
+			k.Account, k.Region, k.ID, i, m.ID, m.Wrapped, micros(m.CreatedAt), string(m.Rotation))
 		if err != nil {
 			return err
 		}
@@ -109,7 +130,7 @@ func (tx *Tx) SaveKey(k *key.Record) error {
 	return err
 }
 
-// DeleteKey removes a key with its material and aliases. It returns an
+// DeleteKey removes a key with its material, aliases and grants. It returns an
 // error of kind NotFound if it is gone already.
 func (tx *Tx) DeleteKey(account, region, id string) error {
 	tx.Touch(KeyTopic(id))

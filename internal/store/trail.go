@@ -11,13 +11,16 @@ import (
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
-// Record stores an event with the other changes of the transaction.
+// Record stores an event with the other changes of the transaction, for every
+// account that it concerns.
 func (tx *Tx) Record(e trail.Event) error {
-	r, err := e.Record()
-	if err != nil {
-		return fault.Wrap(err, "recording an event")
-	}
-	return tx.AddRecord(r)
+	return e.Deliver(func(e *trail.Event) error {
+		r, err := e.Record()
+		if err != nil {
+			return fault.Wrap(err, "recording an event")
+		}
+		return tx.AddRecord(r)
+	})
 }
 
 // AddRecord is Record for an event that is in CloudTrail's shape already,

@@ -107,6 +107,8 @@ func (e *encoder) document(d *document) {
 	e.text("eventType", string(d.EventType))
 	e.bool("managementEvent", d.ManagementEvent)
 	e.text("recipientAccountId", d.RecipientAccountID)
+	e.someRaw("serviceEventDetails", d.ServiceDetails)
+	e.some("sharedEventID", d.SharedEventID)
 	e.text("eventCategory", d.EventCategory)
 	e.close()
 }
@@ -135,7 +137,7 @@ func (e *encoder) identity(id *identity) {
 	e.some("type", id.Type)
 	e.some("principalId", id.PrincipalID)
 	e.some("arn", id.ARN)
-	e.text("accountId", id.AccountID)
+	e.some("accountId", id.AccountID)
 	e.some("accessKeyId", id.AccessKeyID)
 	e.some("userName", id.UserName)
 	if s := id.SessionContext; s != nil {
@@ -143,20 +145,31 @@ func (e *encoder) identity(id *identity) {
 		e.session(s)
 	}
 	e.some("invokedBy", id.InvokedBy)
+	e.some("identityProvider", id.IdentityProvider)
 	e.close()
 }
 
 func (e *encoder) session(s *sessionContext) {
 	e.open()
-	e.key("sessionIssuer")
-	e.open()
-	e.text("type", s.SessionIssuer.Type)
-	e.text("principalId", s.SessionIssuer.PrincipalID)
-	e.text("arn", s.SessionIssuer.ARN)
-	e.text("accountId", s.SessionIssuer.AccountID)
-	e.text("userName", s.SessionIssuer.UserName)
-	e.close()
+	if i := s.SessionIssuer; i != nil {
+		e.key("sessionIssuer")
+		e.open()
+		e.text("type", i.Type)
+		e.text("principalId", i.PrincipalID)
+		e.text("arn", i.ARN)
+		e.text("accountId", i.AccountID)
+		e.text("userName", i.UserName)
+		e.close()
+	}
+	if w := s.WebIdentity; w != nil {
+		e.key("webIdFederationData")
+		e.open()
+		e.text("federatedProvider", w.Provider)
+		e.texts("attributes", w.Attributes)
+		e.close()
+	}
 	e.texts("attributes", s.Attributes)
+	e.some("sourceIdentity", s.SourceIdentity)
 	e.close()
 }
 

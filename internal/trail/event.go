@@ -32,8 +32,11 @@ type Event struct {
 	ID   string
 	Time time.Time
 	Type Type
-	// Account owns the resource; Region is where the call was made.
+	// Account receives the event; Region is where the call was made.
 	Account, Region string
+	// SharedID ties together the events that several accounts get of one
+	// call; "" for a call that concerns one account.
+	SharedID string
 	// Source is the service, such as secretsmanager.amazonaws.com.
 	Source string
 	// Name is the operation or the service event, such as RotateSecret or
@@ -49,9 +52,10 @@ type Event struct {
 	// Request and Response are JSON objects without sensitive members, or
 	// nil for null.
 	Request, Response json.RawMessage
-	// Additional is additionalEventData, or nil to leave it out.
-	Additional json.RawMessage
-	Resources  []Resource
+	// Additional is additionalEventData, Details serviceEventDetails; nil
+	// leaves them out.
+	Additional, Details json.RawMessage
+	Resources           []Resource
 	// TLS tells that the call came over TLS.
 	TLS bool
 }
@@ -81,6 +85,21 @@ func SecretEvent(name, secretARN, requestID, errorMessage string) Event {
 		Principal: iam.Principal{Type: iam.Service, Account: a.Account, InvokedBy: secretsManager},
 		SourceIP:  secretsManager, UserAgent: secretsManager, RequestID: requestID,
 		ErrorMessage: errorMessage, Additional: additional,
+	}
+}
+
+// KeyEvent returns an event of something that KMS did to a key by itself, such
+// as DeleteKey, in the documented shape.
+func KeyEvent(name, keyARN string, details map[string]string) Event {
+	const internal = "AWS Internal"
+	a, _ := arn.Parse(keyARN)
+	text, _ := json.Marshal(details) // strings always marshal
+	return Event{
+		ID: NewEventID(), Time: time.Now(), Type: ServiceEvent, Account: a.Account, Region: a.Region,
+		Source: "kms.amazonaws.com", Name: name,
+		Principal: iam.Principal{Type: iam.Service, Account: a.Account, InvokedBy: internal},
+		SourceIP:  internal, UserAgent: internal, Details: text,
+		Resources: []Resource{{Type: "AWS::KMS::Key", Name: keyARN}},
 	}
 }
 

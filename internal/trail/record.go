@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -75,6 +76,8 @@ type document struct {
 	EventType          Type            `json:"eventType"`
 	ManagementEvent    bool            `json:"managementEvent"`
 	RecipientAccountID string          `json:"recipientAccountId"`
+	ServiceDetails     json.RawMessage `json:"serviceEventDetails,omitempty"`
+	SharedEventID      string          `json:"sharedEventID,omitempty"`
 	EventCategory      string          `json:"eventCategory"`
 }
 
@@ -88,16 +91,25 @@ type identity struct {
 	Type           string          `json:"type,omitempty"`
 	PrincipalID    string          `json:"principalId,omitempty"`
 	ARN            string          `json:"arn,omitempty"`
-	AccountID      string          `json:"accountId"`
+	AccountID      string          `json:"accountId,omitempty"`
 	AccessKeyID    string          `json:"accessKeyId,omitempty"`
 	UserName       string          `json:"userName,omitempty"`
 	SessionContext *sessionContext `json:"sessionContext,omitempty"`
 	InvokedBy      string          `json:"invokedBy,omitempty"`
+	// IdentityProvider is the ARN of a web identity's provider.
+	IdentityProvider string `json:"identityProvider,omitempty"`
 }
 
 type sessionContext struct {
-	SessionIssuer sessionIssuer     `json:"sessionIssuer"`
-	Attributes    map[string]string `json:"attributes"`
+	SessionIssuer  *sessionIssuer    `json:"sessionIssuer,omitempty"`
+	WebIdentity    *webIdentity      `json:"webIdFederationData,omitempty"`
+	Attributes     map[string]string `json:"attributes"`
+	SourceIdentity string            `json:"sourceIdentity,omitempty"`
+}
+
+type webIdentity struct {
+	Provider   string            `json:"federatedProvider"`
+	Attributes map[string]string `json:"attributes"`
 }
 
 type sessionIssuer struct {
@@ -113,12 +125,12 @@ func (e *Event) document() document {
 		EventVersion: eventVersion, UserIdentity: identityOf(e.Principal), EventTime: e.Time.UTC().Format(time.RFC3339),
 		EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region, SourceIPAddress: e.SourceIP, UserAgent: e.UserAgent,
 		ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
-		RequestParameters: e.Request, ResponseElements: e.Response, AdditionalData: e.Additional,
+		RequestParameters: e.Request, ResponseElements: e.Response, AdditionalData: e.Additional, ServiceDetails: e.Details,
 		RequestID: e.RequestID, EventID: e.ID, ReadOnly: e.ReadOnly, EventType: e.Type,
-		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
+		ManagementEvent: true, RecipientAccountID: e.Account, SharedEventID: e.SharedID, EventCategory: "Management",
 	}
 	for _, r := range e.Resources {
-		d.Resources = append(d.Resources, resource{e.Account, r.Type, r.Name})
+		d.Resources = append(d.Resources, resource{cmp.Or(r.account(), e.Account), r.Type, r.Name})
 	}
 	return d
 }
@@ -127,20 +139,36 @@ func identityOf(p iam.Principal) identity {
 	if p.Type == iam.Service {
 		return identity{AccountID: p.Account, InvokedBy: p.InvokedBy}
 	}
-	id := identity{Type: string(p.Type), PrincipalID: p.ID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID}
-	switch p.Type {
-	case iam.IAMUser:
+	id := identity{
+		Type: string(p.Type), PrincipalID: p.ID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID,
+		SessionContext: sessionOf(p), IdentityProvider: p.IdentityProvider,
+	}
+	if p.Type != iam.AssumedRole {
 		id.UserName = p.Name
-	case iam.AssumedRole:
-		roleID, _, _ := strings.Cut(p.ID, ":")
-		id.SessionContext = &sessionContext{
-			SessionIssuer: sessionIssuer{"Role", roleID, p.RoleARN, p.Account, p.Name},
-			Attributes: map[string]string{
-				"creationDate": p.IssuedAt.UTC().Format(time.RFC3339), "mfaAuthenticated": "false",
-			},
-		}
 	}
 	return id
+}
+
+// sessionOf describes the session of temporary credentials (AWS docs); nil
+// for others.
+func sessionOf(p iam.Principal) *sessionContext {
+	if p.IssuedAt.IsZero() && p.Type != iam.AssumedRole {
+		return nil
+	}
+	c := &sessionContext{Attributes: map[string]string{
+		"creationDate": p.IssuedAt.UTC().Format(time.RFC3339), "mfaAuthenticated": "false",
+	}}
+	if p.Type == iam.AssumedRole {
+		roleID, _, _ := strings.Cut(p.ID, ":")
+		c.SessionIssuer = &sessionIssuer{"Role", roleID, p.RoleARN, p.Account, p.Name}
+	}
+	if p.Given != nil {
+		c.SourceIdentity = p.Given.SourceIdentity
+		if p.Given.Provider != "" {
+			c.WebIdentity = &webIdentity{p.Given.Provider, map[string]string{}}
+		}
+	}
+	return c
 }
 
 // username is what LookupEvents shows and finds as Username: the user's

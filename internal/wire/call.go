@@ -20,8 +20,8 @@ type Call struct {
 	Service   string
 	Operation string
 	Region    string
-	// Account receives the event; it is the principal's unless the operation
-	// sets that of the resource's owner.
+	// Account receives the event; "" stands for the principal's. Owners of
+	// Resources in other accounts get one of their own.
 	Account   string
 	Time      time.Time
 	Principal iam.Principal
@@ -34,13 +34,20 @@ type Call struct {
 	// Secure says that the call came over TLS.
 	Secure bool
 
-	// Resources, set by the operation, are what the event concerns.
+	// Resolved, set by the operation, gives the condition keys that follow from
+	// the request only together with what is stored, such as the ARN behind an
+	// alias; nil for none.
+	Resolved iam.Context
+
+	// Resources, set by the operation once it is authorised, are what the
+	// event concerns.
 	Resources []trail.Resource
 	// Additional, set by the operation, is a JSON object that becomes the
 	// event's additionalEventData.
 	Additional json.RawMessage
 
 	op      *binding
+	action  string
 	in      Input
 	eventID string
 	stored  bool
@@ -57,10 +64,34 @@ type Endpoint struct {
 // Condition returns what the call's request gives for a condition key in
 // lower case.
 func (c *Call) Condition(key string) iam.Value {
+	if c.Resolved != nil {
+		if v := c.Resolved(key); !v.IsZero() {
+			return v
+		}
+	}
 	if c.op == nil || c.op.service.Conditions == nil || c.in == nil {
 		return iam.Value{}
 	}
 	return c.op.service.Conditions(c.in, key)
+}
+
+// Action is the action that guards the call, such as
+// secretsmanager:GetSecretValue.
+func (c *Call) Action() string {
+	switch {
+	case c.action != "":
+		return c.action
+	case c.op != nil:
+		return c.op.action
+	}
+	return c.Service + ":" + c.Operation
+}
+
+// As returns the call as one that another action guards.
+func (c *Call) As(action string) *Call {
+	other := *c
+	other.action = action
+	return &other
 }
 
 // maxElements bounds requestParameters and responseElements in bytes; larger

@@ -58,6 +58,7 @@ func newBench(t *testing.T) *bench {
 	b.handler = wire.NewHandler(wire.Config{
 		Services:     []*wire.Service{b.secrets(), b.functions(), b.roles(), b.sessions()},
 		Authenticate: authenticate,
+		Region:       "eu-west-1",
 		Record:       b.record,
 		Observe: func(service, operation, code string, _ time.Duration) {
 			b.mu.Lock()
@@ -227,12 +228,19 @@ func (b *bench) roles() *wire.Service {
 
 func (b *bench) sessions() *wire.Service {
 	return &wire.Service{
-		Model: sts.Model(),
+		Model: only(sts.Model(), "GetCallerIdentity", "AssumeRole", "AssumeRoleWithWebIdentity"),
 		Ops: []wire.Op{
 			op(b, "GetCallerIdentity", func(*sts.GetCallerIdentityRequest) *sts.GetCallerIdentityResponse {
 				return &sts.GetCallerIdentityResponse{Account: new(account)}
 			}),
 			op(b, "AssumeRole", func(*sts.AssumeRoleRequest) *sts.AssumeRoleResponse { return &sts.AssumeRoleResponse{} }),
+			wire.Handle("AssumeRoleWithWebIdentity", func(_ context.Context, c *wire.Call, in *sts.AssumeRoleWithWebIdentityRequest) (*sts.AssumeRoleWithWebIdentityResponse, error) {
+				b.got = in
+				if *in.WebIdentityToken == "good" {
+					c.Principal, c.Account = principal.Principal{Type: principal.WebIdentity, ID: "bearer", Name: "sub"}, account
+				}
+				return &sts.AssumeRoleWithWebIdentityResponse{Audience: &c.Region}, b.fail
+			}),
 		},
 	}
 }

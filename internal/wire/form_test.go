@@ -107,10 +107,12 @@ func TestXML(t *testing.T) {
 	e.Strings("flat", "", []string{"a", "b"})
 	e.StringMap("m", "entry", "key", "value", map[string]string{"b": "2", "a": "1"})
 	e.StringMap("em", "entry", "key", "value", map[string]string{})
+	e.LongMap("lm", "entry", "key", "value", map[string]int64{"b": -2, "a": 1})
 	wire.XMLStruct(e, "role", &iam.AttachedPolicy{PolicyName: new("p")})
 	want := `<b>true</b><n>-3</n><d>0.0000001</d><t>2024-01-01T00:00:00.123Z</t><x>aGk=</x>` +
 		`<list><member>a</member><member>&lt;</member></list><empty></empty><flat>a</flat><flat>b</flat>` +
 		`<m><entry><key>a</key><value>1</value></entry><entry><key>b</key><value>2</value></entry></m><em></em>` +
+		`<lm><entry><key>a</key><value>1</value></entry><entry><key>b</key><value>-2</value></entry></lm>` +
 		`<role><PolicyName>p</PolicyName></role>`
 	if got := string(e.Bytes()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

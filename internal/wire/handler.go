@@ -33,9 +33,11 @@ type Config struct {
 	// access key for the service, named by its signing name, and says who
 	// that is. Errors have the kinds of package sigv4.
 	Authenticate func(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error)
-	// Record writes the events of a call to the trail and returns once they
-	// are safe; when it fails, the client gets an internal error and no
-	// answer.
+	// Region is that of requests without a signature, which name none.
+	Region string
+	// Record writes the events of a call to the trails of their accounts and
+	// returns once they are safe; when it fails, the client gets an internal
+	// error and no answer.
 	Record func(...*trail.Event) error
 	// Endpoint is the VPC endpoint that all requests of the Handler come
 	// through, or nil.
@@ -146,7 +148,14 @@ func (h *Handler) record(c *Call, out Output, err error, p public) error {
 }
 
 func (h *Handler) write(events ...*trail.Event) error {
-	return fault.Wrap(h.Record(events...), "recording the call")
+	list := make([]*trail.Event, 0, len(events))
+	for _, e := range events {
+		_ = e.Deliver(func(to *trail.Event) error { // which fails only with its argument
+			list = append(list, to)
+			return nil
+		})
+	}
+	return fault.Wrap(h.Record(list...), "recording the call")
 }
 
 // exchange is one request on its way to its answer.
@@ -219,11 +228,9 @@ func (x *exchange) serve(header http.Header) (err error) {
 	if err := x.router.route(x); err != nil {
 		return err
 	}
-	principal, err := x.Authenticate(x.r.Context(), x.sig, x.body.b, x.service.Model.SigningName)
-	if err != nil {
+	if err := x.identify(); err != nil {
 		return err
 	}
-	x.call = x.newCall(principal)
 	in := x.op.op.newIn()
 	if err := x.adapter.decode(x, in); err != nil {
 		return err
@@ -243,22 +250,39 @@ func (x *exchange) serve(header http.Header) (err error) {
 	return nil
 }
 
-func (x *exchange) newCall(p iam.Principal) *Call {
+// identify makes the call of the request's principal. An operation that is
+// called without a signature finds out by itself who calls; the router lets
+// unsigned requests for no other operation pass.
+func (x *exchange) identify() error {
+	if x.sig == nil && x.op.model.Anonymous {
+		x.call = x.newCall(iam.Principal{}, x.Region)
+		return nil
+	}
+	principal, err := x.Authenticate(x.r.Context(), x.sig, x.body.b, x.service.Model.SigningName)
+	if err != nil {
+		return err
+	}
+	x.call = x.newCall(principal, x.sig.Scope.Region)
+	return nil
+}
+
+func (x *exchange) newCall(p iam.Principal, region string) *Call {
 	ip, _, err := net.SplitHostPort(x.r.RemoteAddr)
 	if err != nil {
 		ip = x.r.RemoteAddr
 	}
 	return &Call{
-		RequestID: x.id, Service: x.service.Model.SigningName, Operation: x.op.op.name, Region: x.sig.Scope.Region,
+		RequestID: x.id, Service: x.service.Model.SigningName, Operation: x.op.op.name, Region: region,
 		Account: p.Account, Time: x.start, Principal: p, SourceIP: ip, UserAgent: x.r.UserAgent(),
 		Referer: x.r.Referer(), Endpoint: x.Endpoint, Secure: x.r.TLS != nil, op: x.op,
 	}
 }
 
-// refuse answers with an error, after recording it if the caller is known.
+// refuse answers with an error, after recording it if the caller is known:
+// strangers cannot fill the trail.
 func (x *exchange) refuse(err error, header http.Header) {
 	p := publish(err, x.service, x.adapter.usual)
-	if x.call != nil {
+	if x.call != nil && !x.call.Principal.IsZero() {
 		if failed := x.record(x.call, nil, err, p); failed != nil {
 			x.log(err, p)
 			err, p = failed, publish(failed, x.service, x.adapter.usual)

@@ -42,6 +42,9 @@ type Operation struct {
 	Status int
 	// Void says that the model has no output shape.
 	Void bool
+	// Anonymous says that the operation is called without a signature: the
+	// request itself proves who calls.
+	Anonymous bool
 	// Result is the element around a query service's output, if any.
 	Result string
 	// Token is the idempotency token member, if any.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -71,6 +72,9 @@ type Service struct {
 	BodyLimit map[string]int64
 	// EventNames are operations whose events have another name.
 	EventNames map[string]string
+	// Actions are operations that another action guards than the one of
+	// their name, without the service's prefix.
+	Actions map[string]string
 	// Opaque are operations whose events leave requestParameters and
 	// responseElements out, because they carry the user's data.
 	Opaque []string
@@ -83,6 +87,7 @@ type binding struct {
 	op      Op
 	event   string
 	source  string // of events
+	action  string
 	opaque  bool
 	limit   int64
 }
@@ -102,6 +107,7 @@ func bind(s *Service) map[string]*binding {
 			panic(fmt.Sprintf("wire: %s of %s has other types than the model's", op.name, s.Model.ID))
 		}
 		b := &binding{service: s, model: m, op: op, event: op.name, source: sourceOf(s.Model.SigningName), limit: MaxBody}
+		b.action = s.Model.SigningName + ":" + cmp.Or(s.Actions[op.name], op.name)
 		if name := s.EventNames[op.name]; name != "" {
 			b.event = name
 		}
@@ -125,10 +131,13 @@ func bind(s *Service) map[string]*binding {
 func sourceOf(service string) string { return service + ".amazonaws.com" }
 
 // readOnly tells reads by their names. AWS's own list is not published;
-// AssumeRole is a read in its events, and so is ValidateResourcePolicy
-// (assumed).
+// AssumeRole, simulations and the use of KMS keys are reads in their events,
+// and so is ValidateResourcePolicy (assumed).
 func readOnly(operation string) bool {
-	for _, verb := range []string{"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole"} {
+	for _, verb := range []string{
+		"Get", "Describe", "List", "Lookup", "BatchGet", "Filter", "Validate", "AssumeRole", "Simulate",
+		"Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateRandom",
+	} {
 		if strings.HasPrefix(operation, verb) {
 			return true
 		}

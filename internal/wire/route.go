@@ -16,6 +16,9 @@ type router struct {
 	// bySigning holds the services of a signing name: some share one.
 	bySigning map[string][]*target
 	rest      []*target
+	// anonymous are the query services with operations that are called without
+	// a signature.
+	anonymous []*target
 }
 
 // target is one service with its operations.
@@ -37,6 +40,10 @@ func newRouter(services []*Service) router {
 		case RestJSON:
 			t.routes = newRoutes(t.ops)
 			r.rest = append(r.rest, t)
+		case Query:
+			if slices.ContainsFunc(s.Model.Operations, func(o Operation) bool { return o.Anonymous }) {
+				r.anonymous = append(r.anonymous, t)
+			}
 		}
 		adapterOf(s.Model.Protocol).check(s.Model)
 	}
@@ -54,8 +61,9 @@ func (r *router) find(service, operation string) *binding {
 }
 
 // route sets the exchange's adapter, service and operation and takes the
-// body in. An unsigned request is refused, but only after its operation was
-// found where header or path name it.
+// body in. An unsigned request is refused, unless its operation takes such
+// requests, but only after its operation was found where header or path name
+// it.
 func (r *router) route(x *exchange) error {
 	x.sig, x.sigErr = sigv4.Parse(x.r)
 	if name := x.r.Header.Get("X-Amz-Target"); name != "" {
@@ -106,14 +114,44 @@ func (r *router) routeTarget(x *exchange, name string) error {
 	return x.read(x.op.limit)
 }
 
-// routeUnsigned finds the protocol in which to refuse.
+// routeUnsigned finds an operation that needs no signature, or else the
+// protocol in which to refuse.
 func (r *router) routeUnsigned(x *exchange, path string) error {
 	for _, t := range r.rest {
 		if op, _ := match(t.routes, x.r.Method, path, x.r.URL.Query()); op != nil {
 			x.service, x.op, x.adapter = t.Service, op, adapterRest{}
+			return x.sigErr
 		}
 	}
+	if fault.Is(x.sigErr, sigv4.Missing) && r.routeAnonymous(x) {
+		return nil
+	}
 	return x.sigErr
+}
+
+// maxAnonymous bounds the body of an unsigned request, in bytes: a token of
+// 20,000 characters and a session policy, percent-encoded, fit.
+const maxAnonymous = 128 << 10
+
+// routeAnonymous finds the operation of an unsigned form, if it is one that
+// takes such requests.
+func (r *router) routeAnonymous(x *exchange) bool {
+	form := x.r.Method == http.MethodGet || strings.HasPrefix(x.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+	if len(r.anonymous) == 0 || !form || x.read(maxAnonymous) != nil {
+		return false
+	}
+	values, err := x.values()
+	if err != nil {
+		return false
+	}
+	for _, t := range r.anonymous {
+		op := t.ops[values.Get("Action")]
+		if op != nil && op.model.Anonymous && values.Get("Version") == t.Model.APIVersion {
+			x.service, x.op, x.adapter, x.form = t.Service, op, adapterQuery{}, NewForm(values)
+			return true
+		}
+	}
+	return false
 }
 
 // guess names the adapter of a request whose service is unknown.
@@ -145,13 +183,9 @@ func (r *router) routeForm(x *exchange, services []*target) error {
 	if err := x.read(MaxBody); err != nil {
 		return err
 	}
-	text := x.r.URL.RawQuery
-	if x.r.Method == http.MethodPost {
-		text = string(x.body.b)
-	}
-	values, err := url.ParseQuery(text)
+	values, err := x.values()
 	if err != nil {
-		return fault.New(MalformedInput, "The request is not a well-formed form.").Because(err)
+		return err
 	}
 	action, version := values.Get("Action"), values.Get("Version")
 	for _, t := range services {
@@ -168,6 +202,19 @@ func (r *router) routeForm(x *exchange, services []*target) error {
 	}
 	x.form = NewForm(values)
 	return nil
+}
+
+// values parses the form in the body of a POST, or in the query.
+func (x *exchange) values() (url.Values, error) {
+	text := x.r.URL.RawQuery
+	if x.r.Method == http.MethodPost {
+		text = string(x.body.b)
+	}
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, fault.New(MalformedInput, "The request is not a well-formed form.").Because(err)
+	}
+	return values, nil
 }
 
 // route is the path of one rest-json operation.

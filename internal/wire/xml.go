@@ -97,6 +97,15 @@ func (e *XML) Strings(name, item string, v []string) {
 // StringMap writes a map of strings by name, unless v is nil; entry is ""
 // for a flattened map.
 func (e *XML) StringMap(name, entry, key, value string, v map[string]string) {
+	xmlMap(e, name, entry, key, v, func(s string) { e.Text(value, s) })
+}
+
+// LongMap writes a map of integers as StringMap does one of strings.
+func (e *XML) LongMap(name, entry, key, value string, v map[string]int64) {
+	xmlMap(e, name, entry, key, v, func(n int64) { e.Long(value, &n) })
+}
+
+func xmlMap[T any](e *XML, name, entry, key string, v map[string]T, write func(T)) {
 	keys := slices.Sorted(maps.Keys(v))
 	if v != nil && keys == nil {
 		keys = []string{}
@@ -104,7 +113,7 @@ func (e *XML) StringMap(name, entry, key, value string, v map[string]string) {
 	xmlList(e, name, entry, keys, func(name string, k *string) {
 		e.Open(name)
 		e.Text(key, *k)
-		e.Text(value, v[*k])
+		write(v[*k])
 		e.Close(name)
 	})
 }

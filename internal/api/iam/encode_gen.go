@@ -7,6 +7,80 @@ import (
 )
 
 // EncodeJSON writes the members as a JSON object.
+func (x *AccessKey) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.String("Status", x.Status)
+	if !e.Trail() {
+		e.String("SecretAccessKey", x.SecretAccessKey)
+	}
+	e.Time("CreateDate", x.CreateDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AccessKeyLastUsed) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Time("LastUsedDate", x.LastUsedDate)
+	e.String("ServiceName", x.ServiceName)
+	e.String("Region", x.Region)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AccessKeyMetadata) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.String("Status", x.Status)
+	e.Time("CreateDate", x.CreateDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AddClientIDToOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.String("ClientID", x.ClientID)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AddClientIDToOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AddUserToGroupRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AddUserToGroupResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AttachGroupPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyArn", x.PolicyArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AttachGroupPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *AttachRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("RoleName", x.RoleName)
@@ -16,6 +90,20 @@ func (x *AttachRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 
 // EncodeJSON writes the members as a JSON object.
 func (x *AttachRolePolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AttachUserPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PolicyArn", x.PolicyArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AttachUserPolicyResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.End()
 }
@@ -37,6 +125,109 @@ func (x *AttachedPolicy) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *ContextEntry) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("ContextKeyName", x.ContextKeyName)
+	e.Strings("ContextKeyValues", x.ContextKeyValues)
+	e.String("ContextKeyType", x.ContextKeyType)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateAccessKeyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateAccessKeyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "AccessKey", x.AccessKey)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateAccountAliasRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AccountAlias", x.AccountAlias)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateAccountAliasResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateGroupRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("GroupName", x.GroupName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateGroupResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Group", x.Group)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Url", x.Url)
+	e.Strings("ClientIDList", x.ClientIDList)
+	e.Strings("ThumbprintList", x.ThumbprintList)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreatePolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyName", x.PolicyName)
+	e.String("Path", x.Path)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.String("Description", x.Description)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreatePolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Policy", x.Policy)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreatePolicyVersionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.Bool("SetAsDefault", x.SetAsDefault)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreatePolicyVersionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "PolicyVersion", x.PolicyVersion)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *CreateRoleRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("Path", x.Path)
@@ -53,6 +244,143 @@ func (x *CreateRoleRequest) EncodeJSON(e *wire.Encoder) {
 func (x *CreateRoleResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	wire.EncodeStruct(e, "Role", x.Role)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("UserName", x.UserName)
+	e.String("PermissionsBoundary", x.PermissionsBoundary)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "User", x.User)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteAccessKeyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteAccessKeyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteAccountAliasRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AccountAlias", x.AccountAlias)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteAccountAliasResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteGroupPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyName", x.PolicyName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteGroupPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteGroupRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteGroupResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteLoginProfileRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteLoginProfileResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeletePolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeletePolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeletePolicyVersionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("VersionId", x.VersionId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeletePolicyVersionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteRolePermissionsBoundaryRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleName", x.RoleName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteRolePermissionsBoundaryResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
 	e.End()
 }
 
@@ -84,6 +412,60 @@ func (x *DeleteRoleResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *DeleteUserPermissionsBoundaryRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteUserPermissionsBoundaryResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteUserPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PolicyName", x.PolicyName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteUserPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DetachGroupPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyArn", x.PolicyArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DetachGroupPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *DetachRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("RoleName", x.RoleName)
@@ -94,6 +476,206 @@ func (x *DetachRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *DetachRolePolicyResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DetachUserPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PolicyArn", x.PolicyArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DetachUserPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EvaluationResult) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("EvalActionName", x.EvalActionName)
+	e.String("EvalResourceName", x.EvalResourceName)
+	e.String("EvalDecision", x.EvalDecision)
+	wire.EncodeStructs(e, "MatchedStatements", x.MatchedStatements)
+	e.Strings("MissingContextValues", x.MissingContextValues)
+	wire.EncodeStruct(e, "OrganizationsDecisionDetail", x.OrganizationsDecisionDetail)
+	wire.EncodeStruct(e, "PermissionsBoundaryDecisionDetail", x.PermissionsBoundaryDecisionDetail)
+	e.StringMap("EvalDecisionDetails", x.EvalDecisionDetails)
+	wire.EncodeStructs(e, "ResourceSpecificResults", x.ResourceSpecificResults)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetAccessKeyLastUsedRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetAccessKeyLastUsedResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	wire.EncodeStruct(e, "AccessKeyLastUsed", x.AccessKeyLastUsed)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetAccountAuthorizationDetailsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("Filter", x.Filter)
+	e.Long("MaxItems", x.MaxItems)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetAccountAuthorizationDetailsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "UserDetailList", x.UserDetailList)
+	wire.EncodeStructs(e, "GroupDetailList", x.GroupDetailList)
+	wire.EncodeStructs(e, "RoleDetailList", x.RoleDetailList)
+	wire.EncodeStructs(e, "Policies", x.Policies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetAccountSummaryRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetAccountSummaryResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if x.SummaryMap != nil {
+		e.Key("SummaryMap")
+		wire.EncodeMap(e, x.SummaryMap, (*wire.Encoder).LongValue)
+	}
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetContextKeysForCustomPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("PolicyInputList", x.PolicyInputList)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetContextKeysForPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("ContextKeyNames", x.ContextKeyNames)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetContextKeysForPrincipalPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicySourceArn", x.PolicySourceArn)
+	e.Strings("PolicyInputList", x.PolicyInputList)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetGroupPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyName", x.PolicyName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetGroupPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetGroupRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetGroupResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Group", x.Group)
+	wire.EncodeStructs(e, "Users", x.Users)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetLoginProfileRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetLoginProfileResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "LoginProfile", x.LoginProfile)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Url", x.Url)
+	e.Strings("ClientIDList", x.ClientIDList)
+	e.Strings("ThumbprintList", x.ThumbprintList)
+	e.Time("CreateDate", x.CreateDate)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Policy", x.Policy)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetPolicyVersionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("VersionId", x.VersionId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetPolicyVersionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "PolicyVersion", x.PolicyVersion)
 	e.End()
 }
 
@@ -129,6 +711,128 @@ func (x *GetRoleResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *GetUserPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PolicyName", x.PolicyName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetUserPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "User", x.User)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *Group) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("GroupName", x.GroupName)
+	e.String("GroupId", x.GroupId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GroupDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("GroupName", x.GroupName)
+	e.String("GroupId", x.GroupId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	wire.EncodeStructs(e, "GroupPolicyList", x.GroupPolicyList)
+	wire.EncodeStructs(e, "AttachedManagedPolicies", x.AttachedManagedPolicies)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *InstanceProfile) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("InstanceProfileName", x.InstanceProfileName)
+	e.String("InstanceProfileId", x.InstanceProfileId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	wire.EncodeStructs(e, "Roles", x.Roles)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAccessKeysRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAccessKeysResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "AccessKeyMetadata", x.AccessKeyMetadata)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAccountAliasesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAccountAliasesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("AccountAliases", x.AccountAliases)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAttachedGroupPoliciesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PathPrefix", x.PathPrefix)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAttachedGroupPoliciesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "AttachedPolicies", x.AttachedPolicies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *ListAttachedRolePoliciesRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("RoleName", x.RoleName)
@@ -142,6 +846,226 @@ func (x *ListAttachedRolePoliciesRequest) EncodeJSON(e *wire.Encoder) {
 func (x *ListAttachedRolePoliciesResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	wire.EncodeStructs(e, "AttachedPolicies", x.AttachedPolicies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAttachedUserPoliciesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PathPrefix", x.PathPrefix)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListAttachedUserPoliciesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "AttachedPolicies", x.AttachedPolicies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListEntitiesForPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("EntityFilter", x.EntityFilter)
+	e.String("PathPrefix", x.PathPrefix)
+	e.String("PolicyUsageFilter", x.PolicyUsageFilter)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListEntitiesForPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "PolicyGroups", x.PolicyGroups)
+	wire.EncodeStructs(e, "PolicyUsers", x.PolicyUsers)
+	wire.EncodeStructs(e, "PolicyRoles", x.PolicyRoles)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGroupPoliciesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGroupPoliciesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("PolicyNames", x.PolicyNames)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGroupsForUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGroupsForUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Groups", x.Groups)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGroupsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PathPrefix", x.PathPrefix)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGroupsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Groups", x.Groups)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListInstanceProfilesForRoleRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleName", x.RoleName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListInstanceProfilesForRoleResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "InstanceProfiles", x.InstanceProfiles)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListMFADevicesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListMFADevicesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "MFADevices", x.MFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListOpenIDConnectProviderTagsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListOpenIDConnectProviderTagsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListOpenIDConnectProvidersRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListOpenIDConnectProvidersResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "OpenIDConnectProviderList", x.OpenIDConnectProviderList)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListPoliciesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Scope", x.Scope)
+	e.Bool("OnlyAttached", x.OnlyAttached)
+	e.String("PathPrefix", x.PathPrefix)
+	e.String("PolicyUsageFilter", x.PolicyUsageFilter)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListPoliciesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Policies", x.Policies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListPolicyTagsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListPolicyTagsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListPolicyVersionsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListPolicyVersionsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Versions", x.Versions)
 	e.Bool("IsTruncated", x.IsTruncated)
 	e.String("Marker", x.Marker)
 	e.End()
@@ -202,6 +1126,288 @@ func (x *ListRolesResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *ListSSHPublicKeysRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListSSHPublicKeysResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "SSHPublicKeys", x.SSHPublicKeys)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListServiceSpecificCredentialsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("ServiceName", x.ServiceName)
+	e.Bool("AllUsers", x.AllUsers)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListServiceSpecificCredentialsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "ServiceSpecificCredentials", x.ServiceSpecificCredentials)
+	e.String("Marker", x.Marker)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListSigningCertificatesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListSigningCertificatesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Certificates", x.Certificates)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListUserPoliciesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListUserPoliciesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("PolicyNames", x.PolicyNames)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListUserTagsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListUserTagsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListUsersRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PathPrefix", x.PathPrefix)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListUsersResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Users", x.Users)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListVirtualMFADevicesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AssignmentStatus", x.AssignmentStatus)
+	e.String("Marker", x.Marker)
+	e.Long("MaxItems", x.MaxItems)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListVirtualMFADevicesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "VirtualMFADevices", x.VirtualMFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *LoginProfile) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.Time("CreateDate", x.CreateDate)
+	e.Bool("PasswordResetRequired", x.PasswordResetRequired)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *MFADevice) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("SerialNumber", x.SerialNumber)
+	e.Time("EnableDate", x.EnableDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ManagedPolicyDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyId", x.PolicyId)
+	e.String("Arn", x.Arn)
+	e.String("Path", x.Path)
+	e.String("DefaultVersionId", x.DefaultVersionId)
+	e.Long("AttachmentCount", x.AttachmentCount)
+	e.Long("PermissionsBoundaryUsageCount", x.PermissionsBoundaryUsageCount)
+	e.Bool("IsAttachable", x.IsAttachable)
+	e.String("Description", x.Description)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("UpdateDate", x.UpdateDate)
+	wire.EncodeStructs(e, "PolicyVersionList", x.PolicyVersionList)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *OpenIDConnectProviderListEntry) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Arn", x.Arn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *OrganizationsDecisionDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Bool("AllowedByOrganizations", x.AllowedByOrganizations)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PermissionsBoundaryDecisionDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Bool("AllowedByPermissionsBoundary", x.AllowedByPermissionsBoundary)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *Policy) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyId", x.PolicyId)
+	e.String("Arn", x.Arn)
+	e.String("Path", x.Path)
+	e.String("DefaultVersionId", x.DefaultVersionId)
+	e.Long("AttachmentCount", x.AttachmentCount)
+	e.Long("PermissionsBoundaryUsageCount", x.PermissionsBoundaryUsageCount)
+	e.Bool("IsAttachable", x.IsAttachable)
+	e.String("Description", x.Description)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("UpdateDate", x.UpdateDate)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PolicyDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PolicyGroup) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("GroupId", x.GroupId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PolicyRole) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleName", x.RoleName)
+	e.String("RoleId", x.RoleId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PolicyUser) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("UserId", x.UserId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PolicyVersion) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Document", x.Document)
+	e.String("VersionId", x.VersionId)
+	e.Bool("IsDefaultVersion", x.IsDefaultVersion)
+	e.Time("CreateDate", x.CreateDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *Position) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Long("Line", x.Line)
+	e.Long("Column", x.Column)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutGroupPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutGroupPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutRolePermissionsBoundaryRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleName", x.RoleName)
+	e.String("PermissionsBoundary", x.PermissionsBoundary)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutRolePermissionsBoundaryResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *PutRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("RoleName", x.RoleName)
@@ -213,6 +1419,75 @@ func (x *PutRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *PutRolePolicyResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutUserPermissionsBoundaryRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PermissionsBoundary", x.PermissionsBoundary)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutUserPermissionsBoundaryResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutUserPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutUserPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RemoveClientIDFromOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.String("ClientID", x.ClientID)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RemoveClientIDFromOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RemoveUserFromGroupRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("UserName", x.UserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RemoveUserFromGroupResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ResourceSpecificResult) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("EvalResourceName", x.EvalResourceName)
+	e.String("EvalResourceDecision", x.EvalResourceDecision)
+	wire.EncodeStructs(e, "MatchedStatements", x.MatchedStatements)
+	e.Strings("MissingContextValues", x.MissingContextValues)
+	e.StringMap("EvalDecisionDetails", x.EvalDecisionDetails)
+	wire.EncodeStruct(e, "PermissionsBoundaryDecisionDetail", x.PermissionsBoundaryDecisionDetail)
 	e.End()
 }
 
@@ -234,6 +1509,24 @@ func (x *Role) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *RoleDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("RoleName", x.RoleName)
+	e.String("RoleId", x.RoleId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	e.String("AssumeRolePolicyDocument", x.AssumeRolePolicyDocument)
+	wire.EncodeStructs(e, "InstanceProfileList", x.InstanceProfileList)
+	wire.EncodeStructs(e, "RolePolicyList", x.RolePolicyList)
+	wire.EncodeStructs(e, "AttachedManagedPolicies", x.AttachedManagedPolicies)
+	wire.EncodeStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	wire.EncodeStruct(e, "RoleLastUsed", x.RoleLastUsed)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *RoleLastUsed) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.Time("LastUsedDate", x.LastUsedDate)
@@ -242,10 +1535,141 @@ func (x *RoleLastUsed) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *SSHPublicKeyMetadata) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("SSHPublicKeyId", x.SSHPublicKeyId)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ServiceSpecificCredentialMetadata) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("Status", x.Status)
+	e.String("ServiceUserName", x.ServiceUserName)
+	e.String("ServiceCredentialAlias", x.ServiceCredentialAlias)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("ExpirationDate", x.ExpirationDate)
+	e.String("ServiceSpecificCredentialId", x.ServiceSpecificCredentialId)
+	e.String("ServiceName", x.ServiceName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SetDefaultPolicyVersionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.String("VersionId", x.VersionId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SetDefaultPolicyVersionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SigningCertificate) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("CertificateId", x.CertificateId)
+	e.String("CertificateBody", x.CertificateBody)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SimulateCustomPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("PolicyInputList", x.PolicyInputList)
+	e.Strings("PermissionsBoundaryPolicyInputList", x.PermissionsBoundaryPolicyInputList)
+	e.Strings("ActionNames", x.ActionNames)
+	e.Strings("ResourceArns", x.ResourceArns)
+	e.String("ResourcePolicy", x.ResourcePolicy)
+	e.String("ResourceOwner", x.ResourceOwner)
+	e.String("CallerArn", x.CallerArn)
+	wire.EncodeStructs(e, "ContextEntries", x.ContextEntries)
+	e.String("ResourceHandlingOption", x.ResourceHandlingOption)
+	e.Long("MaxItems", x.MaxItems)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SimulatePolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "EvaluationResults", x.EvaluationResults)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *SimulatePrincipalPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicySourceArn", x.PolicySourceArn)
+	e.Strings("PolicyInputList", x.PolicyInputList)
+	e.Strings("PermissionsBoundaryPolicyInputList", x.PermissionsBoundaryPolicyInputList)
+	e.Strings("ActionNames", x.ActionNames)
+	e.Strings("ResourceArns", x.ResourceArns)
+	e.String("ResourcePolicy", x.ResourcePolicy)
+	e.String("ResourceOwner", x.ResourceOwner)
+	e.String("CallerArn", x.CallerArn)
+	wire.EncodeStructs(e, "ContextEntries", x.ContextEntries)
+	e.String("ResourceHandlingOption", x.ResourceHandlingOption)
+	e.Long("MaxItems", x.MaxItems)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *Statement) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("SourcePolicyId", x.SourcePolicyId)
+	e.String("SourcePolicyType", x.SourcePolicyType)
+	wire.EncodeStruct(e, "StartPosition", x.StartPosition)
+	wire.EncodeStruct(e, "EndPosition", x.EndPosition)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *Tag) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("Key", x.Key)
 	e.String("Value", x.Value)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
 	e.End()
 }
 
@@ -259,6 +1683,48 @@ func (x *TagRoleRequest) EncodeJSON(e *wire.Encoder) {
 
 // EncodeJSON writes the members as a JSON object.
 func (x *TagRoleResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagOpenIDConnectProviderRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.Strings("TagKeys", x.TagKeys)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagOpenIDConnectProviderResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("PolicyArn", x.PolicyArn)
+	e.Strings("TagKeys", x.TagKeys)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagPolicyResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.End()
 }
@@ -278,6 +1744,35 @@ func (x *UntagRoleResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *UntagUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.Strings("TagKeys", x.TagKeys)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateAccessKeyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.String("Status", x.Status)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateAccessKeyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *UpdateAssumeRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("RoleName", x.RoleName)
@@ -288,5 +1783,125 @@ func (x *UpdateAssumeRolePolicyRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *UpdateAssumeRolePolicyResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateGroupRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("GroupName", x.GroupName)
+	e.String("NewPath", x.NewPath)
+	e.String("NewGroupName", x.NewGroupName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateGroupResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateOpenIDConnectProviderThumbprintRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	e.Strings("ThumbprintList", x.ThumbprintList)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateOpenIDConnectProviderThumbprintResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateRoleDescriptionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleName", x.RoleName)
+	e.String("Description", x.Description)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateRoleDescriptionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Role", x.Role)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateRoleRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleName", x.RoleName)
+	e.String("Description", x.Description)
+	e.Long("MaxSessionDuration", x.MaxSessionDuration)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateRoleResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateUserRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("UserName", x.UserName)
+	e.String("NewPath", x.NewPath)
+	e.String("NewUserName", x.NewUserName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateUserResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *User) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("UserName", x.UserName)
+	e.String("UserId", x.UserId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("PasswordLastUsed", x.PasswordLastUsed)
+	wire.EncodeStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UserDetail) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Path", x.Path)
+	e.String("UserName", x.UserName)
+	e.String("UserId", x.UserId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	wire.EncodeStructs(e, "UserPolicyList", x.UserPolicyList)
+	e.Strings("GroupList", x.GroupList)
+	wire.EncodeStructs(e, "AttachedManagedPolicies", x.AttachedManagedPolicies)
+	wire.EncodeStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *VirtualMFADevice) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("SerialNumber", x.SerialNumber)
+	if !e.Trail() {
+		e.Blob("Base32StringSeed", x.Base32StringSeed)
+	}
+	if !e.Trail() {
+		e.Blob("QRCodePNG", x.QRCodePNG)
+	}
+	wire.EncodeStruct(e, "User", x.User)
+	e.Time("EnableDate", x.EnableDate)
+	wire.EncodeStructs(e, "Tags", x.Tags)
 	e.End()
 }

@@ -7,9 +7,80 @@ import (
 )
 
 // DecodeForm reads the members from parameters.
+func (x *AddClientIDToOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+	x.ClientID = f.String("ClientID")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *AddUserToGroupRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *AttachGroupPolicyRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *AttachRolePolicyRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *AttachUserPolicyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ContextEntry) DecodeForm(f wire.Form) {
+	x.ContextKeyName = f.String("ContextKeyName")
+	x.ContextKeyValues = f.Strings("ContextKeyValues", "member")
+	x.ContextKeyType = f.String("ContextKeyType")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *CreateAccessKeyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *CreateAccountAliasRequest) DecodeForm(f wire.Form) {
+	x.AccountAlias = f.String("AccountAlias")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *CreateGroupRequest) DecodeForm(f wire.Form) {
+	x.Path = f.String("Path")
+	x.GroupName = f.String("GroupName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *CreateOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.Url = f.String("Url")
+	x.ClientIDList = f.Strings("ClientIDList", "member")
+	x.ThumbprintList = f.Strings("ThumbprintList", "member")
+	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *CreatePolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyName = f.String("PolicyName")
+	x.Path = f.String("Path")
+	x.PolicyDocument = f.String("PolicyDocument")
+	x.Description = f.String("Description")
+	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *CreatePolicyVersionRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.PolicyDocument = f.String("PolicyDocument")
+	x.SetAsDefault = f.Bool("SetAsDefault")
 }
 
 // DecodeForm reads the members from parameters.
@@ -24,6 +95,62 @@ func (x *CreateRoleRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *CreateUserRequest) DecodeForm(f wire.Form) {
+	x.Path = f.String("Path")
+	x.UserName = f.String("UserName")
+	x.PermissionsBoundary = f.String("PermissionsBoundary")
+	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteAccessKeyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.AccessKeyId = f.String("AccessKeyId")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteAccountAliasRequest) DecodeForm(f wire.Form) {
+	x.AccountAlias = f.String("AccountAlias")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteGroupPolicyRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.PolicyName = f.String("PolicyName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteGroupRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteLoginProfileRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeletePolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeletePolicyVersionRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.VersionId = f.String("VersionId")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteRolePermissionsBoundaryRequest) DecodeForm(f wire.Form) {
+	x.RoleName = f.String("RoleName")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *DeleteRolePolicyRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.PolicyName = f.String("PolicyName")
@@ -35,9 +162,98 @@ func (x *DeleteRoleRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *DeleteUserPermissionsBoundaryRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteUserPolicyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PolicyName = f.String("PolicyName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DeleteUserRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DetachGroupPolicyRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *DetachRolePolicyRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *DetachUserPolicyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetAccessKeyLastUsedRequest) DecodeForm(f wire.Form) {
+	x.AccessKeyId = f.String("AccessKeyId")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetAccountAuthorizationDetailsRequest) DecodeForm(f wire.Form) {
+	x.Filter = f.Strings("Filter", "member")
+	x.MaxItems = f.Integer("MaxItems")
+	x.Marker = f.String("Marker")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetAccountSummaryRequest) DecodeForm(f wire.Form) {
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetContextKeysForCustomPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyInputList = f.Strings("PolicyInputList", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetContextKeysForPrincipalPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicySourceArn = f.String("PolicySourceArn")
+	x.PolicyInputList = f.Strings("PolicyInputList", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetGroupPolicyRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.PolicyName = f.String("PolicyName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetGroupRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetLoginProfileRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetPolicyVersionRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.VersionId = f.String("VersionId")
 }
 
 // DecodeForm reads the members from parameters.
@@ -52,9 +268,129 @@ func (x *GetRoleRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *GetUserPolicyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PolicyName = f.String("PolicyName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetUserRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListAccessKeysRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListAccountAliasesRequest) DecodeForm(f wire.Form) {
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListAttachedGroupPoliciesRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.PathPrefix = f.String("PathPrefix")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *ListAttachedRolePoliciesRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.PathPrefix = f.String("PathPrefix")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListAttachedUserPoliciesRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PathPrefix = f.String("PathPrefix")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListEntitiesForPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.EntityFilter = f.String("EntityFilter")
+	x.PathPrefix = f.String("PathPrefix")
+	x.PolicyUsageFilter = f.String("PolicyUsageFilter")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListGroupPoliciesRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListGroupsForUserRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListGroupsRequest) DecodeForm(f wire.Form) {
+	x.PathPrefix = f.String("PathPrefix")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListInstanceProfilesForRoleRequest) DecodeForm(f wire.Form) {
+	x.RoleName = f.String("RoleName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListMFADevicesRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListOpenIDConnectProviderTagsRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListOpenIDConnectProvidersRequest) DecodeForm(f wire.Form) {
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListPoliciesRequest) DecodeForm(f wire.Form) {
+	x.Scope = f.String("Scope")
+	x.OnlyAttached = f.Bool("OnlyAttached")
+	x.PathPrefix = f.String("PathPrefix")
+	x.PolicyUsageFilter = f.String("PolicyUsageFilter")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListPolicyTagsRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListPolicyVersionsRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
 	x.Marker = f.String("Marker")
 	x.MaxItems = f.Integer("MaxItems")
 }
@@ -81,10 +417,136 @@ func (x *ListRolesRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *ListSSHPublicKeysRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListServiceSpecificCredentialsRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.ServiceName = f.String("ServiceName")
+	x.AllUsers = f.Bool("AllUsers")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListSigningCertificatesRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListUserPoliciesRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListUserTagsRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListUsersRequest) DecodeForm(f wire.Form) {
+	x.PathPrefix = f.String("PathPrefix")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *ListVirtualMFADevicesRequest) DecodeForm(f wire.Form) {
+	x.AssignmentStatus = f.String("AssignmentStatus")
+	x.Marker = f.String("Marker")
+	x.MaxItems = f.Integer("MaxItems")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *PutGroupPolicyRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.PolicyName = f.String("PolicyName")
+	x.PolicyDocument = f.String("PolicyDocument")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *PutRolePermissionsBoundaryRequest) DecodeForm(f wire.Form) {
+	x.RoleName = f.String("RoleName")
+	x.PermissionsBoundary = f.String("PermissionsBoundary")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *PutRolePolicyRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.PolicyName = f.String("PolicyName")
 	x.PolicyDocument = f.String("PolicyDocument")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *PutUserPermissionsBoundaryRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PermissionsBoundary = f.String("PermissionsBoundary")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *PutUserPolicyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.PolicyName = f.String("PolicyName")
+	x.PolicyDocument = f.String("PolicyDocument")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *RemoveClientIDFromOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+	x.ClientID = f.String("ClientID")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *RemoveUserFromGroupRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.UserName = f.String("UserName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *SetDefaultPolicyVersionRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.VersionId = f.String("VersionId")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *SimulateCustomPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyInputList = f.Strings("PolicyInputList", "member")
+	x.PermissionsBoundaryPolicyInputList = f.Strings("PermissionsBoundaryPolicyInputList", "member")
+	x.ActionNames = f.Strings("ActionNames", "member")
+	x.ResourceArns = f.Strings("ResourceArns", "member")
+	x.ResourcePolicy = f.String("ResourcePolicy")
+	x.ResourceOwner = f.String("ResourceOwner")
+	x.CallerArn = f.String("CallerArn")
+	x.ContextEntries = wire.FormStructs[ContextEntry](f, "ContextEntries", "member")
+	x.ResourceHandlingOption = f.String("ResourceHandlingOption")
+	x.MaxItems = f.Integer("MaxItems")
+	x.Marker = f.String("Marker")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *SimulatePrincipalPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicySourceArn = f.String("PolicySourceArn")
+	x.PolicyInputList = f.Strings("PolicyInputList", "member")
+	x.PermissionsBoundaryPolicyInputList = f.Strings("PermissionsBoundaryPolicyInputList", "member")
+	x.ActionNames = f.Strings("ActionNames", "member")
+	x.ResourceArns = f.Strings("ResourceArns", "member")
+	x.ResourcePolicy = f.String("ResourcePolicy")
+	x.ResourceOwner = f.String("ResourceOwner")
+	x.CallerArn = f.String("CallerArn")
+	x.ContextEntries = wire.FormStructs[ContextEntry](f, "ContextEntries", "member")
+	x.ResourceHandlingOption = f.String("ResourceHandlingOption")
+	x.MaxItems = f.Integer("MaxItems")
+	x.Marker = f.String("Marker")
 }
 
 // DecodeForm reads the members from parameters.
@@ -94,9 +556,39 @@ func (x *Tag) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *TagOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *TagPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *TagRoleRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *TagUserRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.Tags = wire.FormStructs[Tag](f, "Tags", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UntagOpenIDConnectProviderRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+	x.TagKeys = f.Strings("TagKeys", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UntagPolicyRequest) DecodeForm(f wire.Form) {
+	x.PolicyArn = f.String("PolicyArn")
+	x.TagKeys = f.Strings("TagKeys", "member")
 }
 
 // DecodeForm reads the members from parameters.
@@ -106,7 +598,53 @@ func (x *UntagRoleRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *UntagUserRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.TagKeys = f.Strings("TagKeys", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UpdateAccessKeyRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.AccessKeyId = f.String("AccessKeyId")
+	x.Status = f.String("Status")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *UpdateAssumeRolePolicyRequest) DecodeForm(f wire.Form) {
 	x.RoleName = f.String("RoleName")
 	x.PolicyDocument = f.String("PolicyDocument")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UpdateGroupRequest) DecodeForm(f wire.Form) {
+	x.GroupName = f.String("GroupName")
+	x.NewPath = f.String("NewPath")
+	x.NewGroupName = f.String("NewGroupName")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UpdateOpenIDConnectProviderThumbprintRequest) DecodeForm(f wire.Form) {
+	x.OpenIDConnectProviderArn = f.String("OpenIDConnectProviderArn")
+	x.ThumbprintList = f.Strings("ThumbprintList", "member")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UpdateRoleDescriptionRequest) DecodeForm(f wire.Form) {
+	x.RoleName = f.String("RoleName")
+	x.Description = f.String("Description")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UpdateRoleRequest) DecodeForm(f wire.Form) {
+	x.RoleName = f.String("RoleName")
+	x.Description = f.String("Description")
+	x.MaxSessionDuration = f.Integer("MaxSessionDuration")
+}
+
+// DecodeForm reads the members from parameters.
+func (x *UpdateUserRequest) DecodeForm(f wire.Form) {
+	x.UserName = f.String("UserName")
+	x.NewPath = f.String("NewPath")
+	x.NewUserName = f.String("NewUserName")
 }

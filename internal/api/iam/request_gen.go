@@ -2,10 +2,81 @@
 
 package iam
 
+// AddClientIDToOpenIDConnectProviderRequest is the input of AddClientIDToOpenIDConnectProvider.
+type AddClientIDToOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
+	ClientID                 *string // required, 1 to 255 characters
+}
+
+// AddUserToGroupRequest is the input of AddUserToGroup.
+type AddUserToGroupRequest struct {
+	GroupName *string // required, 1 to 128 characters
+	UserName  *string // required, 1 to 128 characters
+}
+
+// AttachGroupPolicyRequest is the input of AttachGroupPolicy.
+type AttachGroupPolicyRequest struct {
+	GroupName *string // required, 1 to 128 characters
+	PolicyArn *string // required, 20 to 2048 characters
+}
+
 // AttachRolePolicyRequest is the input of AttachRolePolicy.
 type AttachRolePolicyRequest struct {
 	RoleName  *string // required, 1 to 64 characters
 	PolicyArn *string // required, 20 to 2048 characters
+}
+
+// AttachUserPolicyRequest is the input of AttachUserPolicy.
+type AttachUserPolicyRequest struct {
+	UserName  *string // required, 1 to 64 characters
+	PolicyArn *string // required, 20 to 2048 characters
+}
+
+// ContextEntry is a structure of the model.
+type ContextEntry struct {
+	ContextKeyName   *string // 5 to 256 characters
+	ContextKeyValues []string
+	ContextKeyType   *string
+}
+
+// CreateAccessKeyRequest is the input of CreateAccessKey.
+type CreateAccessKeyRequest struct {
+	UserName *string // 1 to 128 characters
+}
+
+// CreateAccountAliasRequest is the input of CreateAccountAlias.
+type CreateAccountAliasRequest struct {
+	AccountAlias *string // required, 3 to 63 characters
+}
+
+// CreateGroupRequest is the input of CreateGroup.
+type CreateGroupRequest struct {
+	Path      *string // 1 to 512 characters
+	GroupName *string // required, 1 to 128 characters
+}
+
+// CreateOpenIDConnectProviderRequest is the input of CreateOpenIDConnectProvider.
+type CreateOpenIDConnectProviderRequest struct {
+	Url            *string // required, 1 to 255 characters
+	ClientIDList   []string
+	ThumbprintList []string
+	Tags           []Tag // at most 50 elements
+}
+
+// CreatePolicyRequest is the input of CreatePolicy.
+type CreatePolicyRequest struct {
+	PolicyName     *string // required, 1 to 128 characters
+	Path           *string // 1 to 512 characters
+	PolicyDocument *string // required, 1 to 131072 characters
+	Description    *string // at most 1000 characters
+	Tags           []Tag   // at most 50 elements
+}
+
+// CreatePolicyVersionRequest is the input of CreatePolicyVersion.
+type CreatePolicyVersionRequest struct {
+	PolicyArn      *string // required, 20 to 2048 characters
+	PolicyDocument *string // required, 1 to 131072 characters
+	SetAsDefault   *bool
 }
 
 // CreateRoleRequest is the input of CreateRole.
@@ -19,6 +90,62 @@ type CreateRoleRequest struct {
 	Tags                     []Tag   // at most 50 elements
 }
 
+// CreateUserRequest is the input of CreateUser.
+type CreateUserRequest struct {
+	Path                *string // 1 to 512 characters
+	UserName            *string // required, 1 to 64 characters
+	PermissionsBoundary *string // 20 to 2048 characters
+	Tags                []Tag   // at most 50 elements
+}
+
+// DeleteAccessKeyRequest is the input of DeleteAccessKey.
+type DeleteAccessKeyRequest struct {
+	UserName    *string // 1 to 128 characters
+	AccessKeyId *string // required, 16 to 128 characters
+}
+
+// DeleteAccountAliasRequest is the input of DeleteAccountAlias.
+type DeleteAccountAliasRequest struct {
+	AccountAlias *string // required, 3 to 63 characters
+}
+
+// DeleteGroupPolicyRequest is the input of DeleteGroupPolicy.
+type DeleteGroupPolicyRequest struct {
+	GroupName  *string // required, 1 to 128 characters
+	PolicyName *string // required, 1 to 128 characters
+}
+
+// DeleteGroupRequest is the input of DeleteGroup.
+type DeleteGroupRequest struct {
+	GroupName *string // required, 1 to 128 characters
+}
+
+// DeleteLoginProfileRequest is the input of DeleteLoginProfile.
+type DeleteLoginProfileRequest struct {
+	UserName *string // 1 to 64 characters
+}
+
+// DeleteOpenIDConnectProviderRequest is the input of DeleteOpenIDConnectProvider.
+type DeleteOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
+}
+
+// DeletePolicyRequest is the input of DeletePolicy.
+type DeletePolicyRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+}
+
+// DeletePolicyVersionRequest is the input of DeletePolicyVersion.
+type DeletePolicyVersionRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+	VersionId *string // required
+}
+
+// DeleteRolePermissionsBoundaryRequest is the input of DeleteRolePermissionsBoundary.
+type DeleteRolePermissionsBoundaryRequest struct {
+	RoleName *string // required, 1 to 64 characters
+}
+
 // DeleteRolePolicyRequest is the input of DeleteRolePolicy.
 type DeleteRolePolicyRequest struct {
 	RoleName   *string // required, 1 to 64 characters
@@ -30,10 +157,99 @@ type DeleteRoleRequest struct {
 	RoleName *string // required, 1 to 64 characters
 }
 
+// DeleteUserPermissionsBoundaryRequest is the input of DeleteUserPermissionsBoundary.
+type DeleteUserPermissionsBoundaryRequest struct {
+	UserName *string // required, 1 to 64 characters
+}
+
+// DeleteUserPolicyRequest is the input of DeleteUserPolicy.
+type DeleteUserPolicyRequest struct {
+	UserName   *string // required, 1 to 128 characters
+	PolicyName *string // required, 1 to 128 characters
+}
+
+// DeleteUserRequest is the input of DeleteUser.
+type DeleteUserRequest struct {
+	UserName *string // required, 1 to 128 characters
+}
+
+// DetachGroupPolicyRequest is the input of DetachGroupPolicy.
+type DetachGroupPolicyRequest struct {
+	GroupName *string // required, 1 to 128 characters
+	PolicyArn *string // required, 20 to 2048 characters
+}
+
 // DetachRolePolicyRequest is the input of DetachRolePolicy.
 type DetachRolePolicyRequest struct {
 	RoleName  *string // required, 1 to 64 characters
 	PolicyArn *string // required, 20 to 2048 characters
+}
+
+// DetachUserPolicyRequest is the input of DetachUserPolicy.
+type DetachUserPolicyRequest struct {
+	UserName  *string // required, 1 to 64 characters
+	PolicyArn *string // required, 20 to 2048 characters
+}
+
+// GetAccessKeyLastUsedRequest is the input of GetAccessKeyLastUsed.
+type GetAccessKeyLastUsedRequest struct {
+	AccessKeyId *string // required, 16 to 128 characters
+}
+
+// GetAccountAuthorizationDetailsRequest is the input of GetAccountAuthorizationDetails.
+type GetAccountAuthorizationDetailsRequest struct {
+	Filter   []string
+	MaxItems *int64  // 1 to 1000
+	Marker   *string // 1 to 320 characters
+}
+
+// GetAccountSummaryRequest is the input of GetAccountSummary.
+type GetAccountSummaryRequest struct {
+}
+
+// GetContextKeysForCustomPolicyRequest is the input of GetContextKeysForCustomPolicy.
+type GetContextKeysForCustomPolicyRequest struct {
+	PolicyInputList []string // required
+}
+
+// GetContextKeysForPrincipalPolicyRequest is the input of GetContextKeysForPrincipalPolicy.
+type GetContextKeysForPrincipalPolicyRequest struct {
+	PolicySourceArn *string // required, 20 to 2048 characters
+	PolicyInputList []string
+}
+
+// GetGroupPolicyRequest is the input of GetGroupPolicy.
+type GetGroupPolicyRequest struct {
+	GroupName  *string // required, 1 to 128 characters
+	PolicyName *string // required, 1 to 128 characters
+}
+
+// GetGroupRequest is the input of GetGroup.
+type GetGroupRequest struct {
+	GroupName *string // required, 1 to 128 characters
+	Marker    *string // 1 to 320 characters
+	MaxItems  *int64  // 1 to 1000
+}
+
+// GetLoginProfileRequest is the input of GetLoginProfile.
+type GetLoginProfileRequest struct {
+	UserName *string // 1 to 64 characters
+}
+
+// GetOpenIDConnectProviderRequest is the input of GetOpenIDConnectProvider.
+type GetOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
+}
+
+// GetPolicyRequest is the input of GetPolicy.
+type GetPolicyRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+}
+
+// GetPolicyVersionRequest is the input of GetPolicyVersion.
+type GetPolicyVersionRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+	VersionId *string // required
 }
 
 // GetRolePolicyRequest is the input of GetRolePolicy.
@@ -47,12 +263,132 @@ type GetRoleRequest struct {
 	RoleName *string // required, 1 to 64 characters
 }
 
+// GetUserPolicyRequest is the input of GetUserPolicy.
+type GetUserPolicyRequest struct {
+	UserName   *string // required, 1 to 128 characters
+	PolicyName *string // required, 1 to 128 characters
+}
+
+// GetUserRequest is the input of GetUser.
+type GetUserRequest struct {
+	UserName *string // 1 to 128 characters
+}
+
+// ListAccessKeysRequest is the input of ListAccessKeys.
+type ListAccessKeysRequest struct {
+	UserName *string // 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListAccountAliasesRequest is the input of ListAccountAliases.
+type ListAccountAliasesRequest struct {
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListAttachedGroupPoliciesRequest is the input of ListAttachedGroupPolicies.
+type ListAttachedGroupPoliciesRequest struct {
+	GroupName  *string // required, 1 to 128 characters
+	PathPrefix *string // 1 to 512 characters
+	Marker     *string // 1 to 320 characters
+	MaxItems   *int64  // 1 to 1000
+}
+
 // ListAttachedRolePoliciesRequest is the input of ListAttachedRolePolicies.
 type ListAttachedRolePoliciesRequest struct {
 	RoleName   *string // required, 1 to 64 characters
 	PathPrefix *string // 1 to 512 characters
 	Marker     *string // 1 to 320 characters
 	MaxItems   *int64  // 1 to 1000
+}
+
+// ListAttachedUserPoliciesRequest is the input of ListAttachedUserPolicies.
+type ListAttachedUserPoliciesRequest struct {
+	UserName   *string // required, 1 to 64 characters
+	PathPrefix *string // 1 to 512 characters
+	Marker     *string // 1 to 320 characters
+	MaxItems   *int64  // 1 to 1000
+}
+
+// ListEntitiesForPolicyRequest is the input of ListEntitiesForPolicy.
+type ListEntitiesForPolicyRequest struct {
+	PolicyArn         *string // required, 20 to 2048 characters
+	EntityFilter      *string
+	PathPrefix        *string // 1 to 512 characters
+	PolicyUsageFilter *string
+	Marker            *string // 1 to 320 characters
+	MaxItems          *int64  // 1 to 1000
+}
+
+// ListGroupPoliciesRequest is the input of ListGroupPolicies.
+type ListGroupPoliciesRequest struct {
+	GroupName *string // required, 1 to 128 characters
+	Marker    *string // 1 to 320 characters
+	MaxItems  *int64  // 1 to 1000
+}
+
+// ListGroupsForUserRequest is the input of ListGroupsForUser.
+type ListGroupsForUserRequest struct {
+	UserName *string // required, 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListGroupsRequest is the input of ListGroups.
+type ListGroupsRequest struct {
+	PathPrefix *string // 1 to 512 characters
+	Marker     *string // 1 to 320 characters
+	MaxItems   *int64  // 1 to 1000
+}
+
+// ListInstanceProfilesForRoleRequest is the input of ListInstanceProfilesForRole.
+type ListInstanceProfilesForRoleRequest struct {
+	RoleName *string // required, 1 to 64 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListMFADevicesRequest is the input of ListMFADevices.
+type ListMFADevicesRequest struct {
+	UserName *string // 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListOpenIDConnectProviderTagsRequest is the input of ListOpenIDConnectProviderTags.
+type ListOpenIDConnectProviderTagsRequest struct {
+	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
+	Marker                   *string // 1 to 320 characters
+	MaxItems                 *int64  // 1 to 1000
+}
+
+// ListOpenIDConnectProvidersRequest is the input of ListOpenIDConnectProviders.
+type ListOpenIDConnectProvidersRequest struct {
+}
+
+// ListPoliciesRequest is the input of ListPolicies.
+type ListPoliciesRequest struct {
+	Scope             *string
+	OnlyAttached      *bool
+	PathPrefix        *string // 1 to 512 characters
+	PolicyUsageFilter *string
+	Marker            *string // 1 to 320 characters
+	MaxItems          *int64  // 1 to 1000
+}
+
+// ListPolicyTagsRequest is the input of ListPolicyTags.
+type ListPolicyTagsRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+	Marker    *string // 1 to 320 characters
+	MaxItems  *int64  // 1 to 1000
+}
+
+// ListPolicyVersionsRequest is the input of ListPolicyVersions.
+type ListPolicyVersionsRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+	Marker    *string // 1 to 320 characters
+	MaxItems  *int64  // 1 to 1000
 }
 
 // ListRolePoliciesRequest is the input of ListRolePolicies.
@@ -76,11 +412,137 @@ type ListRolesRequest struct {
 	MaxItems   *int64  // 1 to 1000
 }
 
+// ListSSHPublicKeysRequest is the input of ListSSHPublicKeys.
+type ListSSHPublicKeysRequest struct {
+	UserName *string // 1 to 64 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListServiceSpecificCredentialsRequest is the input of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsRequest struct {
+	UserName    *string // 1 to 64 characters
+	ServiceName *string
+	AllUsers    *bool
+	Marker      *string // 1 to 320 characters
+	MaxItems    *int64  // 1 to 1000
+}
+
+// ListSigningCertificatesRequest is the input of ListSigningCertificates.
+type ListSigningCertificatesRequest struct {
+	UserName *string // 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListUserPoliciesRequest is the input of ListUserPolicies.
+type ListUserPoliciesRequest struct {
+	UserName *string // required, 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListUserTagsRequest is the input of ListUserTags.
+type ListUserTagsRequest struct {
+	UserName *string // required, 1 to 128 characters
+	Marker   *string // 1 to 320 characters
+	MaxItems *int64  // 1 to 1000
+}
+
+// ListUsersRequest is the input of ListUsers.
+type ListUsersRequest struct {
+	PathPrefix *string // 1 to 512 characters
+	Marker     *string // 1 to 320 characters
+	MaxItems   *int64  // 1 to 1000
+}
+
+// ListVirtualMFADevicesRequest is the input of ListVirtualMFADevices.
+type ListVirtualMFADevicesRequest struct {
+	AssignmentStatus *string
+	Marker           *string // 1 to 320 characters
+	MaxItems         *int64  // 1 to 1000
+}
+
+// PutGroupPolicyRequest is the input of PutGroupPolicy.
+type PutGroupPolicyRequest struct {
+	GroupName      *string // required, 1 to 128 characters
+	PolicyName     *string // required, 1 to 128 characters
+	PolicyDocument *string // required, 1 to 131072 characters
+}
+
+// PutRolePermissionsBoundaryRequest is the input of PutRolePermissionsBoundary.
+type PutRolePermissionsBoundaryRequest struct {
+	RoleName            *string // required, 1 to 64 characters
+	PermissionsBoundary *string // required, 20 to 2048 characters
+}
+
 // PutRolePolicyRequest is the input of PutRolePolicy.
 type PutRolePolicyRequest struct {
 	RoleName       *string // required, 1 to 64 characters
 	PolicyName     *string // required, 1 to 128 characters
 	PolicyDocument *string // required, 1 to 131072 characters
+}
+
+// PutUserPermissionsBoundaryRequest is the input of PutUserPermissionsBoundary.
+type PutUserPermissionsBoundaryRequest struct {
+	UserName            *string // required, 1 to 64 characters
+	PermissionsBoundary *string // required, 20 to 2048 characters
+}
+
+// PutUserPolicyRequest is the input of PutUserPolicy.
+type PutUserPolicyRequest struct {
+	UserName       *string // required, 1 to 128 characters
+	PolicyName     *string // required, 1 to 128 characters
+	PolicyDocument *string // required, 1 to 131072 characters
+}
+
+// RemoveClientIDFromOpenIDConnectProviderRequest is the input of RemoveClientIDFromOpenIDConnectProvider.
+type RemoveClientIDFromOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
+	ClientID                 *string // required, 1 to 255 characters
+}
+
+// RemoveUserFromGroupRequest is the input of RemoveUserFromGroup.
+type RemoveUserFromGroupRequest struct {
+	GroupName *string // required, 1 to 128 characters
+	UserName  *string // required, 1 to 128 characters
+}
+
+// SetDefaultPolicyVersionRequest is the input of SetDefaultPolicyVersion.
+type SetDefaultPolicyVersionRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+	VersionId *string // required
+}
+
+// SimulateCustomPolicyRequest is the input of SimulateCustomPolicy.
+type SimulateCustomPolicyRequest struct {
+	PolicyInputList                    []string // required
+	PermissionsBoundaryPolicyInputList []string
+	ActionNames                        []string // required
+	ResourceArns                       []string
+	ResourcePolicy                     *string // 1 to 131072 characters
+	ResourceOwner                      *string // 1 to 2048 characters
+	CallerArn                          *string // 1 to 2048 characters
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             *string // 1 to 64 characters
+	MaxItems                           *int64  // 1 to 1000
+	Marker                             *string // 1 to 320 characters
+}
+
+// SimulatePrincipalPolicyRequest is the input of SimulatePrincipalPolicy.
+type SimulatePrincipalPolicyRequest struct {
+	PolicySourceArn                    *string // required, 20 to 2048 characters
+	PolicyInputList                    []string
+	PermissionsBoundaryPolicyInputList []string
+	ActionNames                        []string // required
+	ResourceArns                       []string
+	ResourcePolicy                     *string // 1 to 131072 characters
+	ResourceOwner                      *string // 1 to 2048 characters
+	CallerArn                          *string // 1 to 2048 characters
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             *string // 1 to 64 characters
+	MaxItems                           *int64  // 1 to 1000
+	Marker                             *string // 1 to 320 characters
 }
 
 // Tag is a structure of the model.
@@ -89,10 +551,40 @@ type Tag struct {
 	Value *string // required, 0 to 256 characters
 }
 
+// TagOpenIDConnectProviderRequest is the input of TagOpenIDConnectProvider.
+type TagOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn *string // required, 20 to 2048 characters
+	Tags                     []Tag   // required, at most 50 elements
+}
+
+// TagPolicyRequest is the input of TagPolicy.
+type TagPolicyRequest struct {
+	PolicyArn *string // required, 20 to 2048 characters
+	Tags      []Tag   // required, at most 50 elements
+}
+
 // TagRoleRequest is the input of TagRole.
 type TagRoleRequest struct {
 	RoleName *string // required, 1 to 64 characters
 	Tags     []Tag   // required, at most 50 elements
+}
+
+// TagUserRequest is the input of TagUser.
+type TagUserRequest struct {
+	UserName *string // required, 1 to 128 characters
+	Tags     []Tag   // required, at most 50 elements
+}
+
+// UntagOpenIDConnectProviderRequest is the input of UntagOpenIDConnectProvider.
+type UntagOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn *string  // required, 20 to 2048 characters
+	TagKeys                  []string // required, at most 50 elements
+}
+
+// UntagPolicyRequest is the input of UntagPolicy.
+type UntagPolicyRequest struct {
+	PolicyArn *string  // required, 20 to 2048 characters
+	TagKeys   []string // required, at most 50 elements
 }
 
 // UntagRoleRequest is the input of UntagRole.
@@ -101,8 +593,54 @@ type UntagRoleRequest struct {
 	TagKeys  []string // required, at most 50 elements
 }
 
+// UntagUserRequest is the input of UntagUser.
+type UntagUserRequest struct {
+	UserName *string  // required, 1 to 128 characters
+	TagKeys  []string // required, at most 50 elements
+}
+
+// UpdateAccessKeyRequest is the input of UpdateAccessKey.
+type UpdateAccessKeyRequest struct {
+	UserName    *string // 1 to 128 characters
+	AccessKeyId *string // required, 16 to 128 characters
+	Status      *string // required
+}
+
 // UpdateAssumeRolePolicyRequest is the input of UpdateAssumeRolePolicy.
 type UpdateAssumeRolePolicyRequest struct {
 	RoleName       *string // required, 1 to 64 characters
 	PolicyDocument *string // required, 1 to 131072 characters
+}
+
+// UpdateGroupRequest is the input of UpdateGroup.
+type UpdateGroupRequest struct {
+	GroupName    *string // required, 1 to 128 characters
+	NewPath      *string // 1 to 512 characters
+	NewGroupName *string // 1 to 128 characters
+}
+
+// UpdateOpenIDConnectProviderThumbprintRequest is the input of UpdateOpenIDConnectProviderThumbprint.
+type UpdateOpenIDConnectProviderThumbprintRequest struct {
+	OpenIDConnectProviderArn *string  // required, 20 to 2048 characters
+	ThumbprintList           []string // required
+}
+
+// UpdateRoleDescriptionRequest is the input of UpdateRoleDescription.
+type UpdateRoleDescriptionRequest struct {
+	RoleName    *string // required, 1 to 64 characters
+	Description *string // required, at most 1000 characters
+}
+
+// UpdateRoleRequest is the input of UpdateRole.
+type UpdateRoleRequest struct {
+	RoleName           *string // required, 1 to 64 characters
+	Description        *string // at most 1000 characters
+	MaxSessionDuration *int64  // 3600 to 43200
+}
+
+// UpdateUserRequest is the input of UpdateUser.
+type UpdateUserRequest struct {
+	UserName    *string // required, 1 to 128 characters
+	NewPath     *string // 1 to 512 characters
+	NewUserName *string // 1 to 64 characters
 }

@@ -3,11 +3,63 @@
 package iam
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"time"
 )
 
+// AccessKey is a structure of the model.
+type AccessKey struct {
+	UserName        *string // required, 1 to 64 characters
+	AccessKeyId     *string // required, 16 to 128 characters
+	Status          *string // required
+	SecretAccessKey *string // required, sensitive
+	CreateDate      *time.Time
+}
+
+// String names the type only: the value may hold secrets.
+func (AccessKey) String() string { return "AccessKey{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x AccessKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x AccessKey) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// AccessKeyLastUsed is a structure of the model.
+type AccessKeyLastUsed struct {
+	LastUsedDate *time.Time
+	ServiceName  *string // required
+	Region       *string // required
+}
+
+// AccessKeyMetadata is a structure of the model.
+type AccessKeyMetadata struct {
+	UserName    *string // 1 to 64 characters
+	AccessKeyId *string // 16 to 128 characters
+	Status      *string
+	CreateDate  *time.Time
+}
+
+// AddClientIDToOpenIDConnectProviderResponse is the output of AddClientIDToOpenIDConnectProvider.
+type AddClientIDToOpenIDConnectProviderResponse struct {
+}
+
+// AddUserToGroupResponse is the output of AddUserToGroup.
+type AddUserToGroupResponse struct {
+}
+
+// AttachGroupPolicyResponse is the output of AttachGroupPolicy.
+type AttachGroupPolicyResponse struct {
+}
+
 // AttachRolePolicyResponse is the output of AttachRolePolicy.
 type AttachRolePolicyResponse struct {
+}
+
+// AttachUserPolicyResponse is the output of AttachUserPolicy.
+type AttachUserPolicyResponse struct {
 }
 
 // AttachedPermissionsBoundary is a structure of the model.
@@ -22,9 +74,89 @@ type AttachedPolicy struct {
 	PolicyArn  *string // 20 to 2048 characters
 }
 
+// CreateAccessKeyResponse is the output of CreateAccessKey.
+type CreateAccessKeyResponse struct {
+	AccessKey *AccessKey // required
+}
+
+// String names the type only: the value may hold secrets.
+func (CreateAccessKeyResponse) String() string { return "CreateAccessKeyResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x CreateAccessKeyResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x CreateAccessKeyResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// CreateAccountAliasResponse is the output of CreateAccountAlias.
+type CreateAccountAliasResponse struct {
+}
+
+// CreateGroupResponse is the output of CreateGroup.
+type CreateGroupResponse struct {
+	Group *Group // required
+}
+
+// CreateOpenIDConnectProviderResponse is the output of CreateOpenIDConnectProvider.
+type CreateOpenIDConnectProviderResponse struct {
+	OpenIDConnectProviderArn *string // 20 to 2048 characters
+	Tags                     []Tag   // at most 50 elements
+}
+
+// CreatePolicyResponse is the output of CreatePolicy.
+type CreatePolicyResponse struct {
+	Policy *Policy
+}
+
+// CreatePolicyVersionResponse is the output of CreatePolicyVersion.
+type CreatePolicyVersionResponse struct {
+	PolicyVersion *PolicyVersion
+}
+
 // CreateRoleResponse is the output of CreateRole.
 type CreateRoleResponse struct {
 	Role *Role // required
+}
+
+// CreateUserResponse is the output of CreateUser.
+type CreateUserResponse struct {
+	User *User
+}
+
+// DeleteAccessKeyResponse is the output of DeleteAccessKey.
+type DeleteAccessKeyResponse struct {
+}
+
+// DeleteAccountAliasResponse is the output of DeleteAccountAlias.
+type DeleteAccountAliasResponse struct {
+}
+
+// DeleteGroupPolicyResponse is the output of DeleteGroupPolicy.
+type DeleteGroupPolicyResponse struct {
+}
+
+// DeleteGroupResponse is the output of DeleteGroup.
+type DeleteGroupResponse struct {
+}
+
+// DeleteLoginProfileResponse is the output of DeleteLoginProfile.
+type DeleteLoginProfileResponse struct {
+}
+
+// DeleteOpenIDConnectProviderResponse is the output of DeleteOpenIDConnectProvider.
+type DeleteOpenIDConnectProviderResponse struct {
+}
+
+// DeletePolicyResponse is the output of DeletePolicy.
+type DeletePolicyResponse struct {
+}
+
+// DeletePolicyVersionResponse is the output of DeletePolicyVersion.
+type DeletePolicyVersionResponse struct {
+}
+
+// DeleteRolePermissionsBoundaryResponse is the output of DeleteRolePermissionsBoundary.
+type DeleteRolePermissionsBoundaryResponse struct {
 }
 
 // DeleteRolePolicyResponse is the output of DeleteRolePolicy.
@@ -35,8 +167,106 @@ type DeleteRolePolicyResponse struct {
 type DeleteRoleResponse struct {
 }
 
+// DeleteUserPermissionsBoundaryResponse is the output of DeleteUserPermissionsBoundary.
+type DeleteUserPermissionsBoundaryResponse struct {
+}
+
+// DeleteUserPolicyResponse is the output of DeleteUserPolicy.
+type DeleteUserPolicyResponse struct {
+}
+
+// DeleteUserResponse is the output of DeleteUser.
+type DeleteUserResponse struct {
+}
+
+// DetachGroupPolicyResponse is the output of DetachGroupPolicy.
+type DetachGroupPolicyResponse struct {
+}
+
 // DetachRolePolicyResponse is the output of DetachRolePolicy.
 type DetachRolePolicyResponse struct {
+}
+
+// DetachUserPolicyResponse is the output of DetachUserPolicy.
+type DetachUserPolicyResponse struct {
+}
+
+// EvaluationResult is a structure of the model.
+type EvaluationResult struct {
+	EvalActionName                    *string // required, 3 to 128 characters
+	EvalResourceName                  *string // 1 to 2048 characters
+	EvalDecision                      *string // required
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	OrganizationsDecisionDetail       *OrganizationsDecisionDetail
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+	EvalDecisionDetails               map[string]string
+	ResourceSpecificResults           []ResourceSpecificResult
+}
+
+// GetAccessKeyLastUsedResponse is the output of GetAccessKeyLastUsed.
+type GetAccessKeyLastUsedResponse struct {
+	UserName          *string // 1 to 128 characters
+	AccessKeyLastUsed *AccessKeyLastUsed
+}
+
+// GetAccountAuthorizationDetailsResponse is the output of GetAccountAuthorizationDetails.
+type GetAccountAuthorizationDetailsResponse struct {
+	UserDetailList  []UserDetail
+	GroupDetailList []GroupDetail
+	RoleDetailList  []RoleDetail
+	Policies        []ManagedPolicyDetail
+	IsTruncated     *bool
+	Marker          *string
+}
+
+// GetAccountSummaryResponse is the output of GetAccountSummary.
+type GetAccountSummaryResponse struct {
+	SummaryMap map[string]int64
+}
+
+// GetContextKeysForPolicyResponse is the output of GetContextKeysForCustomPolicy, output of GetContextKeysForPrincipalPolicy.
+type GetContextKeysForPolicyResponse struct {
+	ContextKeyNames []string
+}
+
+// GetGroupPolicyResponse is the output of GetGroupPolicy.
+type GetGroupPolicyResponse struct {
+	GroupName      *string // required, 1 to 128 characters
+	PolicyName     *string // required, 1 to 128 characters
+	PolicyDocument *string // required, 1 to 131072 characters
+}
+
+// GetGroupResponse is the output of GetGroup.
+type GetGroupResponse struct {
+	Group       *Group // required
+	Users       []User // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// GetLoginProfileResponse is the output of GetLoginProfile.
+type GetLoginProfileResponse struct {
+	LoginProfile *LoginProfile // required
+}
+
+// GetOpenIDConnectProviderResponse is the output of GetOpenIDConnectProvider.
+type GetOpenIDConnectProviderResponse struct {
+	Url            *string // 1 to 255 characters
+	ClientIDList   []string
+	ThumbprintList []string
+	CreateDate     *time.Time
+	Tags           []Tag // at most 50 elements
+}
+
+// GetPolicyResponse is the output of GetPolicy.
+type GetPolicyResponse struct {
+	Policy *Policy
+}
+
+// GetPolicyVersionResponse is the output of GetPolicyVersion.
+type GetPolicyVersionResponse struct {
+	PolicyVersion *PolicyVersion
 }
 
 // GetRolePolicyResponse is the output of GetRolePolicy.
@@ -51,11 +281,159 @@ type GetRoleResponse struct {
 	Role *Role // required
 }
 
+// GetUserPolicyResponse is the output of GetUserPolicy.
+type GetUserPolicyResponse struct {
+	UserName       *string // required, 1 to 128 characters
+	PolicyName     *string // required, 1 to 128 characters
+	PolicyDocument *string // required, 1 to 131072 characters
+}
+
+// GetUserResponse is the output of GetUser.
+type GetUserResponse struct {
+	User *User // required
+}
+
+// Group is a structure of the model.
+type Group struct {
+	Path       *string    // required, 1 to 512 characters
+	GroupName  *string    // required, 1 to 128 characters
+	GroupId    *string    // required, 16 to 128 characters
+	Arn        *string    // required, 20 to 2048 characters
+	CreateDate *time.Time // required
+}
+
+// GroupDetail is a structure of the model.
+type GroupDetail struct {
+	Path                    *string // 1 to 512 characters
+	GroupName               *string // 1 to 128 characters
+	GroupId                 *string // 16 to 128 characters
+	Arn                     *string // 20 to 2048 characters
+	CreateDate              *time.Time
+	GroupPolicyList         []PolicyDetail
+	AttachedManagedPolicies []AttachedPolicy
+}
+
+// InstanceProfile is a structure of the model.
+type InstanceProfile struct {
+	Path                *string    // required, 1 to 512 characters
+	InstanceProfileName *string    // required, 1 to 128 characters
+	InstanceProfileId   *string    // required, 16 to 128 characters
+	Arn                 *string    // required, 20 to 2048 characters
+	CreateDate          *time.Time // required
+	Roles               []Role     // required
+	Tags                []Tag      // at most 50 elements
+}
+
+// ListAccessKeysResponse is the output of ListAccessKeys.
+type ListAccessKeysResponse struct {
+	AccessKeyMetadata []AccessKeyMetadata // required
+	IsTruncated       *bool
+	Marker            *string
+}
+
+// ListAccountAliasesResponse is the output of ListAccountAliases.
+type ListAccountAliasesResponse struct {
+	AccountAliases []string // required
+	IsTruncated    *bool
+	Marker         *string
+}
+
+// ListAttachedGroupPoliciesResponse is the output of ListAttachedGroupPolicies.
+type ListAttachedGroupPoliciesResponse struct {
+	AttachedPolicies []AttachedPolicy
+	IsTruncated      *bool
+	Marker           *string
+}
+
 // ListAttachedRolePoliciesResponse is the output of ListAttachedRolePolicies.
 type ListAttachedRolePoliciesResponse struct {
 	AttachedPolicies []AttachedPolicy
 	IsTruncated      *bool
 	Marker           *string
+}
+
+// ListAttachedUserPoliciesResponse is the output of ListAttachedUserPolicies.
+type ListAttachedUserPoliciesResponse struct {
+	AttachedPolicies []AttachedPolicy
+	IsTruncated      *bool
+	Marker           *string
+}
+
+// ListEntitiesForPolicyResponse is the output of ListEntitiesForPolicy.
+type ListEntitiesForPolicyResponse struct {
+	PolicyGroups []PolicyGroup
+	PolicyUsers  []PolicyUser
+	PolicyRoles  []PolicyRole
+	IsTruncated  *bool
+	Marker       *string
+}
+
+// ListGroupPoliciesResponse is the output of ListGroupPolicies.
+type ListGroupPoliciesResponse struct {
+	PolicyNames []string // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListGroupsForUserResponse is the output of ListGroupsForUser.
+type ListGroupsForUserResponse struct {
+	Groups      []Group // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListGroupsResponse is the output of ListGroups.
+type ListGroupsResponse struct {
+	Groups      []Group // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListInstanceProfilesForRoleResponse is the output of ListInstanceProfilesForRole.
+type ListInstanceProfilesForRoleResponse struct {
+	InstanceProfiles []InstanceProfile // required
+	IsTruncated      *bool
+	Marker           *string
+}
+
+// ListMFADevicesResponse is the output of ListMFADevices.
+type ListMFADevicesResponse struct {
+	MFADevices  []MFADevice // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListOpenIDConnectProviderTagsResponse is the output of ListOpenIDConnectProviderTags.
+type ListOpenIDConnectProviderTagsResponse struct {
+	Tags        []Tag // required, at most 50 elements
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListOpenIDConnectProvidersResponse is the output of ListOpenIDConnectProviders.
+type ListOpenIDConnectProvidersResponse struct {
+	OpenIDConnectProviderList []OpenIDConnectProviderListEntry
+}
+
+// ListPoliciesResponse is the output of ListPolicies.
+type ListPoliciesResponse struct {
+	Policies    []Policy
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListPolicyTagsResponse is the output of ListPolicyTags.
+type ListPolicyTagsResponse struct {
+	Tags        []Tag // required, at most 50 elements
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListPolicyVersionsResponse is the output of ListPolicyVersions.
+type ListPolicyVersionsResponse struct {
+	Versions    []PolicyVersion
+	IsTruncated *bool
+	Marker      *string
 }
 
 // ListRolePoliciesResponse is the output of ListRolePolicies.
@@ -79,8 +457,203 @@ type ListRolesResponse struct {
 	Marker      *string
 }
 
+// ListSSHPublicKeysResponse is the output of ListSSHPublicKeys.
+type ListSSHPublicKeysResponse struct {
+	SSHPublicKeys []SSHPublicKeyMetadata
+	IsTruncated   *bool
+	Marker        *string
+}
+
+// ListServiceSpecificCredentialsResponse is the output of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsResponse struct {
+	ServiceSpecificCredentials []ServiceSpecificCredentialMetadata
+	Marker                     *string
+	IsTruncated                *bool
+}
+
+// ListSigningCertificatesResponse is the output of ListSigningCertificates.
+type ListSigningCertificatesResponse struct {
+	Certificates []SigningCertificate // required
+	IsTruncated  *bool
+	Marker       *string
+}
+
+// ListUserPoliciesResponse is the output of ListUserPolicies.
+type ListUserPoliciesResponse struct {
+	PolicyNames []string // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListUserTagsResponse is the output of ListUserTags.
+type ListUserTagsResponse struct {
+	Tags        []Tag // required, at most 50 elements
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListUsersResponse is the output of ListUsers.
+type ListUsersResponse struct {
+	Users       []User // required
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListVirtualMFADevicesResponse is the output of ListVirtualMFADevices.
+type ListVirtualMFADevicesResponse struct {
+	VirtualMFADevices []VirtualMFADevice // required
+	IsTruncated       *bool
+	Marker            *string
+}
+
+// String names the type only: the value may hold secrets.
+func (ListVirtualMFADevicesResponse) String() string {
+	return "ListVirtualMFADevicesResponse{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x ListVirtualMFADevicesResponse) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x ListVirtualMFADevicesResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// LoginProfile is a structure of the model.
+type LoginProfile struct {
+	UserName              *string    // required, 1 to 64 characters
+	CreateDate            *time.Time // required
+	PasswordResetRequired *bool
+}
+
+// MFADevice is a structure of the model.
+type MFADevice struct {
+	UserName     *string    // required, 1 to 64 characters
+	SerialNumber *string    // required, 9 to 256 characters
+	EnableDate   *time.Time // required
+}
+
+// ManagedPolicyDetail is a structure of the model.
+type ManagedPolicyDetail struct {
+	PolicyName                    *string // 1 to 128 characters
+	PolicyId                      *string // 16 to 128 characters
+	Arn                           *string // 20 to 2048 characters
+	Path                          *string // 1 to 512 characters
+	DefaultVersionId              *string
+	AttachmentCount               *int64
+	PermissionsBoundaryUsageCount *int64
+	IsAttachable                  *bool
+	Description                   *string // at most 1000 characters
+	CreateDate                    *time.Time
+	UpdateDate                    *time.Time
+	PolicyVersionList             []PolicyVersion
+}
+
+// OpenIDConnectProviderListEntry is a structure of the model.
+type OpenIDConnectProviderListEntry struct {
+	Arn *string // 20 to 2048 characters
+}
+
+// OrganizationsDecisionDetail is a structure of the model.
+type OrganizationsDecisionDetail struct {
+	AllowedByOrganizations *bool
+}
+
+// PermissionsBoundaryDecisionDetail is a structure of the model.
+type PermissionsBoundaryDecisionDetail struct {
+	AllowedByPermissionsBoundary *bool
+}
+
+// Policy is a structure of the model.
+type Policy struct {
+	PolicyName                    *string // 1 to 128 characters
+	PolicyId                      *string // 16 to 128 characters
+	Arn                           *string // 20 to 2048 characters
+	Path                          *string // 1 to 512 characters
+	DefaultVersionId              *string
+	AttachmentCount               *int64
+	PermissionsBoundaryUsageCount *int64
+	IsAttachable                  *bool
+	Description                   *string // at most 1000 characters
+	CreateDate                    *time.Time
+	UpdateDate                    *time.Time
+	Tags                          []Tag // at most 50 elements
+}
+
+// PolicyDetail is a structure of the model.
+type PolicyDetail struct {
+	PolicyName     *string // 1 to 128 characters
+	PolicyDocument *string // 1 to 131072 characters
+}
+
+// PolicyGroup is a structure of the model.
+type PolicyGroup struct {
+	GroupName *string // 1 to 128 characters
+	GroupId   *string // 16 to 128 characters
+}
+
+// PolicyRole is a structure of the model.
+type PolicyRole struct {
+	RoleName *string // 1 to 64 characters
+	RoleId   *string // 16 to 128 characters
+}
+
+// PolicyUser is a structure of the model.
+type PolicyUser struct {
+	UserName *string // 1 to 64 characters
+	UserId   *string // 16 to 128 characters
+}
+
+// PolicyVersion is a structure of the model.
+type PolicyVersion struct {
+	Document         *string // 1 to 131072 characters
+	VersionId        *string
+	IsDefaultVersion *bool
+	CreateDate       *time.Time
+}
+
+// Position is a structure of the model.
+type Position struct {
+	Line   *int64
+	Column *int64
+}
+
+// PutGroupPolicyResponse is the output of PutGroupPolicy.
+type PutGroupPolicyResponse struct {
+}
+
+// PutRolePermissionsBoundaryResponse is the output of PutRolePermissionsBoundary.
+type PutRolePermissionsBoundaryResponse struct {
+}
+
 // PutRolePolicyResponse is the output of PutRolePolicy.
 type PutRolePolicyResponse struct {
+}
+
+// PutUserPermissionsBoundaryResponse is the output of PutUserPermissionsBoundary.
+type PutUserPermissionsBoundaryResponse struct {
+}
+
+// PutUserPolicyResponse is the output of PutUserPolicy.
+type PutUserPolicyResponse struct {
+}
+
+// RemoveClientIDFromOpenIDConnectProviderResponse is the output of RemoveClientIDFromOpenIDConnectProvider.
+type RemoveClientIDFromOpenIDConnectProviderResponse struct {
+}
+
+// RemoveUserFromGroupResponse is the output of RemoveUserFromGroup.
+type RemoveUserFromGroupResponse struct {
+}
+
+// ResourceSpecificResult is a structure of the model.
+type ResourceSpecificResult struct {
+	EvalResourceName                  *string // required, 1 to 2048 characters
+	EvalResourceDecision              *string // required
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	EvalDecisionDetails               map[string]string
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
 }
 
 // Role is a structure of the model.
@@ -98,20 +671,178 @@ type Role struct {
 	RoleLastUsed             *RoleLastUsed
 }
 
+// RoleDetail is a structure of the model.
+type RoleDetail struct {
+	Path                     *string // 1 to 512 characters
+	RoleName                 *string // 1 to 64 characters
+	RoleId                   *string // 16 to 128 characters
+	Arn                      *string // 20 to 2048 characters
+	CreateDate               *time.Time
+	AssumeRolePolicyDocument *string // 1 to 131072 characters
+	InstanceProfileList      []InstanceProfile
+	RolePolicyList           []PolicyDetail
+	AttachedManagedPolicies  []AttachedPolicy
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	Tags                     []Tag // at most 50 elements
+	RoleLastUsed             *RoleLastUsed
+}
+
 // RoleLastUsed is a structure of the model.
 type RoleLastUsed struct {
 	LastUsedDate *time.Time
 	Region       *string
 }
 
+// SSHPublicKeyMetadata is a structure of the model.
+type SSHPublicKeyMetadata struct {
+	UserName       *string    // required, 1 to 64 characters
+	SSHPublicKeyId *string    // required, 20 to 128 characters
+	Status         *string    // required
+	UploadDate     *time.Time // required
+}
+
+// ServiceSpecificCredentialMetadata is a structure of the model.
+type ServiceSpecificCredentialMetadata struct {
+	UserName                    *string    // required, 1 to 64 characters
+	Status                      *string    // required
+	ServiceUserName             *string    // 0 to 200 characters
+	ServiceCredentialAlias      *string    // 0 to 200 characters
+	CreateDate                  *time.Time // required
+	ExpirationDate              *time.Time
+	ServiceSpecificCredentialId *string // required, 20 to 128 characters
+	ServiceName                 *string // required
+}
+
+// SetDefaultPolicyVersionResponse is the output of SetDefaultPolicyVersion.
+type SetDefaultPolicyVersionResponse struct {
+}
+
+// SigningCertificate is a structure of the model.
+type SigningCertificate struct {
+	UserName        *string // required, 1 to 64 characters
+	CertificateId   *string // required, 24 to 128 characters
+	CertificateBody *string // required, 1 to 16384 characters
+	Status          *string // required
+	UploadDate      *time.Time
+}
+
+// SimulatePolicyResponse is the output of SimulateCustomPolicy, output of SimulatePrincipalPolicy.
+type SimulatePolicyResponse struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       *bool
+	Marker            *string
+}
+
+// Statement is a structure of the model.
+type Statement struct {
+	SourcePolicyId   *string
+	SourcePolicyType *string
+	StartPosition    *Position
+	EndPosition      *Position
+}
+
+// TagOpenIDConnectProviderResponse is the output of TagOpenIDConnectProvider.
+type TagOpenIDConnectProviderResponse struct {
+}
+
+// TagPolicyResponse is the output of TagPolicy.
+type TagPolicyResponse struct {
+}
+
 // TagRoleResponse is the output of TagRole.
 type TagRoleResponse struct {
+}
+
+// TagUserResponse is the output of TagUser.
+type TagUserResponse struct {
+}
+
+// UntagOpenIDConnectProviderResponse is the output of UntagOpenIDConnectProvider.
+type UntagOpenIDConnectProviderResponse struct {
+}
+
+// UntagPolicyResponse is the output of UntagPolicy.
+type UntagPolicyResponse struct {
 }
 
 // UntagRoleResponse is the output of UntagRole.
 type UntagRoleResponse struct {
 }
 
+// UntagUserResponse is the output of UntagUser.
+type UntagUserResponse struct {
+}
+
+// UpdateAccessKeyResponse is the output of UpdateAccessKey.
+type UpdateAccessKeyResponse struct {
+}
+
 // UpdateAssumeRolePolicyResponse is the output of UpdateAssumeRolePolicy.
 type UpdateAssumeRolePolicyResponse struct {
 }
+
+// UpdateGroupResponse is the output of UpdateGroup.
+type UpdateGroupResponse struct {
+}
+
+// UpdateOpenIDConnectProviderThumbprintResponse is the output of UpdateOpenIDConnectProviderThumbprint.
+type UpdateOpenIDConnectProviderThumbprintResponse struct {
+}
+
+// UpdateRoleDescriptionResponse is the output of UpdateRoleDescription.
+type UpdateRoleDescriptionResponse struct {
+	Role *Role
+}
+
+// UpdateRoleResponse is the output of UpdateRole.
+type UpdateRoleResponse struct {
+}
+
+// UpdateUserResponse is the output of UpdateUser.
+type UpdateUserResponse struct {
+}
+
+// User is a structure of the model.
+type User struct {
+	Path                *string    // required, 1 to 512 characters
+	UserName            *string    // required, 1 to 64 characters
+	UserId              *string    // required, 16 to 128 characters
+	Arn                 *string    // required, 20 to 2048 characters
+	CreateDate          *time.Time // required
+	PasswordLastUsed    *time.Time
+	PermissionsBoundary *AttachedPermissionsBoundary
+	Tags                []Tag // at most 50 elements
+}
+
+// UserDetail is a structure of the model.
+type UserDetail struct {
+	Path                    *string // 1 to 512 characters
+	UserName                *string // 1 to 64 characters
+	UserId                  *string // 16 to 128 characters
+	Arn                     *string // 20 to 2048 characters
+	CreateDate              *time.Time
+	UserPolicyList          []PolicyDetail
+	GroupList               []string
+	AttachedManagedPolicies []AttachedPolicy
+	PermissionsBoundary     *AttachedPermissionsBoundary
+	Tags                    []Tag // at most 50 elements
+}
+
+// VirtualMFADevice is a structure of the model.
+type VirtualMFADevice struct {
+	SerialNumber     *string // required, 9 to 256 characters
+	Base32StringSeed []byte  // sensitive
+	QRCodePNG        []byte  // sensitive
+	User             *User
+	EnableDate       *time.Time
+	Tags             []Tag // at most 50 elements
+}
+
+// String names the type only: the value may hold secrets.
+func (VirtualMFADevice) String() string { return "VirtualMFADevice{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x VirtualMFADevice) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x VirtualMFADevice) LogValue() slog.Value { return slog.StringValue(x.String()) }

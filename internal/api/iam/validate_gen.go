@@ -7,11 +7,95 @@ import (
 )
 
 // Validate notes what breaks the model's constraints.
+func (x *AddClientIDToOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+	v.Required("clientID", x.ClientID != nil)
+	v.Text("clientID", x.ClientID, &ruleClientIDType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *AddUserToGroupRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *AttachGroupPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *AttachRolePolicyRequest) Validate(v *wire.Violations) {
 	v.Required("roleName", x.RoleName != nil)
 	v.Text("roleName", x.RoleName, &ruleRoleNameType)
 	v.Required("policyArn", x.PolicyArn != nil)
 	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *AttachUserPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ContextEntry) Validate(v *wire.Violations) {
+	v.Text("contextKeyName", x.ContextKeyName, &ruleContextKeyNameType)
+	v.Text("contextKeyType", x.ContextKeyType, &ruleContextKeyTypeEnum)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreateAccessKeyRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreateAccountAliasRequest) Validate(v *wire.Violations) {
+	v.Required("accountAlias", x.AccountAlias != nil)
+	v.Text("accountAlias", x.AccountAlias, &ruleAccountAliasType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreateGroupRequest) Validate(v *wire.Violations) {
+	v.Text("path", x.Path, &rulePathType)
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreateOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("url", x.Url != nil)
+	v.Text("url", x.Url, &ruleOpenIDConnectProviderUrlType)
+	v.Strings("clientIDList", x.ClientIDList, nil, &ruleClientIDType)
+	v.Strings("thumbprintList", x.ThumbprintList, nil, &ruleThumbprintType)
+	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreatePolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+	v.Text("path", x.Path, &rulePolicyPathType)
+	v.Required("policyDocument", x.PolicyDocument != nil)
+	v.Text("policyDocument", x.PolicyDocument, &rulePolicyDocumentType)
+	v.Text("description", x.Description, &rulePolicyDescriptionType)
+	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreatePolicyVersionRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Required("policyDocument", x.PolicyDocument != nil)
+	v.Text("policyDocument", x.PolicyDocument, &rulePolicyDocumentType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -25,6 +109,73 @@ func (x *CreateRoleRequest) Validate(v *wire.Violations) {
 	v.Long("maxSessionDuration", x.MaxSessionDuration, &ruleRoleMaxSessionDurationType)
 	v.Text("permissionsBoundary", x.PermissionsBoundary, &ruleArnType)
 	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreateUserRequest) Validate(v *wire.Violations) {
+	v.Text("path", x.Path, &rulePathType)
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Text("permissionsBoundary", x.PermissionsBoundary, &ruleArnType)
+	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteAccessKeyRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("accessKeyId", x.AccessKeyId != nil)
+	v.Text("accessKeyId", x.AccessKeyId, &ruleAccessKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteAccountAliasRequest) Validate(v *wire.Violations) {
+	v.Required("accountAlias", x.AccountAlias != nil)
+	v.Text("accountAlias", x.AccountAlias, &ruleAccountAliasType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteGroupPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteGroupRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteLoginProfileRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeletePolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeletePolicyVersionRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Required("versionId", x.VersionId != nil)
+	v.Text("versionId", x.VersionId, &rulePolicyVersionIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteRolePermissionsBoundaryRequest) Validate(v *wire.Violations) {
+	v.Required("roleName", x.RoleName != nil)
+	v.Text("roleName", x.RoleName, &ruleRoleNameType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -42,11 +193,118 @@ func (x *DeleteRoleRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *DeleteUserPermissionsBoundaryRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteUserPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteUserRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DetachGroupPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *DetachRolePolicyRequest) Validate(v *wire.Violations) {
 	v.Required("roleName", x.RoleName != nil)
 	v.Text("roleName", x.RoleName, &ruleRoleNameType)
 	v.Required("policyArn", x.PolicyArn != nil)
 	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DetachUserPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetAccessKeyLastUsedRequest) Validate(v *wire.Violations) {
+	v.Required("accessKeyId", x.AccessKeyId != nil)
+	v.Text("accessKeyId", x.AccessKeyId, &ruleAccessKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetAccountAuthorizationDetailsRequest) Validate(v *wire.Violations) {
+	v.Strings("filter", x.Filter, nil, &ruleEntityType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetAccountSummaryRequest) Validate(v *wire.Violations) {
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetContextKeysForCustomPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyInputList", x.PolicyInputList != nil)
+	v.Strings("policyInputList", x.PolicyInputList, nil, &rulePolicyDocumentType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetContextKeysForPrincipalPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policySourceArn", x.PolicySourceArn != nil)
+	v.Text("policySourceArn", x.PolicySourceArn, &ruleArnType)
+	v.Strings("policyInputList", x.PolicyInputList, nil, &rulePolicyDocumentType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetGroupPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetGroupRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetLoginProfileRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetPolicyVersionRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Required("versionId", x.VersionId != nil)
+	v.Text("versionId", x.VersionId, &rulePolicyVersionIdType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -64,10 +322,140 @@ func (x *GetRoleRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *GetUserPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetUserRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListAccessKeysRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListAccountAliasesRequest) Validate(v *wire.Violations) {
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListAttachedGroupPoliciesRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Text("pathPrefix", x.PathPrefix, &rulePolicyPathType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *ListAttachedRolePoliciesRequest) Validate(v *wire.Violations) {
 	v.Required("roleName", x.RoleName != nil)
 	v.Text("roleName", x.RoleName, &ruleRoleNameType)
 	v.Text("pathPrefix", x.PathPrefix, &rulePolicyPathType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListAttachedUserPoliciesRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Text("pathPrefix", x.PathPrefix, &rulePolicyPathType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListEntitiesForPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Text("entityFilter", x.EntityFilter, &ruleEntityType)
+	v.Text("pathPrefix", x.PathPrefix, &rulePathType)
+	v.Text("policyUsageFilter", x.PolicyUsageFilter, &rulePolicyUsageType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListGroupPoliciesRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListGroupsForUserRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListGroupsRequest) Validate(v *wire.Violations) {
+	v.Text("pathPrefix", x.PathPrefix, &rulePathPrefixType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListInstanceProfilesForRoleRequest) Validate(v *wire.Violations) {
+	v.Required("roleName", x.RoleName != nil)
+	v.Text("roleName", x.RoleName, &ruleRoleNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListMFADevicesRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListOpenIDConnectProviderTagsRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListOpenIDConnectProvidersRequest) Validate(v *wire.Violations) {
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListPoliciesRequest) Validate(v *wire.Violations) {
+	v.Text("scope", x.Scope, &rulePolicyScopeType)
+	v.Text("pathPrefix", x.PathPrefix, &rulePolicyPathType)
+	v.Text("policyUsageFilter", x.PolicyUsageFilter, &rulePolicyUsageType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListPolicyTagsRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListPolicyVersionsRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
 	v.Text("marker", x.Marker, &ruleMarkerType)
 	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
 }
@@ -96,6 +484,75 @@ func (x *ListRolesRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *ListSSHPublicKeysRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListServiceSpecificCredentialsRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListSigningCertificatesRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListUserPoliciesRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListUserTagsRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListUsersRequest) Validate(v *wire.Violations) {
+	v.Text("pathPrefix", x.PathPrefix, &rulePathPrefixType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListVirtualMFADevicesRequest) Validate(v *wire.Violations) {
+	v.Text("assignmentStatus", x.AssignmentStatus, &ruleAssignmentStatusType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *PutGroupPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+	v.Required("policyDocument", x.PolicyDocument != nil)
+	v.Text("policyDocument", x.PolicyDocument, &rulePolicyDocumentType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *PutRolePermissionsBoundaryRequest) Validate(v *wire.Violations) {
+	v.Required("roleName", x.RoleName != nil)
+	v.Text("roleName", x.RoleName, &ruleRoleNameType)
+	v.Required("permissionsBoundary", x.PermissionsBoundary != nil)
+	v.Text("permissionsBoundary", x.PermissionsBoundary, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *PutRolePolicyRequest) Validate(v *wire.Violations) {
 	v.Required("roleName", x.RoleName != nil)
 	v.Text("roleName", x.RoleName, &ruleRoleNameType)
@@ -103,6 +560,83 @@ func (x *PutRolePolicyRequest) Validate(v *wire.Violations) {
 	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
 	v.Required("policyDocument", x.PolicyDocument != nil)
 	v.Text("policyDocument", x.PolicyDocument, &rulePolicyDocumentType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *PutUserPermissionsBoundaryRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleUserNameType)
+	v.Required("permissionsBoundary", x.PermissionsBoundary != nil)
+	v.Text("permissionsBoundary", x.PermissionsBoundary, &ruleArnType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *PutUserPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("policyName", x.PolicyName != nil)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+	v.Required("policyDocument", x.PolicyDocument != nil)
+	v.Text("policyDocument", x.PolicyDocument, &rulePolicyDocumentType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *RemoveClientIDFromOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+	v.Required("clientID", x.ClientID != nil)
+	v.Text("clientID", x.ClientID, &ruleClientIDType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *RemoveUserFromGroupRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *SetDefaultPolicyVersionRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Required("versionId", x.VersionId != nil)
+	v.Text("versionId", x.VersionId, &rulePolicyVersionIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *SimulateCustomPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyInputList", x.PolicyInputList != nil)
+	v.Strings("policyInputList", x.PolicyInputList, nil, &rulePolicyDocumentType)
+	v.Strings("permissionsBoundaryPolicyInputList", x.PermissionsBoundaryPolicyInputList, nil, &rulePolicyDocumentType)
+	v.Required("actionNames", x.ActionNames != nil)
+	v.Strings("actionNames", x.ActionNames, nil, &ruleActionNameType)
+	v.Strings("resourceArns", x.ResourceArns, nil, &ruleResourceNameType)
+	v.Text("resourcePolicy", x.ResourcePolicy, &rulePolicyDocumentType)
+	v.Text("resourceOwner", x.ResourceOwner, &ruleResourceNameType)
+	v.Text("callerArn", x.CallerArn, &ruleResourceNameType)
+	wire.CheckStructs(v, "contextEntries", x.ContextEntries, nil)
+	v.Text("resourceHandlingOption", x.ResourceHandlingOption, &ruleResourceHandlingOptionType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *SimulatePrincipalPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policySourceArn", x.PolicySourceArn != nil)
+	v.Text("policySourceArn", x.PolicySourceArn, &ruleArnType)
+	v.Strings("policyInputList", x.PolicyInputList, nil, &rulePolicyDocumentType)
+	v.Strings("permissionsBoundaryPolicyInputList", x.PermissionsBoundaryPolicyInputList, nil, &rulePolicyDocumentType)
+	v.Required("actionNames", x.ActionNames != nil)
+	v.Strings("actionNames", x.ActionNames, nil, &ruleActionNameType)
+	v.Strings("resourceArns", x.ResourceArns, nil, &ruleResourceNameType)
+	v.Text("resourcePolicy", x.ResourcePolicy, &rulePolicyDocumentType)
+	v.Text("resourceOwner", x.ResourceOwner, &ruleResourceNameType)
+	v.Text("callerArn", x.CallerArn, &ruleResourceNameType)
+	wire.CheckStructs(v, "contextEntries", x.ContextEntries, nil)
+	v.Text("resourceHandlingOption", x.ResourceHandlingOption, &ruleResourceHandlingOptionType)
+	v.Long("maxItems", x.MaxItems, &ruleMaxItemsType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -114,11 +648,51 @@ func (x *Tag) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *TagOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+	v.Required("tags", x.Tags != nil)
+	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *TagPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Required("tags", x.Tags != nil)
+	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *TagRoleRequest) Validate(v *wire.Violations) {
 	v.Required("roleName", x.RoleName != nil)
 	v.Text("roleName", x.RoleName, &ruleRoleNameType)
 	v.Required("tags", x.Tags != nil)
 	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *TagUserRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("tags", x.Tags != nil)
+	wire.CheckStructs(v, "tags", x.Tags, &ruleTagListType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UntagOpenIDConnectProviderRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+	v.Required("tagKeys", x.TagKeys != nil)
+	v.Strings("tagKeys", x.TagKeys, &ruleTagKeyListType, &ruleTagKeyType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UntagPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("policyArn", x.PolicyArn != nil)
+	v.Text("policyArn", x.PolicyArn, &ruleArnType)
+	v.Required("tagKeys", x.TagKeys != nil)
+	v.Strings("tagKeys", x.TagKeys, &ruleTagKeyListType, &ruleTagKeyType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -130,6 +704,23 @@ func (x *UntagRoleRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *UntagUserRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("tagKeys", x.TagKeys != nil)
+	v.Strings("tagKeys", x.TagKeys, &ruleTagKeyListType, &ruleTagKeyType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateAccessKeyRequest) Validate(v *wire.Violations) {
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Required("accessKeyId", x.AccessKeyId != nil)
+	v.Text("accessKeyId", x.AccessKeyId, &ruleAccessKeyIdType)
+	v.Required("status", x.Status != nil)
+	v.Text("status", x.Status, &ruleStatusType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *UpdateAssumeRolePolicyRequest) Validate(v *wire.Violations) {
 	v.Required("roleName", x.RoleName != nil)
 	v.Text("roleName", x.RoleName, &ruleRoleNameType)
@@ -137,20 +728,80 @@ func (x *UpdateAssumeRolePolicyRequest) Validate(v *wire.Violations) {
 	v.Text("policyDocument", x.PolicyDocument, &rulePolicyDocumentType)
 }
 
+// Validate notes what breaks the model's constraints.
+func (x *UpdateGroupRequest) Validate(v *wire.Violations) {
+	v.Required("groupName", x.GroupName != nil)
+	v.Text("groupName", x.GroupName, &ruleGroupNameType)
+	v.Text("newPath", x.NewPath, &rulePathType)
+	v.Text("newGroupName", x.NewGroupName, &ruleGroupNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateOpenIDConnectProviderThumbprintRequest) Validate(v *wire.Violations) {
+	v.Required("openIDConnectProviderArn", x.OpenIDConnectProviderArn != nil)
+	v.Text("openIDConnectProviderArn", x.OpenIDConnectProviderArn, &ruleArnType)
+	v.Required("thumbprintList", x.ThumbprintList != nil)
+	v.Strings("thumbprintList", x.ThumbprintList, nil, &ruleThumbprintType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateRoleDescriptionRequest) Validate(v *wire.Violations) {
+	v.Required("roleName", x.RoleName != nil)
+	v.Text("roleName", x.RoleName, &ruleRoleNameType)
+	v.Required("description", x.Description != nil)
+	v.Text("description", x.Description, &ruleRoleDescriptionType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateRoleRequest) Validate(v *wire.Violations) {
+	v.Required("roleName", x.RoleName != nil)
+	v.Text("roleName", x.RoleName, &ruleRoleNameType)
+	v.Text("description", x.Description, &ruleRoleDescriptionType)
+	v.Long("maxSessionDuration", x.MaxSessionDuration, &ruleRoleMaxSessionDurationType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateUserRequest) Validate(v *wire.Violations) {
+	v.Required("userName", x.UserName != nil)
+	v.Text("userName", x.UserName, &ruleExistingUserNameType)
+	v.Text("newPath", x.NewPath, &rulePathType)
+	v.Text("newUserName", x.NewUserName, &ruleUserNameType)
+}
+
 var (
-	ruleArnType                    = wire.Rule{Min: 20, HasMin: true, Max: 2048, HasMax: true}
-	ruleMarkerType                 = wire.Rule{Min: 1, HasMin: true, Max: 320, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0020-\u00FF]+`, Match: `[\x{0020}-\x{00FF}]+`}}
-	ruleMaxItemsType               = wire.Rule{Min: 1, HasMin: true, Max: 1000, HasMax: true, Number: true}
-	rulePathPrefixType             = wire.Rule{Min: 1, HasMin: true, Max: 512, HasMax: true, Pattern: &wire.Pattern{Source: `\u002F[\u0021-\u007F]*`, Match: `\x{002F}[\x{0021}-\x{007F}]*`}}
-	rulePathType                   = wire.Rule{Min: 1, HasMin: true, Max: 512, HasMax: true, Pattern: &wire.Pattern{Source: `(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`, Match: `(\x{002F})|(\x{002F}[\x{0021}-\x{007E}]+\x{002F})`}}
-	rulePolicyDocumentType         = wire.Rule{Min: 1, HasMin: true, Max: 131072, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`}}
-	rulePolicyNameType             = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
-	rulePolicyPathType             = wire.Rule{Min: 1, HasMin: true, Max: 512, HasMax: true, Pattern: &wire.Pattern{Source: `((/[A-Za-z0-9\.,\+@=_-]+)*)/`}}
-	ruleRoleDescriptionType        = wire.Rule{Max: 1000, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*`}}
-	ruleRoleMaxSessionDurationType = wire.Rule{Min: 3600, HasMin: true, Max: 43200, HasMax: true, Number: true}
-	ruleRoleNameType               = wire.Rule{Min: 1, HasMin: true, Max: 64, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
-	ruleTagKeyListType             = wire.Rule{Max: 50, HasMax: true}
-	ruleTagKeyType                 = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]+`}}
-	ruleTagListType                = wire.Rule{Max: 50, HasMax: true}
-	ruleTagValueType               = wire.Rule{Min: 0, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`}}
+	ruleActionNameType               = wire.Rule{Min: 3, HasMin: true, Max: 128, HasMax: true}
+	ruleContextKeyNameType           = wire.Rule{Min: 5, HasMin: true, Max: 256, HasMax: true}
+	ruleContextKeyTypeEnum           = wire.Rule{Enum: []string{"string", "stringList", "numeric", "numericList", "boolean", "booleanList", "ip", "ipList", "binary", "binaryList", "date", "dateList"}}
+	ruleEntityType                   = wire.Rule{Enum: []string{"User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"}}
+	ruleOpenIDConnectProviderUrlType = wire.Rule{Min: 1, HasMin: true, Max: 255, HasMax: true}
+	rulePolicyUsageType              = wire.Rule{Enum: []string{"PermissionsPolicy", "PermissionsBoundary"}}
+	ruleResourceHandlingOptionType   = wire.Rule{Min: 1, HasMin: true, Max: 64, HasMax: true}
+	ruleResourceNameType             = wire.Rule{Min: 1, HasMin: true, Max: 2048, HasMax: true}
+	ruleAccessKeyIdType              = wire.Rule{Min: 16, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w]+`}}
+	ruleAccountAliasType             = wire.Rule{Min: 3, HasMin: true, Max: 63, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, Match: `[a-z0-9][a-z0-9\-]{1,61}[a-z0-9]`, Not: `.*--.*`}}
+	ruleArnType                      = wire.Rule{Min: 20, HasMin: true, Max: 2048, HasMax: true}
+	ruleAssignmentStatusType         = wire.Rule{Enum: []string{"Assigned", "Unassigned", "Any"}}
+	ruleClientIDType                 = wire.Rule{Min: 1, HasMin: true, Max: 255, HasMax: true}
+	ruleExistingUserNameType         = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
+	ruleGroupNameType                = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
+	ruleMarkerType                   = wire.Rule{Min: 1, HasMin: true, Max: 320, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0020-\u00FF]+`, Match: `[\x{0020}-\x{00FF}]+`}}
+	ruleMaxItemsType                 = wire.Rule{Min: 1, HasMin: true, Max: 1000, HasMax: true, Number: true}
+	rulePathPrefixType               = wire.Rule{Min: 1, HasMin: true, Max: 512, HasMax: true, Pattern: &wire.Pattern{Source: `\u002F[\u0021-\u007F]*`, Match: `\x{002F}[\x{0021}-\x{007F}]*`}}
+	rulePathType                     = wire.Rule{Min: 1, HasMin: true, Max: 512, HasMax: true, Pattern: &wire.Pattern{Source: `(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`, Match: `(\x{002F})|(\x{002F}[\x{0021}-\x{007E}]+\x{002F})`}}
+	rulePolicyDescriptionType        = wire.Rule{Max: 1000, HasMax: true}
+	rulePolicyDocumentType           = wire.Rule{Min: 1, HasMin: true, Max: 131072, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`}}
+	rulePolicyNameType               = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
+	rulePolicyPathType               = wire.Rule{Min: 1, HasMin: true, Max: 512, HasMax: true, Pattern: &wire.Pattern{Source: `((/[A-Za-z0-9\.,\+@=_-]+)*)/`}}
+	rulePolicyScopeType              = wire.Rule{Enum: []string{"All", "AWS", "Local"}}
+	rulePolicyVersionIdType          = wire.Rule{Pattern: &wire.Pattern{Source: `v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`}}
+	ruleRoleDescriptionType          = wire.Rule{Max: 1000, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*`}}
+	ruleRoleMaxSessionDurationType   = wire.Rule{Min: 3600, HasMin: true, Max: 43200, HasMax: true, Number: true}
+	ruleRoleNameType                 = wire.Rule{Min: 1, HasMin: true, Max: 64, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
+	ruleStatusType                   = wire.Rule{Enum: []string{"Active", "Inactive", "Expired"}}
+	ruleTagKeyListType               = wire.Rule{Max: 50, HasMax: true}
+	ruleTagKeyType                   = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]+`}}
+	ruleTagListType                  = wire.Rule{Max: 50, HasMax: true}
+	ruleTagValueType                 = wire.Rule{Min: 0, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`}}
+	ruleThumbprintType               = wire.Rule{Min: 40, HasMin: true, Max: 40, HasMax: true}
+	ruleUserNameType                 = wire.Rule{Min: 1, HasMin: true, Max: 64, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]+`}}
 )

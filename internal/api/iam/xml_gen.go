@@ -7,7 +7,47 @@ import (
 )
 
 // EncodeXML writes the members as elements.
+func (x *AccessKey) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.String("Status", x.Status)
+	e.String("SecretAccessKey", x.SecretAccessKey)
+	e.Time("CreateDate", x.CreateDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *AccessKeyLastUsed) EncodeXML(e *wire.XML) {
+	e.Time("LastUsedDate", x.LastUsedDate)
+	e.String("ServiceName", x.ServiceName)
+	e.String("Region", x.Region)
+}
+
+// EncodeXML writes the members as elements.
+func (x *AccessKeyMetadata) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("AccessKeyId", x.AccessKeyId)
+	e.String("Status", x.Status)
+	e.Time("CreateDate", x.CreateDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *AddClientIDToOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *AddUserToGroupResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *AttachGroupPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
 func (x *AttachRolePolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *AttachUserPolicyResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
@@ -23,8 +63,79 @@ func (x *AttachedPolicy) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *CreateAccessKeyResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "AccessKey", x.AccessKey)
+}
+
+// EncodeXML writes the members as elements.
+func (x *CreateAccountAliasResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *CreateGroupResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Group", x.Group)
+}
+
+// EncodeXML writes the members as elements.
+func (x *CreateOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+	e.String("OpenIDConnectProviderArn", x.OpenIDConnectProviderArn)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *CreatePolicyResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Policy", x.Policy)
+}
+
+// EncodeXML writes the members as elements.
+func (x *CreatePolicyVersionResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "PolicyVersion", x.PolicyVersion)
+}
+
+// EncodeXML writes the members as elements.
 func (x *CreateRoleResponse) EncodeXML(e *wire.XML) {
 	wire.XMLStruct(e, "Role", x.Role)
+}
+
+// EncodeXML writes the members as elements.
+func (x *CreateUserResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "User", x.User)
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteAccessKeyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteAccountAliasResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteGroupPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteGroupResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteLoginProfileResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeletePolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeletePolicyVersionResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteRolePermissionsBoundaryResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
@@ -36,7 +147,105 @@ func (x *DeleteRoleResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *DeleteUserPermissionsBoundaryResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteUserPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DeleteUserResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DetachGroupPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
 func (x *DetachRolePolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *DetachUserPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *EvaluationResult) EncodeXML(e *wire.XML) {
+	e.String("EvalActionName", x.EvalActionName)
+	e.String("EvalResourceName", x.EvalResourceName)
+	e.String("EvalDecision", x.EvalDecision)
+	wire.XMLStructs(e, "MatchedStatements", "member", x.MatchedStatements)
+	e.Strings("MissingContextValues", "member", x.MissingContextValues)
+	wire.XMLStruct(e, "OrganizationsDecisionDetail", x.OrganizationsDecisionDetail)
+	wire.XMLStruct(e, "PermissionsBoundaryDecisionDetail", x.PermissionsBoundaryDecisionDetail)
+	e.StringMap("EvalDecisionDetails", "entry", "key", "value", x.EvalDecisionDetails)
+	wire.XMLStructs(e, "ResourceSpecificResults", "member", x.ResourceSpecificResults)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetAccessKeyLastUsedResponse) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	wire.XMLStruct(e, "AccessKeyLastUsed", x.AccessKeyLastUsed)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetAccountAuthorizationDetailsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "UserDetailList", "member", x.UserDetailList)
+	wire.XMLStructs(e, "GroupDetailList", "member", x.GroupDetailList)
+	wire.XMLStructs(e, "RoleDetailList", "member", x.RoleDetailList)
+	wire.XMLStructs(e, "Policies", "member", x.Policies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetAccountSummaryResponse) EncodeXML(e *wire.XML) {
+	e.LongMap("SummaryMap", "entry", "key", "value", x.SummaryMap)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetContextKeysForPolicyResponse) EncodeXML(e *wire.XML) {
+	e.Strings("ContextKeyNames", "member", x.ContextKeyNames)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetGroupPolicyResponse) EncodeXML(e *wire.XML) {
+	e.String("GroupName", x.GroupName)
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetGroupResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Group", x.Group)
+	wire.XMLStructs(e, "Users", "member", x.Users)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetLoginProfileResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "LoginProfile", x.LoginProfile)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+	e.String("Url", x.Url)
+	e.Strings("ClientIDList", "member", x.ClientIDList)
+	e.Strings("ThumbprintList", "member", x.ThumbprintList)
+	e.Time("CreateDate", x.CreateDate)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetPolicyResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Policy", x.Policy)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetPolicyVersionResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "PolicyVersion", x.PolicyVersion)
 }
 
 // EncodeXML writes the members as elements.
@@ -52,8 +261,156 @@ func (x *GetRoleResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *GetUserPolicyResponse) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetUserResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "User", x.User)
+}
+
+// EncodeXML writes the members as elements.
+func (x *Group) EncodeXML(e *wire.XML) {
+	e.String("Path", x.Path)
+	e.String("GroupName", x.GroupName)
+	e.String("GroupId", x.GroupId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GroupDetail) EncodeXML(e *wire.XML) {
+	e.String("Path", x.Path)
+	e.String("GroupName", x.GroupName)
+	e.String("GroupId", x.GroupId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	wire.XMLStructs(e, "GroupPolicyList", "member", x.GroupPolicyList)
+	wire.XMLStructs(e, "AttachedManagedPolicies", "member", x.AttachedManagedPolicies)
+}
+
+// EncodeXML writes the members as elements.
+func (x *InstanceProfile) EncodeXML(e *wire.XML) {
+	e.String("Path", x.Path)
+	e.String("InstanceProfileName", x.InstanceProfileName)
+	e.String("InstanceProfileId", x.InstanceProfileId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	wire.XMLStructs(e, "Roles", "member", x.Roles)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListAccessKeysResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "AccessKeyMetadata", "member", x.AccessKeyMetadata)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListAccountAliasesResponse) EncodeXML(e *wire.XML) {
+	e.Strings("AccountAliases", "member", x.AccountAliases)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListAttachedGroupPoliciesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "AttachedPolicies", "member", x.AttachedPolicies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
 func (x *ListAttachedRolePoliciesResponse) EncodeXML(e *wire.XML) {
 	wire.XMLStructs(e, "AttachedPolicies", "member", x.AttachedPolicies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListAttachedUserPoliciesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "AttachedPolicies", "member", x.AttachedPolicies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListEntitiesForPolicyResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "PolicyGroups", "member", x.PolicyGroups)
+	wire.XMLStructs(e, "PolicyUsers", "member", x.PolicyUsers)
+	wire.XMLStructs(e, "PolicyRoles", "member", x.PolicyRoles)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListGroupPoliciesResponse) EncodeXML(e *wire.XML) {
+	e.Strings("PolicyNames", "member", x.PolicyNames)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListGroupsForUserResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Groups", "member", x.Groups)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListGroupsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Groups", "member", x.Groups)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListInstanceProfilesForRoleResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "InstanceProfiles", "member", x.InstanceProfiles)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListMFADevicesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "MFADevices", "member", x.MFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListOpenIDConnectProviderTagsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListOpenIDConnectProvidersResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "OpenIDConnectProviderList", "member", x.OpenIDConnectProviderList)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListPoliciesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Policies", "member", x.Policies)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListPolicyTagsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListPolicyVersionsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Versions", "member", x.Versions)
 	e.Bool("IsTruncated", x.IsTruncated)
 	e.String("Marker", x.Marker)
 }
@@ -80,7 +437,189 @@ func (x *ListRolesResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *ListSSHPublicKeysResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "SSHPublicKeys", "member", x.SSHPublicKeys)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListServiceSpecificCredentialsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "ServiceSpecificCredentials", "member", x.ServiceSpecificCredentials)
+	e.String("Marker", x.Marker)
+	e.Bool("IsTruncated", x.IsTruncated)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListSigningCertificatesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Certificates", "member", x.Certificates)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListUserPoliciesResponse) EncodeXML(e *wire.XML) {
+	e.Strings("PolicyNames", "member", x.PolicyNames)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListUserTagsResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListUsersResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "Users", "member", x.Users)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ListVirtualMFADevicesResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "VirtualMFADevices", "member", x.VirtualMFADevices)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *LoginProfile) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.Time("CreateDate", x.CreateDate)
+	e.Bool("PasswordResetRequired", x.PasswordResetRequired)
+}
+
+// EncodeXML writes the members as elements.
+func (x *MFADevice) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("SerialNumber", x.SerialNumber)
+	e.Time("EnableDate", x.EnableDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ManagedPolicyDetail) EncodeXML(e *wire.XML) {
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyId", x.PolicyId)
+	e.String("Arn", x.Arn)
+	e.String("Path", x.Path)
+	e.String("DefaultVersionId", x.DefaultVersionId)
+	e.Long("AttachmentCount", x.AttachmentCount)
+	e.Long("PermissionsBoundaryUsageCount", x.PermissionsBoundaryUsageCount)
+	e.Bool("IsAttachable", x.IsAttachable)
+	e.String("Description", x.Description)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("UpdateDate", x.UpdateDate)
+	wire.XMLStructs(e, "PolicyVersionList", "member", x.PolicyVersionList)
+}
+
+// EncodeXML writes the members as elements.
+func (x *OpenIDConnectProviderListEntry) EncodeXML(e *wire.XML) {
+	e.String("Arn", x.Arn)
+}
+
+// EncodeXML writes the members as elements.
+func (x *OrganizationsDecisionDetail) EncodeXML(e *wire.XML) {
+	e.Bool("AllowedByOrganizations", x.AllowedByOrganizations)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PermissionsBoundaryDecisionDetail) EncodeXML(e *wire.XML) {
+	e.Bool("AllowedByPermissionsBoundary", x.AllowedByPermissionsBoundary)
+}
+
+// EncodeXML writes the members as elements.
+func (x *Policy) EncodeXML(e *wire.XML) {
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyId", x.PolicyId)
+	e.String("Arn", x.Arn)
+	e.String("Path", x.Path)
+	e.String("DefaultVersionId", x.DefaultVersionId)
+	e.Long("AttachmentCount", x.AttachmentCount)
+	e.Long("PermissionsBoundaryUsageCount", x.PermissionsBoundaryUsageCount)
+	e.Bool("IsAttachable", x.IsAttachable)
+	e.String("Description", x.Description)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("UpdateDate", x.UpdateDate)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PolicyDetail) EncodeXML(e *wire.XML) {
+	e.String("PolicyName", x.PolicyName)
+	e.String("PolicyDocument", x.PolicyDocument)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PolicyGroup) EncodeXML(e *wire.XML) {
+	e.String("GroupName", x.GroupName)
+	e.String("GroupId", x.GroupId)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PolicyRole) EncodeXML(e *wire.XML) {
+	e.String("RoleName", x.RoleName)
+	e.String("RoleId", x.RoleId)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PolicyUser) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("UserId", x.UserId)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PolicyVersion) EncodeXML(e *wire.XML) {
+	e.String("Document", x.Document)
+	e.String("VersionId", x.VersionId)
+	e.Bool("IsDefaultVersion", x.IsDefaultVersion)
+	e.Time("CreateDate", x.CreateDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *Position) EncodeXML(e *wire.XML) {
+	e.Long("Line", x.Line)
+	e.Long("Column", x.Column)
+}
+
+// EncodeXML writes the members as elements.
+func (x *PutGroupPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *PutRolePermissionsBoundaryResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
 func (x *PutRolePolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *PutUserPermissionsBoundaryResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *PutUserPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *RemoveClientIDFromOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *RemoveUserFromGroupResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *ResourceSpecificResult) EncodeXML(e *wire.XML) {
+	e.String("EvalResourceName", x.EvalResourceName)
+	e.String("EvalResourceDecision", x.EvalResourceDecision)
+	wire.XMLStructs(e, "MatchedStatements", "member", x.MatchedStatements)
+	e.Strings("MissingContextValues", "member", x.MissingContextValues)
+	e.StringMap("EvalDecisionDetails", "entry", "key", "value", x.EvalDecisionDetails)
+	wire.XMLStruct(e, "PermissionsBoundaryDecisionDetail", x.PermissionsBoundaryDecisionDetail)
 }
 
 // EncodeXML writes the members as elements.
@@ -99,9 +638,73 @@ func (x *Role) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *RoleDetail) EncodeXML(e *wire.XML) {
+	e.String("Path", x.Path)
+	e.String("RoleName", x.RoleName)
+	e.String("RoleId", x.RoleId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	e.String("AssumeRolePolicyDocument", x.AssumeRolePolicyDocument)
+	wire.XMLStructs(e, "InstanceProfileList", "member", x.InstanceProfileList)
+	wire.XMLStructs(e, "RolePolicyList", "member", x.RolePolicyList)
+	wire.XMLStructs(e, "AttachedManagedPolicies", "member", x.AttachedManagedPolicies)
+	wire.XMLStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+	wire.XMLStruct(e, "RoleLastUsed", x.RoleLastUsed)
+}
+
+// EncodeXML writes the members as elements.
 func (x *RoleLastUsed) EncodeXML(e *wire.XML) {
 	e.Time("LastUsedDate", x.LastUsedDate)
 	e.String("Region", x.Region)
+}
+
+// EncodeXML writes the members as elements.
+func (x *SSHPublicKeyMetadata) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("SSHPublicKeyId", x.SSHPublicKeyId)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *ServiceSpecificCredentialMetadata) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("Status", x.Status)
+	e.String("ServiceUserName", x.ServiceUserName)
+	e.String("ServiceCredentialAlias", x.ServiceCredentialAlias)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("ExpirationDate", x.ExpirationDate)
+	e.String("ServiceSpecificCredentialId", x.ServiceSpecificCredentialId)
+	e.String("ServiceName", x.ServiceName)
+}
+
+// EncodeXML writes the members as elements.
+func (x *SetDefaultPolicyVersionResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *SigningCertificate) EncodeXML(e *wire.XML) {
+	e.String("UserName", x.UserName)
+	e.String("CertificateId", x.CertificateId)
+	e.String("CertificateBody", x.CertificateBody)
+	e.String("Status", x.Status)
+	e.Time("UploadDate", x.UploadDate)
+}
+
+// EncodeXML writes the members as elements.
+func (x *SimulatePolicyResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "EvaluationResults", "member", x.EvaluationResults)
+	e.Bool("IsTruncated", x.IsTruncated)
+	e.String("Marker", x.Marker)
+}
+
+// EncodeXML writes the members as elements.
+func (x *Statement) EncodeXML(e *wire.XML) {
+	e.String("SourcePolicyId", x.SourcePolicyId)
+	e.String("SourcePolicyType", x.SourcePolicyType)
+	wire.XMLStruct(e, "StartPosition", x.StartPosition)
+	wire.XMLStruct(e, "EndPosition", x.EndPosition)
 }
 
 // EncodeXML writes the members as elements.
@@ -111,7 +714,27 @@ func (x *Tag) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *TagOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *TagPolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
 func (x *TagRoleResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *TagUserResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UntagOpenIDConnectProviderResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UntagPolicyResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
@@ -119,5 +742,70 @@ func (x *UntagRoleResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *UntagUserResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UpdateAccessKeyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
 func (x *UpdateAssumeRolePolicyResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UpdateGroupResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UpdateOpenIDConnectProviderThumbprintResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UpdateRoleDescriptionResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Role", x.Role)
+}
+
+// EncodeXML writes the members as elements.
+func (x *UpdateRoleResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *UpdateUserResponse) EncodeXML(e *wire.XML) {
+}
+
+// EncodeXML writes the members as elements.
+func (x *User) EncodeXML(e *wire.XML) {
+	e.String("Path", x.Path)
+	e.String("UserName", x.UserName)
+	e.String("UserId", x.UserId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	e.Time("PasswordLastUsed", x.PasswordLastUsed)
+	wire.XMLStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *UserDetail) EncodeXML(e *wire.XML) {
+	e.String("Path", x.Path)
+	e.String("UserName", x.UserName)
+	e.String("UserId", x.UserId)
+	e.String("Arn", x.Arn)
+	e.Time("CreateDate", x.CreateDate)
+	wire.XMLStructs(e, "UserPolicyList", "member", x.UserPolicyList)
+	e.Strings("GroupList", "member", x.GroupList)
+	wire.XMLStructs(e, "AttachedManagedPolicies", "member", x.AttachedManagedPolicies)
+	wire.XMLStruct(e, "PermissionsBoundary", x.PermissionsBoundary)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
+}
+
+// EncodeXML writes the members as elements.
+func (x *VirtualMFADevice) EncodeXML(e *wire.XML) {
+	e.String("SerialNumber", x.SerialNumber)
+	e.Blob("Base32StringSeed", x.Base32StringSeed)
+	e.Blob("QRCodePNG", x.QRCodePNG)
+	wire.XMLStruct(e, "User", x.User)
+	e.Time("EnableDate", x.EnableDate)
+	wire.XMLStructs(e, "Tags", "member", x.Tags)
 }

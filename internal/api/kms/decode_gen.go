@@ -7,6 +7,18 @@ import (
 )
 
 // DecodeJSON reads the members from a JSON object.
+func (x *CancelKeyDeletionRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
 func (x *CreateAliasRequest) DecodeJSON(d *wire.Decoder) {
 	for more := d.Object(); more; more = d.Next() {
 		switch string(d.Key()) {
@@ -14,6 +26,32 @@ func (x *CreateAliasRequest) DecodeJSON(d *wire.Decoder) {
 			x.AliasName = d.String()
 		case "TargetKeyId":
 			x.TargetKeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *CreateGrantRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "GranteePrincipal":
+			x.GranteePrincipal = d.String()
+		case "RetiringPrincipal":
+			x.RetiringPrincipal = d.String()
+		case "Operations":
+			x.Operations = d.Strings()
+		case "Constraints":
+			x.Constraints = wire.DecodeStruct[GrantConstraints](d)
+		case "GrantTokens":
+			x.GrantTokens = d.Strings()
+		case "Name":
+			x.Name = d.String()
+		case "DryRun":
+			x.DryRun = d.Bool()
 		default:
 			d.Skip()
 		}
@@ -53,6 +91,44 @@ func (x *CreateKeyRequest) DecodeJSON(d *wire.Decoder) {
 }
 
 // DecodeJSON reads the members from a JSON object.
+func (x *DecryptRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "CiphertextBlob":
+			x.CiphertextBlob = d.Blob()
+		case "EncryptionContext":
+			x.EncryptionContext = d.StringMap()
+		case "GrantTokens":
+			x.GrantTokens = d.Strings()
+		case "KeyId":
+			x.KeyId = d.String()
+		case "EncryptionAlgorithm":
+			x.EncryptionAlgorithm = d.String()
+		case "Recipient":
+			x.Recipient = wire.DecodeStruct[RecipientInfo](d)
+		case "DryRun":
+			x.DryRun = d.Bool()
+		case "DryRunModifiers":
+			x.DryRunModifiers = d.Strings()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *DeleteAliasRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "AliasName":
+			x.AliasName = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
 func (x *DescribeKeyRequest) DecodeJSON(d *wire.Decoder) {
 	for more := d.Object(); more; more = d.Next() {
 		switch string(d.Key()) {
@@ -67,11 +143,239 @@ func (x *DescribeKeyRequest) DecodeJSON(d *wire.Decoder) {
 }
 
 // DecodeJSON reads the members from a JSON object.
+func (x *DisableKeyRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *DisableKeyRotationRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *EnableKeyRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *EnableKeyRotationRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "RotationPeriodInDays":
+			x.RotationPeriodInDays = d.Integer()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *EncryptRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "Plaintext":
+			x.Plaintext = d.Blob()
+		case "EncryptionContext":
+			x.EncryptionContext = d.StringMap()
+		case "GrantTokens":
+			x.GrantTokens = d.Strings()
+		case "EncryptionAlgorithm":
+			x.EncryptionAlgorithm = d.String()
+		case "DryRun":
+			x.DryRun = d.Bool()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *GenerateDataKeyRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "EncryptionContext":
+			x.EncryptionContext = d.StringMap()
+		case "NumberOfBytes":
+			x.NumberOfBytes = d.Integer()
+		case "KeySpec":
+			x.KeySpec = d.String()
+		case "GrantTokens":
+			x.GrantTokens = d.Strings()
+		case "Recipient":
+			x.Recipient = wire.DecodeStruct[RecipientInfo](d)
+		case "DryRun":
+			x.DryRun = d.Bool()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *GenerateDataKeyWithoutPlaintextRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "EncryptionContext":
+			x.EncryptionContext = d.StringMap()
+		case "KeySpec":
+			x.KeySpec = d.String()
+		case "NumberOfBytes":
+			x.NumberOfBytes = d.Integer()
+		case "GrantTokens":
+			x.GrantTokens = d.Strings()
+		case "DryRun":
+			x.DryRun = d.Bool()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *GenerateRandomRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "NumberOfBytes":
+			x.NumberOfBytes = d.Integer()
+		case "CustomKeyStoreId":
+			x.CustomKeyStoreId = d.String()
+		case "Recipient":
+			x.Recipient = wire.DecodeStruct[RecipientInfo](d)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *GetKeyPolicyRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "PolicyName":
+			x.PolicyName = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *GetKeyRotationStatusRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *GrantConstraints) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "EncryptionContextSubset":
+			x.EncryptionContextSubset = d.StringMap()
+		case "EncryptionContextEquals":
+			x.EncryptionContextEquals = d.StringMap()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
 func (x *ListAliasesRequest) DecodeJSON(d *wire.Decoder) {
 	for more := d.Object(); more; more = d.Next() {
 		switch string(d.Key()) {
 		case "KeyId":
 			x.KeyId = d.String()
+		case "Limit":
+			x.Limit = d.Integer()
+		case "Marker":
+			x.Marker = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *ListGrantsRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "Limit":
+			x.Limit = d.Integer()
+		case "Marker":
+			x.Marker = d.String()
+		case "KeyId":
+			x.KeyId = d.String()
+		case "GrantId":
+			x.GrantId = d.String()
+		case "GranteePrincipal":
+			x.GranteePrincipal = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *ListKeyPoliciesRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "Limit":
+			x.Limit = d.Integer()
+		case "Marker":
+			x.Marker = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *ListKeyRotationsRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "IncludeKeyMaterial":
+			x.IncludeKeyMaterial = d.String()
 		case "Limit":
 			x.Limit = d.Integer()
 		case "Marker":
@@ -97,6 +401,160 @@ func (x *ListKeysRequest) DecodeJSON(d *wire.Decoder) {
 }
 
 // DecodeJSON reads the members from a JSON object.
+func (x *ListResourceTagsRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "Limit":
+			x.Limit = d.Integer()
+		case "Marker":
+			x.Marker = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *ListRetirableGrantsRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "Limit":
+			x.Limit = d.Integer()
+		case "Marker":
+			x.Marker = d.String()
+		case "RetiringPrincipal":
+			x.RetiringPrincipal = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *PutKeyPolicyRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "PolicyName":
+			x.PolicyName = d.String()
+		case "Policy":
+			x.Policy = d.String()
+		case "BypassPolicyLockoutSafetyCheck":
+			x.BypassPolicyLockoutSafetyCheck = d.Bool()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *ReEncryptRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "CiphertextBlob":
+			x.CiphertextBlob = d.Blob()
+		case "SourceEncryptionContext":
+			x.SourceEncryptionContext = d.StringMap()
+		case "SourceKeyId":
+			x.SourceKeyId = d.String()
+		case "DestinationKeyId":
+			x.DestinationKeyId = d.String()
+		case "DestinationEncryptionContext":
+			x.DestinationEncryptionContext = d.StringMap()
+		case "SourceEncryptionAlgorithm":
+			x.SourceEncryptionAlgorithm = d.String()
+		case "DestinationEncryptionAlgorithm":
+			x.DestinationEncryptionAlgorithm = d.String()
+		case "GrantTokens":
+			x.GrantTokens = d.Strings()
+		case "DryRun":
+			x.DryRun = d.Bool()
+		case "DryRunModifiers":
+			x.DryRunModifiers = d.Strings()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *RecipientInfo) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyEncryptionAlgorithm":
+			x.KeyEncryptionAlgorithm = d.String()
+		case "AttestationDocument":
+			x.AttestationDocument = d.Blob()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *RetireGrantRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "GrantToken":
+			x.GrantToken = d.String()
+		case "KeyId":
+			x.KeyId = d.String()
+		case "GrantId":
+			x.GrantId = d.String()
+		case "DryRun":
+			x.DryRun = d.Bool()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *RevokeGrantRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "GrantId":
+			x.GrantId = d.String()
+		case "DryRun":
+			x.DryRun = d.Bool()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *RotateKeyOnDemandRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *ScheduleKeyDeletionRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "PendingWindowInDays":
+			x.PendingWindowInDays = d.Integer()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
 func (x *Tag) DecodeJSON(d *wire.Decoder) {
 	for more := d.Object(); more; more = d.Next() {
 		switch string(d.Key()) {
@@ -104,6 +562,62 @@ func (x *Tag) DecodeJSON(d *wire.Decoder) {
 			x.TagKey = d.String()
 		case "TagValue":
 			x.TagValue = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *TagResourceRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "Tags":
+			x.Tags = wire.DecodeStructs[Tag](d)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *UntagResourceRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "TagKeys":
+			x.TagKeys = d.Strings()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *UpdateAliasRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "AliasName":
+			x.AliasName = d.String()
+		case "TargetKeyId":
+			x.TargetKeyId = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads the members from a JSON object.
+func (x *UpdateKeyDescriptionRequest) DecodeJSON(d *wire.Decoder) {
+	for more := d.Object(); more; more = d.Next() {
+		switch string(d.Key()) {
+		case "KeyId":
+			x.KeyId = d.String()
+		case "Description":
+			x.Description = d.String()
 		default:
 			d.Skip()
 		}

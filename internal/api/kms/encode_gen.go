@@ -18,6 +18,20 @@ func (x *AliasListEntry) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *CancelKeyDeletionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CancelKeyDeletionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *CreateAliasRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("AliasName", x.AliasName)
@@ -28,6 +42,32 @@ func (x *CreateAliasRequest) EncodeJSON(e *wire.Encoder) {
 // EncodeJSON writes the members as a JSON object.
 func (x *CreateAliasResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateGrantRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("GranteePrincipal", x.GranteePrincipal)
+	e.String("RetiringPrincipal", x.RetiringPrincipal)
+	e.Strings("Operations", x.Operations)
+	wire.EncodeStruct(e, "Constraints", x.Constraints)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
+	e.String("Name", x.Name)
+	e.Bool("DryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateGrantResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.String("GrantToken", x.GrantToken)
+	}
+	e.String("GrantId", x.GrantId)
 	e.End()
 }
 
@@ -56,10 +96,58 @@ func (x *CreateKeyResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *DecryptRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("CiphertextBlob", x.CiphertextBlob)
+	}
+	e.StringMap("EncryptionContext", x.EncryptionContext)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
+	e.String("KeyId", x.KeyId)
+	e.String("EncryptionAlgorithm", x.EncryptionAlgorithm)
+	wire.EncodeStruct(e, "Recipient", x.Recipient)
+	e.Bool("DryRun", x.DryRun)
+	e.Strings("DryRunModifiers", x.DryRunModifiers)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DecryptResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	if !e.Trail() {
+		e.Blob("Plaintext", x.Plaintext)
+	}
+	e.String("EncryptionAlgorithm", x.EncryptionAlgorithm)
+	if !e.Trail() {
+		e.Blob("CiphertextForRecipient", x.CiphertextForRecipient)
+	}
+	e.String("KeyMaterialId", x.KeyMaterialId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteAliasRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AliasName", x.AliasName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DeleteAliasResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *DescribeKeyRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("KeyId", x.KeyId)
-	e.Strings("GrantTokens", x.GrantTokens)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
 	e.End()
 }
 
@@ -67,6 +155,221 @@ func (x *DescribeKeyRequest) EncodeJSON(e *wire.Encoder) {
 func (x *DescribeKeyResponse) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	wire.EncodeStruct(e, "KeyMetadata", x.KeyMetadata)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DisableKeyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DisableKeyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DisableKeyRotationRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DisableKeyRotationResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EnableKeyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EnableKeyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EnableKeyRotationRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.Long("RotationPeriodInDays", x.RotationPeriodInDays)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EnableKeyRotationResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EncryptRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	if !e.Trail() {
+		e.Blob("Plaintext", x.Plaintext)
+	}
+	e.StringMap("EncryptionContext", x.EncryptionContext)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
+	e.String("EncryptionAlgorithm", x.EncryptionAlgorithm)
+	e.Bool("DryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *EncryptResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("CiphertextBlob", x.CiphertextBlob)
+	}
+	e.String("KeyId", x.KeyId)
+	e.String("EncryptionAlgorithm", x.EncryptionAlgorithm)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GenerateDataKeyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.StringMap("EncryptionContext", x.EncryptionContext)
+	e.Long("NumberOfBytes", x.NumberOfBytes)
+	e.String("KeySpec", x.KeySpec)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
+	wire.EncodeStruct(e, "Recipient", x.Recipient)
+	e.Bool("DryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GenerateDataKeyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("CiphertextBlob", x.CiphertextBlob)
+	}
+	if !e.Trail() {
+		e.Blob("Plaintext", x.Plaintext)
+	}
+	e.String("KeyId", x.KeyId)
+	if !e.Trail() {
+		e.Blob("CiphertextForRecipient", x.CiphertextForRecipient)
+	}
+	e.String("KeyMaterialId", x.KeyMaterialId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GenerateDataKeyWithoutPlaintextRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.StringMap("EncryptionContext", x.EncryptionContext)
+	e.String("KeySpec", x.KeySpec)
+	e.Long("NumberOfBytes", x.NumberOfBytes)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
+	e.Bool("DryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GenerateDataKeyWithoutPlaintextResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("CiphertextBlob", x.CiphertextBlob)
+	}
+	e.String("KeyId", x.KeyId)
+	e.String("KeyMaterialId", x.KeyMaterialId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GenerateRandomRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Long("NumberOfBytes", x.NumberOfBytes)
+	e.String("CustomKeyStoreId", x.CustomKeyStoreId)
+	wire.EncodeStruct(e, "Recipient", x.Recipient)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GenerateRandomResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("Plaintext", x.Plaintext)
+	}
+	if !e.Trail() {
+		e.Blob("CiphertextForRecipient", x.CiphertextForRecipient)
+	}
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetKeyPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("PolicyName", x.PolicyName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetKeyPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("Policy", x.Policy)
+	e.String("PolicyName", x.PolicyName)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetKeyRotationStatusRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetKeyRotationStatusResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Bool("KeyRotationEnabled", x.KeyRotationEnabled)
+	e.String("KeyId", x.KeyId)
+	e.Long("RotationPeriodInDays", x.RotationPeriodInDays)
+	e.Time("NextRotationDate", x.NextRotationDate)
+	e.Time("OnDemandRotationStartDate", x.OnDemandRotationStartDate)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GrantConstraints) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.StringMap("EncryptionContextSubset", x.EncryptionContextSubset)
+	e.StringMap("EncryptionContextEquals", x.EncryptionContextEquals)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GrantListEntry) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("GrantId", x.GrantId)
+	e.String("Name", x.Name)
+	e.Time("CreationDate", x.CreationDate)
+	e.String("GranteePrincipal", x.GranteePrincipal)
+	e.String("RetiringPrincipal", x.RetiringPrincipal)
+	e.String("IssuingAccount", x.IssuingAccount)
+	e.Strings("Operations", x.Operations)
+	wire.EncodeStruct(e, "Constraints", x.Constraints)
 	e.End()
 }
 
@@ -129,6 +432,63 @@ func (x *ListAliasesResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *ListGrantsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Long("Limit", x.Limit)
+	e.String("Marker", x.Marker)
+	e.String("KeyId", x.KeyId)
+	e.String("GrantId", x.GrantId)
+	e.String("GranteePrincipal", x.GranteePrincipal)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListGrantsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Grants", x.Grants)
+	e.String("NextMarker", x.NextMarker)
+	e.Bool("Truncated", x.Truncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListKeyPoliciesRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.Long("Limit", x.Limit)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListKeyPoliciesResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Strings("PolicyNames", x.PolicyNames)
+	e.String("NextMarker", x.NextMarker)
+	e.Bool("Truncated", x.Truncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListKeyRotationsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("IncludeKeyMaterial", x.IncludeKeyMaterial)
+	e.Long("Limit", x.Limit)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListKeyRotationsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Rotations", x.Rotations)
+	e.String("NextMarker", x.NextMarker)
+	e.Bool("Truncated", x.Truncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *ListKeysRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.Long("Limit", x.Limit)
@@ -142,6 +502,33 @@ func (x *ListKeysResponse) EncodeJSON(e *wire.Encoder) {
 	wire.EncodeStructs(e, "Keys", x.Keys)
 	e.String("NextMarker", x.NextMarker)
 	e.Bool("Truncated", x.Truncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListResourceTagsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.Long("Limit", x.Limit)
+	e.String("Marker", x.Marker)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListResourceTagsResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.String("NextMarker", x.NextMarker)
+	e.Bool("Truncated", x.Truncated)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ListRetirableGrantsRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Long("Limit", x.Limit)
+	e.String("Marker", x.Marker)
+	e.String("RetiringPrincipal", x.RetiringPrincipal)
 	e.End()
 }
 
@@ -163,10 +550,205 @@ func (x *MultiRegionKey) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *PutKeyPolicyRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("PolicyName", x.PolicyName)
+	e.String("Policy", x.Policy)
+	e.Bool("BypassPolicyLockoutSafetyCheck", x.BypassPolicyLockoutSafetyCheck)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *PutKeyPolicyResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ReEncryptRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("CiphertextBlob", x.CiphertextBlob)
+	}
+	e.StringMap("SourceEncryptionContext", x.SourceEncryptionContext)
+	e.String("SourceKeyId", x.SourceKeyId)
+	e.String("DestinationKeyId", x.DestinationKeyId)
+	e.StringMap("DestinationEncryptionContext", x.DestinationEncryptionContext)
+	e.String("SourceEncryptionAlgorithm", x.SourceEncryptionAlgorithm)
+	e.String("DestinationEncryptionAlgorithm", x.DestinationEncryptionAlgorithm)
+	if !e.Trail() {
+		e.Strings("GrantTokens", x.GrantTokens)
+	}
+	e.Bool("DryRun", x.DryRun)
+	e.Strings("DryRunModifiers", x.DryRunModifiers)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ReEncryptResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.Blob("CiphertextBlob", x.CiphertextBlob)
+	}
+	e.String("SourceKeyId", x.SourceKeyId)
+	e.String("KeyId", x.KeyId)
+	e.String("SourceEncryptionAlgorithm", x.SourceEncryptionAlgorithm)
+	e.String("DestinationEncryptionAlgorithm", x.DestinationEncryptionAlgorithm)
+	e.String("SourceKeyMaterialId", x.SourceKeyMaterialId)
+	e.String("DestinationKeyMaterialId", x.DestinationKeyMaterialId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RecipientInfo) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyEncryptionAlgorithm", x.KeyEncryptionAlgorithm)
+	e.Blob("AttestationDocument", x.AttestationDocument)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RetireGrantRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	if !e.Trail() {
+		e.String("GrantToken", x.GrantToken)
+	}
+	e.String("KeyId", x.KeyId)
+	e.String("GrantId", x.GrantId)
+	e.Bool("DryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RetireGrantResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RevokeGrantRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("GrantId", x.GrantId)
+	e.Bool("DryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RevokeGrantResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RotateKeyOnDemandRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RotateKeyOnDemandResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *RotationsListEntry) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("KeyMaterialId", x.KeyMaterialId)
+	e.String("KeyMaterialDescription", x.KeyMaterialDescription)
+	e.String("ImportState", x.ImportState)
+	e.String("KeyMaterialState", x.KeyMaterialState)
+	e.String("ExpirationModel", x.ExpirationModel)
+	e.Time("ValidTo", x.ValidTo)
+	e.Time("RotationDate", x.RotationDate)
+	e.String("RotationType", x.RotationType)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ScheduleKeyDeletionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.Long("PendingWindowInDays", x.PendingWindowInDays)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *ScheduleKeyDeletionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.Time("DeletionDate", x.DeletionDate)
+	e.String("KeyState", x.KeyState)
+	e.Long("PendingWindowInDays", x.PendingWindowInDays)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *Tag) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("TagKey", x.TagKey)
 	e.String("TagValue", x.TagValue)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagResourceRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *TagResourceResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagResourceRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.Strings("TagKeys", x.TagKeys)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UntagResourceResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateAliasRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("AliasName", x.AliasName)
+	e.String("TargetKeyId", x.TargetKeyId)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateAliasResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateKeyDescriptionRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("KeyId", x.KeyId)
+	e.String("Description", x.Description)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *UpdateKeyDescriptionResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
 	e.End()
 }
 

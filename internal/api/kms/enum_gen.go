@@ -19,6 +19,17 @@ const (
 	CustomerMasterKeySpecSm2              = "SM2"
 )
 
+// The values of DataKeySpec.
+const (
+	DataKeySpecAes256 = "AES_256"
+	DataKeySpecAes128 = "AES_128"
+)
+
+// The values of DryRunModifierType.
+const (
+	DryRunModifierTypeIgnoreCiphertext = "IGNORE_CIPHERTEXT"
+)
+
 // The values of EncryptionAlgorithmSpec.
 const (
 	EncryptionAlgorithmSpecSymmetricDefault = "SYMMETRIC_DEFAULT"
@@ -33,15 +44,61 @@ const (
 	ExpirationModelTypeKeyMaterialDoesNotExpire = "KEY_MATERIAL_DOES_NOT_EXPIRE"
 )
 
+// The values of GrantOperation.
+const (
+	GrantOperationDecrypt                             = "Decrypt"
+	GrantOperationEncrypt                             = "Encrypt"
+	GrantOperationGenerateDataKey                     = "GenerateDataKey"
+	GrantOperationGenerateDataKeyWithoutPlaintext     = "GenerateDataKeyWithoutPlaintext"
+	GrantOperationReEncryptFrom                       = "ReEncryptFrom"
+	GrantOperationReEncryptTo                         = "ReEncryptTo"
+	GrantOperationSign                                = "Sign"
+	GrantOperationVerify                              = "Verify"
+	GrantOperationGetPublicKey                        = "GetPublicKey"
+	GrantOperationCreateGrant                         = "CreateGrant"
+	GrantOperationRetireGrant                         = "RetireGrant"
+	GrantOperationDescribeKey                         = "DescribeKey"
+	GrantOperationGenerateDataKeyPair                 = "GenerateDataKeyPair"
+	GrantOperationGenerateDataKeyPairWithoutPlaintext = "GenerateDataKeyPairWithoutPlaintext"
+	GrantOperationGenerateMac                         = "GenerateMac"
+	GrantOperationVerifyMac                           = "VerifyMac"
+	GrantOperationDeriveSharedSecret                  = "DeriveSharedSecret"
+)
+
+// The values of ImportState.
+const (
+	ImportStateImported      = "IMPORTED"
+	ImportStatePendingImport = "PENDING_IMPORT"
+)
+
+// The values of IncludeKeyMaterial.
+const (
+	IncludeKeyMaterialAllKeyMaterial = "ALL_KEY_MATERIAL"
+	IncludeKeyMaterialRotationsOnly  = "ROTATIONS_ONLY"
+)
+
 // The values of KeyAgreementAlgorithmSpec.
 const (
 	KeyAgreementAlgorithmSpecEcdh = "ECDH"
+)
+
+// The values of KeyEncryptionMechanism.
+const (
+	KeyEncryptionMechanismRsaesOaepSha256 = "RSAES_OAEP_SHA_256"
 )
 
 // The values of KeyManagerType.
 const (
 	KeyManagerTypeAws      = "AWS"
 	KeyManagerTypeCustomer = "CUSTOMER"
+)
+
+// The values of KeyMaterialState.
+const (
+	KeyMaterialStateNonCurrent                          = "NON_CURRENT"
+	KeyMaterialStateCurrent                             = "CURRENT"
+	KeyMaterialStatePendingRotation                     = "PENDING_ROTATION"
+	KeyMaterialStatePendingMultiRegionImportAndRotation = "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
 )
 
 // The values of KeySpec.
@@ -105,6 +162,12 @@ const (
 	OriginTypeExternal         = "EXTERNAL"
 	OriginTypeAwsCloudhsm      = "AWS_CLOUDHSM"
 	OriginTypeExternalKeyStore = "EXTERNAL_KEY_STORE"
+)
+
+// The values of RotationType.
+const (
+	RotationTypeAutomatic = "AUTOMATIC"
+	RotationTypeOnDemand  = "ON_DEMAND"
 )
 
 // The values of SigningAlgorithmSpec.

@@ -2,11 +2,43 @@
 
 package kms
 
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// CancelKeyDeletionRequest is the input of CancelKeyDeletion.
+type CancelKeyDeletionRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+}
+
 // CreateAliasRequest is the input of CreateAlias.
 type CreateAliasRequest struct {
 	AliasName   *string // required, 1 to 256 characters
 	TargetKeyId *string // required, 1 to 2048 characters
 }
+
+// CreateGrantRequest is the input of CreateGrant.
+type CreateGrantRequest struct {
+	KeyId             *string  // required, 1 to 2048 characters
+	GranteePrincipal  *string  // required, 1 to 256 characters
+	RetiringPrincipal *string  // 1 to 256 characters
+	Operations        []string // required
+	Constraints       *GrantConstraints
+	GrantTokens       []string // 0 to 10 elements, sensitive
+	Name              *string  // 1 to 256 characters
+	DryRun            *bool
+}
+
+// String names the type only: the value may hold secrets.
+func (CreateGrantRequest) String() string { return "CreateGrantRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x CreateGrantRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x CreateGrantRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
 // CreateKeyRequest is the input of CreateKey.
 type CreateKeyRequest struct {
@@ -23,10 +55,154 @@ type CreateKeyRequest struct {
 	XksKeyId                       *string // 1 to 128 characters
 }
 
+// DecryptRequest is the input of Decrypt.
+type DecryptRequest struct {
+	CiphertextBlob      []byte // 1 to 6144 bytes, sensitive
+	EncryptionContext   map[string]string
+	GrantTokens         []string // 0 to 10 elements, sensitive
+	KeyId               *string  // 1 to 2048 characters
+	EncryptionAlgorithm *string
+	Recipient           *RecipientInfo
+	DryRun              *bool
+	DryRunModifiers     []string
+}
+
+// String names the type only: the value may hold secrets.
+func (DecryptRequest) String() string { return "DecryptRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x DecryptRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x DecryptRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// DeleteAliasRequest is the input of DeleteAlias.
+type DeleteAliasRequest struct {
+	AliasName *string // required, 1 to 256 characters
+}
+
 // DescribeKeyRequest is the input of DescribeKey.
 type DescribeKeyRequest struct {
 	KeyId       *string  // required, 1 to 2048 characters
-	GrantTokens []string // 0 to 10 elements
+	GrantTokens []string // 0 to 10 elements, sensitive
+}
+
+// String names the type only: the value may hold secrets.
+func (DescribeKeyRequest) String() string { return "DescribeKeyRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x DescribeKeyRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x DescribeKeyRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// DisableKeyRequest is the input of DisableKey.
+type DisableKeyRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+}
+
+// DisableKeyRotationRequest is the input of DisableKeyRotation.
+type DisableKeyRotationRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+}
+
+// EnableKeyRequest is the input of EnableKey.
+type EnableKeyRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+}
+
+// EnableKeyRotationRequest is the input of EnableKeyRotation.
+type EnableKeyRotationRequest struct {
+	KeyId                *string // required, 1 to 2048 characters
+	RotationPeriodInDays *int64  // 90 to 2560
+}
+
+// EncryptRequest is the input of Encrypt.
+type EncryptRequest struct {
+	KeyId               *string // required, 1 to 2048 characters
+	Plaintext           []byte  // required, 1 to 4096 bytes, sensitive
+	EncryptionContext   map[string]string
+	GrantTokens         []string // 0 to 10 elements, sensitive
+	EncryptionAlgorithm *string
+	DryRun              *bool
+}
+
+// String names the type only: the value may hold secrets.
+func (EncryptRequest) String() string { return "EncryptRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x EncryptRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x EncryptRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// GenerateDataKeyRequest is the input of GenerateDataKey.
+type GenerateDataKeyRequest struct {
+	KeyId             *string // required, 1 to 2048 characters
+	EncryptionContext map[string]string
+	NumberOfBytes     *int64 // 1 to 1024
+	KeySpec           *string
+	GrantTokens       []string // 0 to 10 elements, sensitive
+	Recipient         *RecipientInfo
+	DryRun            *bool
+}
+
+// String names the type only: the value may hold secrets.
+func (GenerateDataKeyRequest) String() string { return "GenerateDataKeyRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x GenerateDataKeyRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x GenerateDataKeyRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// GenerateDataKeyWithoutPlaintextRequest is the input of GenerateDataKeyWithoutPlaintext.
+type GenerateDataKeyWithoutPlaintextRequest struct {
+	KeyId             *string // required, 1 to 2048 characters
+	EncryptionContext map[string]string
+	KeySpec           *string
+	NumberOfBytes     *int64   // 1 to 1024
+	GrantTokens       []string // 0 to 10 elements, sensitive
+	DryRun            *bool
+}
+
+// String names the type only: the value may hold secrets.
+func (GenerateDataKeyWithoutPlaintextRequest) String() string {
+	return "GenerateDataKeyWithoutPlaintextRequest{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x GenerateDataKeyWithoutPlaintextRequest) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x GenerateDataKeyWithoutPlaintextRequest) LogValue() slog.Value {
+	return slog.StringValue(x.String())
+}
+
+// GenerateRandomRequest is the input of GenerateRandom.
+type GenerateRandomRequest struct {
+	NumberOfBytes    *int64  // 1 to 1024
+	CustomKeyStoreId *string // 1 to 64 characters
+	Recipient        *RecipientInfo
+}
+
+// GetKeyPolicyRequest is the input of GetKeyPolicy.
+type GetKeyPolicyRequest struct {
+	KeyId      *string // required, 1 to 2048 characters
+	PolicyName *string // 1 to 128 characters
+}
+
+// GetKeyRotationStatusRequest is the input of GetKeyRotationStatus.
+type GetKeyRotationStatusRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+}
+
+// GrantConstraints is a structure of the model.
+type GrantConstraints struct {
+	EncryptionContextSubset map[string]string
+	EncryptionContextEquals map[string]string
 }
 
 // ListAliasesRequest is the input of ListAliases.
@@ -36,14 +212,148 @@ type ListAliasesRequest struct {
 	Marker *string // 1 to 1024 characters
 }
 
+// ListGrantsRequest is the input of ListGrants.
+type ListGrantsRequest struct {
+	Limit            *int64  // 1 to 1000
+	Marker           *string // 1 to 1024 characters
+	KeyId            *string // required, 1 to 2048 characters
+	GrantId          *string // 1 to 128 characters
+	GranteePrincipal *string // 1 to 256 characters
+}
+
+// ListKeyPoliciesRequest is the input of ListKeyPolicies.
+type ListKeyPoliciesRequest struct {
+	KeyId  *string // required, 1 to 2048 characters
+	Limit  *int64  // 1 to 1000
+	Marker *string // 1 to 1024 characters
+}
+
+// ListKeyRotationsRequest is the input of ListKeyRotations.
+type ListKeyRotationsRequest struct {
+	KeyId              *string // required, 1 to 2048 characters
+	IncludeKeyMaterial *string
+	Limit              *int64  // 1 to 1000
+	Marker             *string // 1 to 1024 characters
+}
+
 // ListKeysRequest is the input of ListKeys.
 type ListKeysRequest struct {
 	Limit  *int64  // 1 to 1000
 	Marker *string // 1 to 1024 characters
 }
 
+// ListResourceTagsRequest is the input of ListResourceTags.
+type ListResourceTagsRequest struct {
+	KeyId  *string // required, 1 to 2048 characters
+	Limit  *int64  // 1 to 1000
+	Marker *string // 1 to 1024 characters
+}
+
+// ListRetirableGrantsRequest is the input of ListRetirableGrants.
+type ListRetirableGrantsRequest struct {
+	Limit             *int64  // 1 to 1000
+	Marker            *string // 1 to 1024 characters
+	RetiringPrincipal *string // required, 1 to 256 characters
+}
+
+// PutKeyPolicyRequest is the input of PutKeyPolicy.
+type PutKeyPolicyRequest struct {
+	KeyId                          *string // required, 1 to 2048 characters
+	PolicyName                     *string // 1 to 128 characters
+	Policy                         *string // required, 1 to 131072 characters
+	BypassPolicyLockoutSafetyCheck *bool
+}
+
+// ReEncryptRequest is the input of ReEncrypt.
+type ReEncryptRequest struct {
+	CiphertextBlob                 []byte // 1 to 6144 bytes, sensitive
+	SourceEncryptionContext        map[string]string
+	SourceKeyId                    *string // 1 to 2048 characters
+	DestinationKeyId               *string // required, 1 to 2048 characters
+	DestinationEncryptionContext   map[string]string
+	SourceEncryptionAlgorithm      *string
+	DestinationEncryptionAlgorithm *string
+	GrantTokens                    []string // 0 to 10 elements, sensitive
+	DryRun                         *bool
+	DryRunModifiers                []string
+}
+
+// String names the type only: the value may hold secrets.
+func (ReEncryptRequest) String() string { return "ReEncryptRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x ReEncryptRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x ReEncryptRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// RecipientInfo is a structure of the model.
+type RecipientInfo struct {
+	KeyEncryptionAlgorithm *string
+	AttestationDocument    []byte // 1 to 262144 bytes
+}
+
+// RetireGrantRequest is the input of RetireGrant.
+type RetireGrantRequest struct {
+	GrantToken *string // 1 to 8192 characters, sensitive
+	KeyId      *string // 1 to 2048 characters
+	GrantId    *string // 1 to 128 characters
+	DryRun     *bool
+}
+
+// String names the type only: the value may hold secrets.
+func (RetireGrantRequest) String() string { return "RetireGrantRequest{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x RetireGrantRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x RetireGrantRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// RevokeGrantRequest is the input of RevokeGrant.
+type RevokeGrantRequest struct {
+	KeyId   *string // required, 1 to 2048 characters
+	GrantId *string // required, 1 to 128 characters
+	DryRun  *bool
+}
+
+// RotateKeyOnDemandRequest is the input of RotateKeyOnDemand.
+type RotateKeyOnDemandRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+}
+
+// ScheduleKeyDeletionRequest is the input of ScheduleKeyDeletion.
+type ScheduleKeyDeletionRequest struct {
+	KeyId               *string // required, 1 to 2048 characters
+	PendingWindowInDays *int64  // 1 to 365
+}
+
 // Tag is a structure of the model.
 type Tag struct {
 	TagKey   *string // required, 1 to 128 characters
 	TagValue *string // required, 0 to 256 characters
+}
+
+// TagResourceRequest is the input of TagResource.
+type TagResourceRequest struct {
+	KeyId *string // required, 1 to 2048 characters
+	Tags  []Tag   // required
+}
+
+// UntagResourceRequest is the input of UntagResource.
+type UntagResourceRequest struct {
+	KeyId   *string  // required, 1 to 2048 characters
+	TagKeys []string // required
+}
+
+// UpdateAliasRequest is the input of UpdateAlias.
+type UpdateAliasRequest struct {
+	AliasName   *string // required, 1 to 256 characters
+	TargetKeyId *string // required, 1 to 2048 characters
+}
+
+// UpdateKeyDescriptionRequest is the input of UpdateKeyDescription.
+type UpdateKeyDescriptionRequest struct {
+	KeyId       *string // required, 1 to 2048 characters
+	Description *string // required, 0 to 8192 characters
 }

@@ -3,6 +3,9 @@
 package kms
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"time"
 )
 
@@ -15,18 +18,175 @@ type AliasListEntry struct {
 	LastUpdatedDate *time.Time
 }
 
+// CancelKeyDeletionResponse is the output of CancelKeyDeletion.
+type CancelKeyDeletionResponse struct {
+	KeyId *string // 1 to 2048 characters
+}
+
 // CreateAliasResponse is the output of CreateAlias.
 type CreateAliasResponse struct {
 }
+
+// CreateGrantResponse is the output of CreateGrant.
+type CreateGrantResponse struct {
+	GrantToken *string // 1 to 8192 characters, sensitive
+	GrantId    *string // 1 to 128 characters
+}
+
+// String names the type only: the value may hold secrets.
+func (CreateGrantResponse) String() string { return "CreateGrantResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x CreateGrantResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x CreateGrantResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
 // CreateKeyResponse is the output of CreateKey.
 type CreateKeyResponse struct {
 	KeyMetadata *KeyMetadata
 }
 
+// DecryptResponse is the output of Decrypt.
+type DecryptResponse struct {
+	KeyId                  *string // 1 to 2048 characters
+	Plaintext              []byte  // 1 to 4096 bytes, sensitive
+	EncryptionAlgorithm    *string
+	CiphertextForRecipient []byte  // 1 to 6144 bytes, sensitive
+	KeyMaterialId          *string // 64 to 64 characters
+}
+
+// String names the type only: the value may hold secrets.
+func (DecryptResponse) String() string { return "DecryptResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x DecryptResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x DecryptResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// DeleteAliasResponse is the output of DeleteAlias.
+type DeleteAliasResponse struct {
+}
+
 // DescribeKeyResponse is the output of DescribeKey.
 type DescribeKeyResponse struct {
 	KeyMetadata *KeyMetadata
+}
+
+// DisableKeyResponse is the output of DisableKey.
+type DisableKeyResponse struct {
+}
+
+// DisableKeyRotationResponse is the output of DisableKeyRotation.
+type DisableKeyRotationResponse struct {
+}
+
+// EnableKeyResponse is the output of EnableKey.
+type EnableKeyResponse struct {
+}
+
+// EnableKeyRotationResponse is the output of EnableKeyRotation.
+type EnableKeyRotationResponse struct {
+}
+
+// EncryptResponse is the output of Encrypt.
+type EncryptResponse struct {
+	CiphertextBlob      []byte  // 1 to 6144 bytes, sensitive
+	KeyId               *string // 1 to 2048 characters
+	EncryptionAlgorithm *string
+}
+
+// String names the type only: the value may hold secrets.
+func (EncryptResponse) String() string { return "EncryptResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x EncryptResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x EncryptResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// GenerateDataKeyResponse is the output of GenerateDataKey.
+type GenerateDataKeyResponse struct {
+	CiphertextBlob         []byte  // 1 to 6144 bytes, sensitive
+	Plaintext              []byte  // 1 to 4096 bytes, sensitive
+	KeyId                  *string // 1 to 2048 characters
+	CiphertextForRecipient []byte  // 1 to 6144 bytes, sensitive
+	KeyMaterialId          *string // 64 to 64 characters
+}
+
+// String names the type only: the value may hold secrets.
+func (GenerateDataKeyResponse) String() string { return "GenerateDataKeyResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x GenerateDataKeyResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x GenerateDataKeyResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// GenerateDataKeyWithoutPlaintextResponse is the output of GenerateDataKeyWithoutPlaintext.
+type GenerateDataKeyWithoutPlaintextResponse struct {
+	CiphertextBlob []byte  // 1 to 6144 bytes, sensitive
+	KeyId          *string // 1 to 2048 characters
+	KeyMaterialId  *string // 64 to 64 characters
+}
+
+// String names the type only: the value may hold secrets.
+func (GenerateDataKeyWithoutPlaintextResponse) String() string {
+	return "GenerateDataKeyWithoutPlaintextResponse{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x GenerateDataKeyWithoutPlaintextResponse) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x GenerateDataKeyWithoutPlaintextResponse) LogValue() slog.Value {
+	return slog.StringValue(x.String())
+}
+
+// GenerateRandomResponse is the output of GenerateRandom.
+type GenerateRandomResponse struct {
+	Plaintext              []byte // 1 to 4096 bytes, sensitive
+	CiphertextForRecipient []byte // 1 to 6144 bytes, sensitive
+}
+
+// String names the type only: the value may hold secrets.
+func (GenerateRandomResponse) String() string { return "GenerateRandomResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x GenerateRandomResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x GenerateRandomResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// GetKeyPolicyResponse is the output of GetKeyPolicy.
+type GetKeyPolicyResponse struct {
+	Policy     *string // 1 to 131072 characters
+	PolicyName *string // 1 to 128 characters
+}
+
+// GetKeyRotationStatusResponse is the output of GetKeyRotationStatus.
+type GetKeyRotationStatusResponse struct {
+	KeyRotationEnabled        *bool
+	KeyId                     *string // 1 to 2048 characters
+	RotationPeriodInDays      *int64  // 90 to 2560
+	NextRotationDate          *time.Time
+	OnDemandRotationStartDate *time.Time
+}
+
+// GrantListEntry is a structure of the model.
+type GrantListEntry struct {
+	KeyId             *string // 1 to 2048 characters
+	GrantId           *string // 1 to 128 characters
+	Name              *string // 1 to 256 characters
+	CreationDate      *time.Time
+	GranteePrincipal  *string // 1 to 256 characters
+	RetiringPrincipal *string // 1 to 256 characters
+	IssuingAccount    *string // 1 to 256 characters
+	Operations        []string
+	Constraints       *GrantConstraints
 }
 
 // KeyListEntry is a structure of the model.
@@ -72,9 +232,37 @@ type ListAliasesResponse struct {
 	Truncated  *bool
 }
 
+// ListGrantsResponse is the output of ListGrants, output of ListRetirableGrants.
+type ListGrantsResponse struct {
+	Grants     []GrantListEntry
+	NextMarker *string // 1 to 1024 characters
+	Truncated  *bool
+}
+
+// ListKeyPoliciesResponse is the output of ListKeyPolicies.
+type ListKeyPoliciesResponse struct {
+	PolicyNames []string
+	NextMarker  *string // 1 to 1024 characters
+	Truncated   *bool
+}
+
+// ListKeyRotationsResponse is the output of ListKeyRotations.
+type ListKeyRotationsResponse struct {
+	Rotations  []RotationsListEntry
+	NextMarker *string // 1 to 1024 characters
+	Truncated  *bool
+}
+
 // ListKeysResponse is the output of ListKeys.
 type ListKeysResponse struct {
 	Keys       []KeyListEntry
+	NextMarker *string // 1 to 1024 characters
+	Truncated  *bool
+}
+
+// ListResourceTagsResponse is the output of ListResourceTags.
+type ListResourceTagsResponse struct {
+	Tags       []Tag
 	NextMarker *string // 1 to 1024 characters
 	Truncated  *bool
 }
@@ -90,6 +278,80 @@ type MultiRegionConfiguration struct {
 type MultiRegionKey struct {
 	Arn    *string // 20 to 2048 characters
 	Region *string // 1 to 32 characters
+}
+
+// PutKeyPolicyResponse is the output of PutKeyPolicy.
+type PutKeyPolicyResponse struct {
+}
+
+// ReEncryptResponse is the output of ReEncrypt.
+type ReEncryptResponse struct {
+	CiphertextBlob                 []byte  // 1 to 6144 bytes, sensitive
+	SourceKeyId                    *string // 1 to 2048 characters
+	KeyId                          *string // 1 to 2048 characters
+	SourceEncryptionAlgorithm      *string
+	DestinationEncryptionAlgorithm *string
+	SourceKeyMaterialId            *string // 64 to 64 characters
+	DestinationKeyMaterialId       *string // 64 to 64 characters
+}
+
+// String names the type only: the value may hold secrets.
+func (ReEncryptResponse) String() string { return "ReEncryptResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x ReEncryptResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x ReEncryptResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// RetireGrantResponse is the output of RetireGrant.
+type RetireGrantResponse struct {
+}
+
+// RevokeGrantResponse is the output of RevokeGrant.
+type RevokeGrantResponse struct {
+}
+
+// RotateKeyOnDemandResponse is the output of RotateKeyOnDemand.
+type RotateKeyOnDemandResponse struct {
+	KeyId *string // 1 to 2048 characters
+}
+
+// RotationsListEntry is a structure of the model.
+type RotationsListEntry struct {
+	KeyId                  *string // 1 to 2048 characters
+	KeyMaterialId          *string // 64 to 64 characters
+	KeyMaterialDescription *string // 0 to 256 characters
+	ImportState            *string
+	KeyMaterialState       *string
+	ExpirationModel        *string
+	ValidTo                *time.Time
+	RotationDate           *time.Time
+	RotationType           *string
+}
+
+// ScheduleKeyDeletionResponse is the output of ScheduleKeyDeletion.
+type ScheduleKeyDeletionResponse struct {
+	KeyId               *string // 1 to 2048 characters
+	DeletionDate        *time.Time
+	KeyState            *string
+	PendingWindowInDays *int64 // 1 to 365
+}
+
+// TagResourceResponse is the output of TagResource.
+type TagResourceResponse struct {
+}
+
+// UntagResourceResponse is the output of UntagResource.
+type UntagResourceResponse struct {
+}
+
+// UpdateAliasResponse is the output of UpdateAlias.
+type UpdateAliasResponse struct {
+}
+
+// UpdateKeyDescriptionResponse is the output of UpdateKeyDescription.
+type UpdateKeyDescriptionResponse struct {
 }
 
 // XksKeyConfigurationType is a structure of the model.

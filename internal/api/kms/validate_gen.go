@@ -7,11 +7,30 @@ import (
 )
 
 // Validate notes what breaks the model's constraints.
+func (x *CancelKeyDeletionRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *CreateAliasRequest) Validate(v *wire.Violations) {
 	v.Required("aliasName", x.AliasName != nil)
 	v.Text("aliasName", x.AliasName, &ruleAliasNameType)
 	v.Required("targetKeyId", x.TargetKeyId != nil)
 	v.Text("targetKeyId", x.TargetKeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *CreateGrantRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Required("granteePrincipal", x.GranteePrincipal != nil)
+	v.Text("granteePrincipal", x.GranteePrincipal, &rulePrincipalIdType)
+	v.Text("retiringPrincipal", x.RetiringPrincipal, &rulePrincipalIdType)
+	v.Required("operations", x.Operations != nil)
+	v.Strings("operations", x.Operations, nil, &ruleGrantOperation)
+	v.Strings("grantTokens", x.GrantTokens, &ruleGrantTokenList, &ruleGrantTokenType)
+	v.Text("name", x.Name, &ruleGrantNameType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -28,6 +47,22 @@ func (x *CreateKeyRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *DecryptRequest) Validate(v *wire.Violations) {
+	v.Blob("ciphertextBlob", x.CiphertextBlob, &ruleCiphertextType)
+	v.Strings("grantTokens", x.GrantTokens, &ruleGrantTokenList, &ruleGrantTokenType)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("encryptionAlgorithm", x.EncryptionAlgorithm, &ruleEncryptionAlgorithmSpec)
+	wire.CheckStruct(v, "recipient", x.Recipient)
+	v.Strings("dryRunModifiers", x.DryRunModifiers, nil, &ruleDryRunModifierType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DeleteAliasRequest) Validate(v *wire.Violations) {
+	v.Required("aliasName", x.AliasName != nil)
+	v.Text("aliasName", x.AliasName, &ruleAliasNameType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *DescribeKeyRequest) Validate(v *wire.Violations) {
 	v.Required("keyId", x.KeyId != nil)
 	v.Text("keyId", x.KeyId, &ruleKeyIdType)
@@ -35,8 +70,109 @@ func (x *DescribeKeyRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *DisableKeyRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *DisableKeyRotationRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *EnableKeyRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *EnableKeyRotationRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Long("rotationPeriodInDays", x.RotationPeriodInDays, &ruleRotationPeriodInDaysType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *EncryptRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Required("plaintext", x.Plaintext != nil)
+	v.Blob("plaintext", x.Plaintext, &rulePlaintextType)
+	v.Strings("grantTokens", x.GrantTokens, &ruleGrantTokenList, &ruleGrantTokenType)
+	v.Text("encryptionAlgorithm", x.EncryptionAlgorithm, &ruleEncryptionAlgorithmSpec)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GenerateDataKeyRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Long("numberOfBytes", x.NumberOfBytes, &ruleNumberOfBytesType)
+	v.Text("keySpec", x.KeySpec, &ruleDataKeySpec)
+	v.Strings("grantTokens", x.GrantTokens, &ruleGrantTokenList, &ruleGrantTokenType)
+	wire.CheckStruct(v, "recipient", x.Recipient)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GenerateDataKeyWithoutPlaintextRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("keySpec", x.KeySpec, &ruleDataKeySpec)
+	v.Long("numberOfBytes", x.NumberOfBytes, &ruleNumberOfBytesType)
+	v.Strings("grantTokens", x.GrantTokens, &ruleGrantTokenList, &ruleGrantTokenType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GenerateRandomRequest) Validate(v *wire.Violations) {
+	v.Long("numberOfBytes", x.NumberOfBytes, &ruleNumberOfBytesType)
+	v.Text("customKeyStoreId", x.CustomKeyStoreId, &ruleCustomKeyStoreIdType)
+	wire.CheckStruct(v, "recipient", x.Recipient)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetKeyPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetKeyRotationStatusRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *ListAliasesRequest) Validate(v *wire.Violations) {
 	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Long("limit", x.Limit, &ruleLimitType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListGrantsRequest) Validate(v *wire.Violations) {
+	v.Long("limit", x.Limit, &ruleLimitType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("grantId", x.GrantId, &ruleGrantIdType)
+	v.Text("granteePrincipal", x.GranteePrincipal, &rulePrincipalIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListKeyPoliciesRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Long("limit", x.Limit, &ruleLimitType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListKeyRotationsRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("includeKeyMaterial", x.IncludeKeyMaterial, &ruleIncludeKeyMaterial)
 	v.Long("limit", x.Limit, &ruleLimitType)
 	v.Text("marker", x.Marker, &ruleMarkerType)
 }
@@ -48,6 +184,77 @@ func (x *ListKeysRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *ListResourceTagsRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Long("limit", x.Limit, &ruleLimitType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ListRetirableGrantsRequest) Validate(v *wire.Violations) {
+	v.Long("limit", x.Limit, &ruleLimitType)
+	v.Text("marker", x.Marker, &ruleMarkerType)
+	v.Required("retiringPrincipal", x.RetiringPrincipal != nil)
+	v.Text("retiringPrincipal", x.RetiringPrincipal, &rulePrincipalIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *PutKeyPolicyRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("policyName", x.PolicyName, &rulePolicyNameType)
+	v.Required("policy", x.Policy != nil)
+	v.Text("policy", x.Policy, &rulePolicyType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ReEncryptRequest) Validate(v *wire.Violations) {
+	v.Blob("ciphertextBlob", x.CiphertextBlob, &ruleCiphertextType)
+	v.Text("sourceKeyId", x.SourceKeyId, &ruleKeyIdType)
+	v.Required("destinationKeyId", x.DestinationKeyId != nil)
+	v.Text("destinationKeyId", x.DestinationKeyId, &ruleKeyIdType)
+	v.Text("sourceEncryptionAlgorithm", x.SourceEncryptionAlgorithm, &ruleEncryptionAlgorithmSpec)
+	v.Text("destinationEncryptionAlgorithm", x.DestinationEncryptionAlgorithm, &ruleEncryptionAlgorithmSpec)
+	v.Strings("grantTokens", x.GrantTokens, &ruleGrantTokenList, &ruleGrantTokenType)
+	v.Strings("dryRunModifiers", x.DryRunModifiers, nil, &ruleDryRunModifierType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *RecipientInfo) Validate(v *wire.Violations) {
+	v.Text("keyEncryptionAlgorithm", x.KeyEncryptionAlgorithm, &ruleKeyEncryptionMechanism)
+	v.Blob("attestationDocument", x.AttestationDocument, &ruleAttestationDocumentType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *RetireGrantRequest) Validate(v *wire.Violations) {
+	v.Text("grantToken", x.GrantToken, &ruleGrantTokenType)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Text("grantId", x.GrantId, &ruleGrantIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *RevokeGrantRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Required("grantId", x.GrantId != nil)
+	v.Text("grantId", x.GrantId, &ruleGrantIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *RotateKeyOnDemandRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *ScheduleKeyDeletionRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Long("pendingWindowInDays", x.PendingWindowInDays, &rulePendingWindowInDaysType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *Tag) Validate(v *wire.Violations) {
 	v.Required("tagKey", x.TagKey != nil)
 	v.Text("tagKey", x.TagKey, &ruleTagKeyType)
@@ -55,21 +262,69 @@ func (x *Tag) Validate(v *wire.Violations) {
 	v.Text("tagValue", x.TagValue, &ruleTagValueType)
 }
 
+// Validate notes what breaks the model's constraints.
+func (x *TagResourceRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Required("tags", x.Tags != nil)
+	wire.CheckStructs(v, "tags", x.Tags, nil)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UntagResourceRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Required("tagKeys", x.TagKeys != nil)
+	v.Strings("tagKeys", x.TagKeys, nil, &ruleTagKeyType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateAliasRequest) Validate(v *wire.Violations) {
+	v.Required("aliasName", x.AliasName != nil)
+	v.Text("aliasName", x.AliasName, &ruleAliasNameType)
+	v.Required("targetKeyId", x.TargetKeyId != nil)
+	v.Text("targetKeyId", x.TargetKeyId, &ruleKeyIdType)
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *UpdateKeyDescriptionRequest) Validate(v *wire.Violations) {
+	v.Required("keyId", x.KeyId != nil)
+	v.Text("keyId", x.KeyId, &ruleKeyIdType)
+	v.Required("description", x.Description != nil)
+	v.Text("description", x.Description, &ruleDescriptionType)
+}
+
 var (
-	ruleAliasNameType         = wire.Rule{Min: 1, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-zA-Z0-9:/_-]+$`}}
-	ruleCustomKeyStoreIdType  = wire.Rule{Min: 1, HasMin: true, Max: 64, HasMax: true}
-	ruleCustomerMasterKeySpec = wire.Rule{Enum: []string{"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1", "SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512", "SM2"}}
-	ruleDescriptionType       = wire.Rule{Min: 0, HasMin: true, Max: 8192, HasMax: true}
-	ruleGrantTokenList        = wire.Rule{Min: 0, HasMin: true, Max: 10, HasMax: true}
-	ruleGrantTokenType        = wire.Rule{Min: 1, HasMin: true, Max: 8192, HasMax: true}
-	ruleKeyIdType             = wire.Rule{Min: 1, HasMin: true, Max: 2048, HasMax: true}
-	ruleKeySpec               = wire.Rule{Enum: []string{"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1", "SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512", "SM2", "ML_DSA_44", "ML_DSA_65", "ML_DSA_87", "ECC_NIST_EDWARDS25519"}}
-	ruleKeyUsageType          = wire.Rule{Enum: []string{"SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT"}}
-	ruleLimitType             = wire.Rule{Min: 1, HasMin: true, Max: 1000, HasMax: true, Number: true}
-	ruleMarkerType            = wire.Rule{Min: 1, HasMin: true, Max: 1024, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0020-\u00FF]*`, Match: `[\x{0020}-\x{00FF}]*`}}
-	ruleOriginType            = wire.Rule{Enum: []string{"AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}}
-	rulePolicyType            = wire.Rule{Min: 1, HasMin: true, Max: 131072, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`}}
-	ruleTagKeyType            = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true}
-	ruleTagValueType          = wire.Rule{Min: 0, HasMin: true, Max: 256, HasMax: true}
-	ruleXksKeyIdType          = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-zA-Z0-9-_.]+$`}}
+	ruleAliasNameType            = wire.Rule{Min: 1, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-zA-Z0-9:/_-]+$`}}
+	ruleAttestationDocumentType  = wire.Rule{Min: 1, HasMin: true, Max: 262144, HasMax: true}
+	ruleCiphertextType           = wire.Rule{Min: 1, HasMin: true, Max: 6144, HasMax: true, Sensitive: true}
+	ruleCustomKeyStoreIdType     = wire.Rule{Min: 1, HasMin: true, Max: 64, HasMax: true}
+	ruleCustomerMasterKeySpec    = wire.Rule{Enum: []string{"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1", "SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512", "SM2"}}
+	ruleDataKeySpec              = wire.Rule{Enum: []string{"AES_256", "AES_128"}}
+	ruleDescriptionType          = wire.Rule{Min: 0, HasMin: true, Max: 8192, HasMax: true}
+	ruleDryRunModifierType       = wire.Rule{Enum: []string{"IGNORE_CIPHERTEXT"}}
+	ruleEncryptionAlgorithmSpec  = wire.Rule{Enum: []string{"SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"}}
+	ruleGrantIdType              = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true}
+	ruleGrantNameType            = wire.Rule{Min: 1, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-zA-Z0-9:/_-]+$`}}
+	ruleGrantOperation           = wire.Rule{Enum: []string{"Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo", "Sign", "Verify", "GetPublicKey", "CreateGrant", "RetireGrant", "DescribeKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "VerifyMac", "DeriveSharedSecret"}}
+	ruleGrantTokenList           = wire.Rule{Min: 0, HasMin: true, Max: 10, HasMax: true, Sensitive: true}
+	ruleGrantTokenType           = wire.Rule{Min: 1, HasMin: true, Max: 8192, HasMax: true, Sensitive: true}
+	ruleIncludeKeyMaterial       = wire.Rule{Enum: []string{"ALL_KEY_MATERIAL", "ROTATIONS_ONLY"}}
+	ruleKeyEncryptionMechanism   = wire.Rule{Enum: []string{"RSAES_OAEP_SHA_256"}}
+	ruleKeyIdType                = wire.Rule{Min: 1, HasMin: true, Max: 2048, HasMax: true}
+	ruleKeySpec                  = wire.Rule{Enum: []string{"RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "ECC_SECG_P256K1", "SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512", "SM2", "ML_DSA_44", "ML_DSA_65", "ML_DSA_87", "ECC_NIST_EDWARDS25519"}}
+	ruleKeyUsageType             = wire.Rule{Enum: []string{"SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT"}}
+	ruleLimitType                = wire.Rule{Min: 1, HasMin: true, Max: 1000, HasMax: true, Number: true}
+	ruleMarkerType               = wire.Rule{Min: 1, HasMin: true, Max: 1024, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0020-\u00FF]*`, Match: `[\x{0020}-\x{00FF}]*`}}
+	ruleNumberOfBytesType        = wire.Rule{Min: 1, HasMin: true, Max: 1024, HasMax: true, Number: true}
+	ruleOriginType               = wire.Rule{Enum: []string{"AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}}
+	rulePendingWindowInDaysType  = wire.Rule{Min: 1, HasMin: true, Max: 365, HasMax: true, Number: true}
+	rulePlaintextType            = wire.Rule{Min: 1, HasMin: true, Max: 4096, HasMax: true, Sensitive: true}
+	rulePolicyNameType           = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\w]+`}}
+	rulePolicyType               = wire.Rule{Min: 1, HasMin: true, Max: 131072, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`}}
+	rulePrincipalIdType          = wire.Rule{Min: 1, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `^[\w+=,.@:/-]+$`}}
+	ruleRotationPeriodInDaysType = wire.Rule{Min: 90, HasMin: true, Max: 2560, HasMax: true, Number: true}
+	ruleTagKeyType               = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true}
+	ruleTagValueType             = wire.Rule{Min: 0, HasMin: true, Max: 256, HasMax: true}
+	ruleXksKeyIdType             = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `^[a-zA-Z0-9-_.]+$`}}
 )

@@ -35,6 +35,34 @@ func (x *AssumeRoleResponse) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *AssumeRoleWithWebIdentityRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("RoleArn", x.RoleArn)
+	e.String("RoleSessionName", x.RoleSessionName)
+	if !e.Trail() {
+		e.String("WebIdentityToken", x.WebIdentityToken)
+	}
+	e.String("ProviderId", x.ProviderId)
+	wire.EncodeStructs(e, "PolicyArns", x.PolicyArns)
+	e.String("Policy", x.Policy)
+	e.Long("DurationSeconds", x.DurationSeconds)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *AssumeRoleWithWebIdentityResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Credentials", x.Credentials)
+	e.String("SubjectFromWebIdentityToken", x.SubjectFromWebIdentityToken)
+	wire.EncodeStruct(e, "AssumedRoleUser", x.AssumedRoleUser)
+	e.Long("PackedPolicySize", x.PackedPolicySize)
+	e.String("Provider", x.Provider)
+	e.String("Audience", x.Audience)
+	e.String("SourceIdentity", x.SourceIdentity)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *AssumedRoleUser) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("AssumedRoleId", x.AssumedRoleId)
@@ -66,6 +94,22 @@ func (x *GetCallerIdentityResponse) EncodeJSON(e *wire.Encoder) {
 	e.String("UserId", x.UserId)
 	e.String("Account", x.Account)
 	e.String("Arn", x.Arn)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetSessionTokenRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Long("DurationSeconds", x.DurationSeconds)
+	e.String("SerialNumber", x.SerialNumber)
+	e.String("TokenCode", x.TokenCode)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *GetSessionTokenResponse) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "Credentials", x.Credentials)
 	e.End()
 }
 

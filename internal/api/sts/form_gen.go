@@ -23,7 +23,25 @@ func (x *AssumeRoleRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *AssumeRoleWithWebIdentityRequest) DecodeForm(f wire.Form) {
+	x.RoleArn = f.String("RoleArn")
+	x.RoleSessionName = f.String("RoleSessionName")
+	x.WebIdentityToken = f.String("WebIdentityToken")
+	x.ProviderId = f.String("ProviderId")
+	x.PolicyArns = wire.FormStructs[PolicyDescriptorType](f, "PolicyArns", "member")
+	x.Policy = f.String("Policy")
+	x.DurationSeconds = f.Integer("DurationSeconds")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *GetCallerIdentityRequest) DecodeForm(f wire.Form) {
+}
+
+// DecodeForm reads the members from parameters.
+func (x *GetSessionTokenRequest) DecodeForm(f wire.Form) {
+	x.DurationSeconds = f.Integer("DurationSeconds")
+	x.SerialNumber = f.String("SerialNumber")
+	x.TokenCode = f.String("TokenCode")
 }
 
 // DecodeForm reads the members from parameters.

@@ -2,6 +2,12 @@
 
 package sts
 
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
 // AssumeRoleRequest is the input of AssumeRole.
 type AssumeRoleRequest struct {
 	RoleArn           *string // required, 20 to 2048 characters
@@ -18,8 +24,39 @@ type AssumeRoleRequest struct {
 	ProvidedContexts  []ProvidedContext // 1 to 5 elements
 }
 
+// AssumeRoleWithWebIdentityRequest is the input of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityRequest struct {
+	RoleArn          *string // required, 20 to 2048 characters
+	RoleSessionName  *string // required, 2 to 64 characters
+	WebIdentityToken *string // required, 4 to 20000 characters, sensitive
+	ProviderId       *string // 4 to 2048 characters
+	PolicyArns       []PolicyDescriptorType
+	Policy           *string // 1 to 2048 characters
+	DurationSeconds  *int64  // 900 to 43200
+}
+
+// String names the type only: the value may hold secrets.
+func (AssumeRoleWithWebIdentityRequest) String() string {
+	return "AssumeRoleWithWebIdentityRequest{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x AssumeRoleWithWebIdentityRequest) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x AssumeRoleWithWebIdentityRequest) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
 // GetCallerIdentityRequest is the input of GetCallerIdentity.
 type GetCallerIdentityRequest struct {
+}
+
+// GetSessionTokenRequest is the input of GetSessionToken.
+type GetSessionTokenRequest struct {
+	DurationSeconds *int64  // 900 to 129600
+	SerialNumber    *string // 9 to 256 characters
+	TokenCode       *string // 6 to 6 characters
 }
 
 // PolicyDescriptorType is a structure of the model.

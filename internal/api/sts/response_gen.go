@@ -26,6 +26,30 @@ func (x AssumeRoleResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(
 // LogValue implements slog.LogValuer by redacting.
 func (x AssumeRoleResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
+// AssumeRoleWithWebIdentityResponse is the output of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityResponse struct {
+	Credentials                 *Credentials
+	SubjectFromWebIdentityToken *string // 6 to 255 characters
+	AssumedRoleUser             *AssumedRoleUser
+	PackedPolicySize            *int64 // at least 0
+	Provider                    *string
+	Audience                    *string
+	SourceIdentity              *string // 2 to 64 characters
+}
+
+// String names the type only: the value may hold secrets.
+func (AssumeRoleWithWebIdentityResponse) String() string {
+	return "AssumeRoleWithWebIdentityResponse{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x AssumeRoleWithWebIdentityResponse) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x AssumeRoleWithWebIdentityResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
 // AssumedRoleUser is a structure of the model.
 type AssumedRoleUser struct {
 	AssumedRoleId *string // required, 2 to 193 characters
@@ -55,3 +79,17 @@ type GetCallerIdentityResponse struct {
 	Account *string
 	Arn     *string // 20 to 2048 characters
 }
+
+// GetSessionTokenResponse is the output of GetSessionToken.
+type GetSessionTokenResponse struct {
+	Credentials *Credentials
+}
+
+// String names the type only: the value may hold secrets.
+func (GetSessionTokenResponse) String() string { return "GetSessionTokenResponse{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x GetSessionTokenResponse) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x GetSessionTokenResponse) LogValue() slog.Value { return slog.StringValue(x.String()) }

@@ -25,7 +25,28 @@ func (x *AssumeRoleRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *AssumeRoleWithWebIdentityRequest) Validate(v *wire.Violations) {
+	v.Required("roleArn", x.RoleArn != nil)
+	v.Text("roleArn", x.RoleArn, &ruleArnType)
+	v.Required("roleSessionName", x.RoleSessionName != nil)
+	v.Text("roleSessionName", x.RoleSessionName, &ruleRoleSessionNameType)
+	v.Required("webIdentityToken", x.WebIdentityToken != nil)
+	v.Text("webIdentityToken", x.WebIdentityToken, &ruleClientTokenType)
+	v.Text("providerId", x.ProviderId, &ruleUrlType)
+	wire.CheckStructs(v, "policyArns", x.PolicyArns, nil)
+	v.Text("policy", x.Policy, &ruleSessionPolicyDocumentType)
+	v.Long("durationSeconds", x.DurationSeconds, &ruleRoleDurationSecondsType)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *GetCallerIdentityRequest) Validate(v *wire.Violations) {
+}
+
+// Validate notes what breaks the model's constraints.
+func (x *GetSessionTokenRequest) Validate(v *wire.Violations) {
+	v.Long("durationSeconds", x.DurationSeconds, &ruleDurationSecondsType)
+	v.Text("serialNumber", x.SerialNumber, &ruleSerialNumberType)
+	v.Text("tokenCode", x.TokenCode, &ruleTokenCodeType)
 }
 
 // Validate notes what breaks the model's constraints.
@@ -50,11 +71,14 @@ func (x *Tag) Validate(v *wire.Violations) {
 var (
 	ruleProvidedContextsListType              = wire.Rule{Min: 1, HasMin: true, Max: 5, HasMax: true}
 	ruleArnType                               = wire.Rule{Min: 20, HasMin: true, Max: 2048, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{0085}\x{00A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{1000}0-\x{10FF}FF]+`}}
+	ruleClientTokenType                       = wire.Rule{Min: 4, HasMin: true, Max: 20000, HasMax: true, Sensitive: true}
 	ruleContextAssertionType                  = wire.Rule{Min: 4, HasMin: true, Max: 2048, HasMax: true}
+	ruleDurationSecondsType                   = wire.Rule{Min: 900, HasMin: true, Max: 129600, HasMax: true, Number: true}
 	ruleExternalIdType                        = wire.Rule{Min: 2, HasMin: true, Max: 1224, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@:\/-]*`}}
 	ruleRoleDurationSecondsType               = wire.Rule{Min: 900, HasMin: true, Max: 43200, HasMax: true, Number: true}
 	ruleRoleSessionNameType                   = wire.Rule{Min: 2, HasMin: true, Max: 64, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]*`}}
 	ruleSerialNumberType                      = wire.Rule{Min: 9, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=/:,.@-]*`}}
+	ruleSessionPolicyDocumentType             = wire.Rule{Min: 1, HasMin: true, Max: 2048, HasMax: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`}}
 	ruleSourceIdentityType                    = wire.Rule{Min: 2, HasMin: true, Max: 64, HasMax: true, Pattern: &wire.Pattern{Source: `[\w+=,.@-]*`}}
 	ruleTagKeyListType                        = wire.Rule{Max: 50, HasMax: true}
 	ruleTagKeyType                            = wire.Rule{Min: 1, HasMin: true, Max: 128, HasMax: true, Pattern: &wire.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]+`}}
@@ -62,4 +86,5 @@ var (
 	ruleTagValueType                          = wire.Rule{Min: 0, HasMin: true, Max: 256, HasMax: true, Pattern: &wire.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`}}
 	ruleTokenCodeType                         = wire.Rule{Min: 6, HasMin: true, Max: 6, HasMax: true, Pattern: &wire.Pattern{Source: `[\d]*`}}
 	ruleUnrestrictedSessionPolicyDocumentType = wire.Rule{Min: 1, HasMin: true, Pattern: &wire.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, Match: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`}}
+	ruleUrlType                               = wire.Rule{Min: 4, HasMin: true, Max: 2048, HasMax: true}
 )

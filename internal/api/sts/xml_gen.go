@@ -15,6 +15,17 @@ func (x *AssumeRoleResponse) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *AssumeRoleWithWebIdentityResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Credentials", x.Credentials)
+	e.String("SubjectFromWebIdentityToken", x.SubjectFromWebIdentityToken)
+	wire.XMLStruct(e, "AssumedRoleUser", x.AssumedRoleUser)
+	e.Long("PackedPolicySize", x.PackedPolicySize)
+	e.String("Provider", x.Provider)
+	e.String("Audience", x.Audience)
+	e.String("SourceIdentity", x.SourceIdentity)
+}
+
+// EncodeXML writes the members as elements.
 func (x *AssumedRoleUser) EncodeXML(e *wire.XML) {
 	e.String("AssumedRoleId", x.AssumedRoleId)
 	e.String("Arn", x.Arn)
@@ -33,4 +44,9 @@ func (x *GetCallerIdentityResponse) EncodeXML(e *wire.XML) {
 	e.String("UserId", x.UserId)
 	e.String("Account", x.Account)
 	e.String("Arn", x.Arn)
+}
+
+// EncodeXML writes the members as elements.
+func (x *GetSessionTokenResponse) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "Credentials", x.Credentials)
 }

@@ -165,8 +165,9 @@ type Config struct {
 	// Credentials returns a session of the function's role.
 	Credentials func(context.Context, Spec) (Credentials, error)
 	// Logs takes what functions and the platform write into a stream of the
-	// spec's log group, in order per stream. It must not block for long. Nil drops logs.
-	Logs func(spec Spec, stream string, entries []Entry)
+	// spec's log group, in order per stream. Each stream is one environment's,
+	// with the session of its own. It must not block for long. Nil drops logs.
+	Logs func(spec Spec, session Credentials, stream string, entries []Entry)
 	// IdleTimeout is how long an unused environment lives; zero means 5 min.
 	IdleTimeout time.Duration
 	// Grace is how long running invocations may take to finish once Run is
@@ -209,7 +210,7 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Logs == nil {
-		c.Logs = func(Spec, string, []Entry) {}
+		c.Logs = func(Spec, Credentials, string, []Entry) {}
 	}
 	return c
 }

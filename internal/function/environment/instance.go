@@ -78,7 +78,7 @@ func newEnvironment(p *Pool, h *host, spec Spec, rt function.Runtime, provisione
 		calls: make(chan *apiCall), work: make(chan *invocation, 1), retired: make(chan struct{}),
 	}
 	e.stream = spec.streamName(time.Now(), e.id)
-	e.log = &logbook{write: func(entries []Entry) { p.cfg.Logs(spec, e.stream, entries) }}
+	e.log = &logbook{write: func(entries []Entry) { p.cfg.Logs(spec, e.credentials, e.stream, entries) }}
 	return e
 }
 

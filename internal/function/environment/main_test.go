@@ -80,7 +80,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (k *kit) log(spec Spec, stream string, entries []Entry) {
+func (k *kit) log(spec Spec, _ Credentials, stream string, entries []Entry) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	name := spec.LogGroup + " " + stream

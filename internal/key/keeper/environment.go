@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -16,17 +15,19 @@ type Environment struct{ root }
 // NewEnvironment reads the value of Variable: 32 bytes in base64, with or
 // without padding, in the standard or the URL alphabet. Its errors show
 // nothing of the value.
-func NewEnvironment(value string) (*Environment, error) {
+func NewEnvironment(value string) (*Environment, error) { return newEnvironment(Variable, value) }
+
+func newEnvironment(variable, value string) (*Environment, error) {
 	value = strings.TrimRight(strings.TrimSpace(value), "=")
 	value = strings.NewReplacer("-", "+", "_", "/").Replace(value)
 	raw, err := base64.RawStdEncoding.DecodeString(value)
 	defer clear(raw)
 	if err != nil {
-		return nil, errors.New(Variable + " is not base64")
+		return nil, fmt.Errorf("%s is not base64", variable)
 	}
 	r, err := newRoot(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", Variable, err)
+		return nil, fmt.Errorf("%s: %w", variable, err)
 	}
 	return &Environment{r}, nil
 }

@@ -9,6 +9,11 @@
 //	12 bytes  nonce, then the ciphertext and its 16-byte tag
 //
 // Additional data: everything before the nonce.
+//
+// Remote leaves the root key in a service. Its ID is derived from the key's
+// name there; a wrapped blob is format 2, the ID, and the service's ciphertext.
+//
+// Set holds several keepers, of which one wraps.
 package keeper
 
 import (
@@ -26,12 +31,13 @@ import (
 )
 
 const (
-	keyBytes  = 32
-	idBytes   = 8
-	format    = 1
-	header    = 1 + idBytes
-	nonceSize = 12
-	tagSize   = 16
+	keyBytes     = 32
+	idBytes      = key.RootIDSize
+	format       = 1
+	formatRemote = 2
+	header       = 1 + idBytes
+	nonceSize    = 12
+	tagSize      = 16
 )
 
 // root wraps with a root key held in memory.

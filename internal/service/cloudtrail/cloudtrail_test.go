@@ -343,3 +343,21 @@ func TestLookupErrors(t *testing.T) {
 		t.Errorf("another page size: got error %v", err)
 	}
 }
+
+// LookupEvents takes its permission, on no resource in particular.
+func TestRefused(t *testing.T) {
+	b := newBench(t)
+	look := func(statements string) error {
+		ann := cloudtrail.NewFromConfig(b.As(servicetest.User(t, servicetest.Account, "ann", statements)))
+		_, err := ann.LookupEvents(b.ctx, &cloudtrail.LookupEventsInput{})
+		return err
+	}
+	const refused = "User: arn:aws:iam::123456789012:user/ann is not authorized to perform: cloudtrail:LookupEvents "
+	servicetest.WantError(t, "without permission", look(`{"Effect":"Allow","Action":"cloudtrail:Lookup*","Resource":"arn:aws:cloudtrail:us-east-1:123456789012:trail/t"}`),
+		"AccessDeniedException", 400, refused+"because no identity-based policy allows the cloudtrail:LookupEvents action")
+	servicetest.WantError(t, "denied", look(`{"Effect":"Deny","Action":"cloudtrail:*","Resource":"*"}`),
+		"AccessDeniedException", 400, refused+"with an explicit deny in an identity-based policy")
+	if err := look(`{"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}`); err != nil {
+		t.Error(err)
+	}
+}

@@ -27,15 +27,16 @@ const (
 
 type bench struct {
 	*servicetest.Parts
-	t testing.TB
-	c *sdk.Client
+	t   testing.TB
+	c   *sdk.Client
+	cfg aws.Config
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	p := servicetest.NewParts(t)
-	_, cfg := p.Serve(t, iam.New(iam.Config{Store: p.Store, Guard: p.Guard}).Wire())
-	return &bench{p, t, sdk.NewFromConfig(cfg)}
+	_, cfg := p.Serve(t, iam.New(iam.Config{Store: p.Store, Guard: p.Guard, Sealer: p.Sealer}).Wire())
+	return &bench{p, t, sdk.NewFromConfig(cfg), cfg}
 }
 
 func (b *bench) must(err error) {
@@ -344,7 +345,7 @@ func TestCreateRoleRefusals(t *testing.T) {
 		text       string
 	}{
 		{"taken", "EntityAlreadyExists", 409, func(in *sdk.CreateRoleInput) { in.RoleName = aws.String("TAKEN") }, "Role with name TAKEN already exists."},
-		{"boundary", "InvalidInput", 400, func(in *sdk.CreateRoleInput) { in.PermissionsBoundary = aws.String("arn:aws:iam::aws:policy/P") }, "Permissions boundaries are not supported."},
+		{"boundary", "NoSuchEntity", 404, func(in *sdk.CreateRoleInput) { in.PermissionsBoundary = aws.String("arn:aws:iam::aws:policy/P") }, "Scope ARN: arn:aws:iam::aws:policy/P does not exist or is not attachable."},
 		{"tags", "InvalidInput", 400, func(in *sdk.CreateRoleInput) {
 			in.Tags = []types.Tag{{Key: aws.String("k"), Value: aws.String("1")}, {Key: aws.String("K"), Value: aws.String("2")}}
 		}, "Duplicate tag keys found. Please note that Tag keys are case insensitive."},

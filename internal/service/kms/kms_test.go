@@ -13,72 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/key"
-	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
 )
-
-const (
-	account = servicetest.Account
-	prefix  = "arn:aws:kms:us-east-1:123456789012:"
-	absent  = "01234567-89ab-cdef-0123-456789abcdef"
-)
-
-type bench struct {
-	*servicetest.Parts
-	t   testing.TB
-	cfg aws.Config
-	c   *sdk.Client
-}
-
-func newBench(t testing.TB) *bench {
-	t.Helper()
-	p := servicetest.NewParts(t)
-	_, cfg := p.Serve(t, kms.New(kms.Config{Store: p.Store, Guard: p.Guard, Keeper: p.Keeper}).Wire())
-	return &bench{p, t, cfg, sdk.NewFromConfig(cfg)}
-}
-
-func (b *bench) must(err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// key makes a key and returns its ID.
-func (b *bench) key() string {
-	b.t.Helper()
-	out, err := b.c.CreateKey(b.t.Context(), &sdk.CreateKeyInput{})
-	b.must(err)
-	return *out.KeyMetadata.KeyId
-}
-
-func (b *bench) alias(name, target string) error {
-	_, err := b.c.CreateAlias(b.t.Context(), &sdk.CreateAliasInput{AliasName: &name, TargetKeyId: &target})
-	return err
-}
-
-func (b *bench) describe(id string) (*types.KeyMetadata, error) {
-	out, err := b.c.DescribeKey(b.t.Context(), &sdk.DescribeKeyInput{KeyId: &id})
-	if err != nil {
-		return nil, err
-	}
-	return out.KeyMetadata, nil
-}
-
-// setState changes a key's state behind the service's back.
-func (b *bench) setState(id string, state key.State, deleteAt time.Time) {
-	b.t.Helper()
-	b.must(b.Store.Update(b.t.Context(), func(tx *store.Tx) error {
-		rec, err := tx.Key(account, servicetest.Region, id)
-		if err != nil {
-			return err
-		}
-		rec.State, rec.DeleteAt = state, deleteAt
-		return tx.SaveKey(rec)
-	}))
-}
 
 func TestCreateKey(t *testing.T) {
 	b := newBench(t)
@@ -192,7 +131,7 @@ func TestDescribeKey(t *testing.T) {
 		return "User: arn:aws:iam::123456789012:root is not authorized to perform: kms:DescribeKey on resource: " + arn +
 			" because no resource-based policy allows the kms:DescribeKey action"
 	}
-	foreign := strings.Replace(prefix, account, "999999999999", 1) + "key/"
+	foreign := strings.Replace(prefix, account, foreign, 1) + "key/"
 	for _, tc := range []struct{ id, code, text string }{
 		{absent, "NotFoundException", "Key '" + prefix + "key/" + absent + "' does not exist"},
 		{prefix + "key/" + absent, "NotFoundException", "Key '" + prefix + "key/" + absent + "' does not exist"},
@@ -236,7 +175,7 @@ func TestDefaultKey(t *testing.T) {
 		t.Error("the default key was made twice")
 	}
 	b.cfg.Region = "eu-west-1"
-	b.c = sdk.NewFromConfig(b.cfg)
+	b.c = b.as(authz.RootPrincipal(account, ""))
 	_, err = b.describe(*first.KeyId)
 	servicetest.WantError(t, "from another region", err, "NotFoundException", 400, "Key 'arn:aws:kms:eu-west-1:123456789012:key/"+*first.KeyId+"' does not exist")
 	third, err := b.describe(key.DefaultAlias)

@@ -21,7 +21,7 @@ func (s *Service) concurrency(tx *store.Tx, account, region string) (function.Po
 
 // PutFunctionConcurrency reserves concurrency for a function.
 func (s *Service) PutFunctionConcurrency(ctx context.Context, call *wire.Call, in *api.PutFunctionConcurrencyRequest) (*api.Concurrency, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *Service) PutFunctionConcurrency(ctx context.Context, call *wire.Call, i
 
 // GetFunctionConcurrency returns what is reserved, if anything.
 func (s *Service) GetFunctionConcurrency(ctx context.Context, call *wire.Call, in *api.GetFunctionConcurrencyRequest) (out *api.GetFunctionConcurrencyResponse, err error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (s *Service) GetFunctionConcurrency(ctx context.Context, call *wire.Call, i
 
 // DeleteFunctionConcurrency ends a reservation.
 func (s *Service) DeleteFunctionConcurrency(ctx context.Context, call *wire.Call, in *api.DeleteFunctionConcurrencyRequest) (*api.DeleteFunctionConcurrencyResponse, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func checkOverlap(tx *store.Tx, t target) error {
 // PutProvisionedConcurrencyConfig keeps environments of a version or alias
 // ready.
 func (s *Service) PutProvisionedConcurrencyConfig(ctx context.Context, call *wire.Call, in *api.PutProvisionedConcurrencyConfigRequest) (*api.PutProvisionedConcurrencyConfigResponse, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func noProvisioned(ref function.Ref) *fault.Error {
 // GetProvisionedConcurrencyConfig returns the provisioned concurrency of a
 // version or alias.
 func (s *Service) GetProvisionedConcurrencyConfig(ctx context.Context, call *wire.Call, in *api.GetProvisionedConcurrencyConfigRequest) (*api.GetProvisionedConcurrencyConfigResponse, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Service) GetProvisionedConcurrencyConfig(ctx context.Context, call *wir
 // DeleteProvisionedConcurrencyConfig ends provisioned concurrency; where
 // there is none that is no error.
 func (s *Service) DeleteProvisionedConcurrencyConfig(ctx context.Context, call *wire.Call, in *api.DeleteProvisionedConcurrencyConfigRequest) (*api.DeleteProvisionedConcurrencyConfigResponse, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (s *Service) DeleteProvisionedConcurrencyConfig(ctx context.Context, call *
 // ListProvisionedConcurrencyConfigs lists the provisioned concurrency of a
 // function's versions and aliases by their names.
 func (s *Service) ListProvisionedConcurrencyConfigs(ctx context.Context, call *wire.Call, in *api.ListProvisionedConcurrencyConfigsRequest) (*api.ListProvisionedConcurrencyConfigsResponse, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}

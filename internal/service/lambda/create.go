@@ -114,7 +114,7 @@ func unsupported(in *api.CreateFunctionRequest) error {
 
 // CreateFunction makes a function, which becomes Active shortly after.
 func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.CreateFunctionRequest) (*api.FunctionConfiguration, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.newRef(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}

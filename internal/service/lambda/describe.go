@@ -7,6 +7,7 @@ import (
 	api "github.com/keyturn/keyturn/internal/api/lambda"
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/function"
+	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
 )
@@ -72,7 +73,7 @@ func (s *Service) describeFully(f *function.Function, c *function.Config, qualif
 
 // GetFunctionConfiguration returns one version of a function.
 func (s *Service) GetFunctionConfiguration(ctx context.Context, call *wire.Call, in *api.GetFunctionConfigurationRequest) (*api.FunctionConfiguration, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +104,10 @@ func findVersion(tx *store.Tx, f *function.Function, ref function.Ref) (target, 
 	return t, err
 }
 
-// GetFunction returns one version of a function with a link to its code.
+// GetFunction returns one version of a function with a link to its code, and
+// with the tags if the caller may list them (AWS: recorded).
 func (s *Service) GetFunction(ctx context.Context, call *wire.Call, in *api.GetFunctionRequest) (*api.GetFunctionResponse, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +119,7 @@ func (s *Service) GetFunction(ctx context.Context, call *wire.Call, in *api.GetF
 		Configuration: described,
 		Code:          &api.FunctionCodeLocation{RepositoryType: new("S3"), Location: new(s.cfg.CodeURL(t.config.CodeSHA256))},
 	}
-	if len(t.f.Tags) > 0 {
+	if len(t.f.Tags) > 0 && s.cfg.Guard.On(call, "lambda:ListTags", invocation.ResourceOf(ref.Unqualified(), t.f)) == nil {
 		out.Tags = t.f.Tags
 	}
 	if t.f.Reserved != nil {

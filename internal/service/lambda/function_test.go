@@ -102,7 +102,8 @@ func TestCreateFunctionRefusals(t *testing.T) {
 		}, "InvalidParameterValueException", 400, "Layer version arn:aws:lambda:us-east-1:123456789012:layer:none:1 does not exist."},
 		{"layer of another account", func(in *sdk.CreateFunctionInput) {
 			in.Layers = []string{"arn:aws:lambda:us-east-1:999999999999:layer:none:1"}
-		}, "InvalidParameterValueException", 400, "Layer version arn:aws:lambda:us-east-1:999999999999:layer:none:1 does not exist."},
+		}, "AccessDeniedException", 403, "User: arn:aws:iam::123456789012:root is not authorized to perform: lambda:GetLayerVersion on resource: " +
+			"arn:aws:lambda:us-east-1:999999999999:layer:none:1 because no resource-based policy allows the lambda:GetLayerVersion action"},
 		{"six layers", func(in *sdk.CreateFunctionInput) {
 			for range 6 {
 				in.Layers = append(in.Layers, "arn:aws:lambda:us-east-1:123456789012:layer:none:1")

@@ -30,7 +30,7 @@ const maxClientContext = 3583
 // What a client that went away asked for is done all the same.
 func (s *Service) Invoke(ctx context.Context, call *wire.Call, in *api.InvocationRequest) (*api.InvocationResponse, error) {
 	ctx = context.WithoutCancel(ctx)
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/store"
-	"github.com/keyturn/keyturn/internal/trail"
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
@@ -55,6 +54,7 @@ func (s *Service) Wire() *wire.Service {
 		Model: api.Model(), Ops: s.operations(), Errors: errorCodes(), EventNames: eventNames(),
 		BodyLimit: map[string]int64{"CreateFunction": maxUpload, "UpdateFunctionCode": maxUpload, "PublishLayerVersion": maxUpload},
 		Opaque:    []string{"Invoke"},
+		Actions:   map[string]string{"Invoke": "InvokeFunction", "GetLayerVersionByArn": "GetLayerVersion"}, Conditions: conditions,
 	}
 }
 
@@ -167,30 +167,6 @@ func present(s string) *string {
 
 // functionType is what the trail calls a function.
 const functionType = "AWS::Lambda::Function"
-
-// ref resolves what a call names, completed by a qualifier, and authorises
-// the call on it.
-func (s *Service) ref(call *wire.Call, name, qualifier *string) (function.Ref, error) {
-	ref, err := function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
-	if err != nil {
-		return ref, err
-	}
-	if err := s.cfg.Guard.Action(call, ref.ARN()); err != nil {
-		return ref, err
-	}
-	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref, nil
-}
-
-// whole is ref for operations on a function as a whole (AWS: recorded).
-func (s *Service) whole(call *wire.Call, name *string) (function.Ref, error) {
-	ref, err := s.ref(call, name, nil)
-	if err == nil && ref.Qualifier != "" && ref.Qualifier != function.Latest {
-		err = fault.New(fault.Parameter, "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "+
-			"Please specify either a function name or an unqualified function ARN.")
-	}
-	return ref.Unqualified(), err
-}
 
 // load returns the function that ref names.
 func load(tx *store.Tx, ref function.Ref) (*function.Function, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
@@ -21,8 +22,10 @@ const layerType = "AWS::Lambda::LayerVersion"
 // layer names a layer of the account and region of a call.
 type layer struct{ region, account, name string }
 
-// layer resolves a layer's name or ARN and authorises the call on it.
-func (s *Service) layer(call *wire.Call, name string) (layer, error) {
+// layer resolves a layer's name or ARN and authorises the call on it, or on
+// one version of it, unless that is 0. Layers have no resource policies (ours),
+// so those of other accounts are refused.
+func (s *Service) layer(call *wire.Call, name string, version int64) (layer, error) {
 	l := layer{call.Region, call.Principal.Account, name}
 	if arn.IsARN(name) {
 		region, account, rest, _, ok := function.ParseLayerARN(name)
@@ -32,6 +35,9 @@ func (s *Service) layer(call *wire.Call, name string) (layer, error) {
 		l = layer{region, account, rest}
 	}
 	address := function.LayerARN(l.region, l.account, l.name)
+	if version != 0 {
+		address += ":" + strconv.FormatInt(version, 10)
+	}
 	if err := s.cfg.Guard.Action(call, address); err != nil {
 		return l, err
 	}
@@ -49,7 +55,7 @@ func noLayer(name string) *fault.Error {
 
 // PublishLayerVersion makes the next version of a layer.
 func (s *Service) PublishLayerVersion(ctx context.Context, call *wire.Call, in *api.PublishLayerVersionRequest) (*api.PublishLayerVersionResponse, error) {
-	to, err := s.layer(call, *in.LayerName)
+	to, err := s.layer(call, *in.LayerName, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +124,7 @@ func (s *Service) getLayer(ctx context.Context, from layer, number int64) (*api.
 
 // GetLayerVersion returns one version of a layer with a link to its code.
 func (s *Service) GetLayerVersion(ctx context.Context, call *wire.Call, in *api.GetLayerVersionRequest) (*api.GetLayerVersionResponse, error) {
-	from, err := s.layer(call, *in.LayerName)
+	from, err := s.layer(call, *in.LayerName, *in.VersionNumber)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +134,7 @@ func (s *Service) GetLayerVersion(ctx context.Context, call *wire.Call, in *api.
 // GetLayerVersionByArn is GetLayerVersion by the address of the version.
 func (s *Service) GetLayerVersionByArn(ctx context.Context, call *wire.Call, in *api.GetLayerVersionByArnRequest) (*api.GetLayerVersionResponse, error) {
 	_, _, _, number, ok := function.ParseLayerARN(*in.Arn)
-	from, err := s.layer(call, *in.Arn)
+	from, err := s.layer(call, *in.Arn, number)
 	if err == nil && (!ok || number == 0) {
 		err = noLayer(*in.Arn)
 	}
@@ -173,7 +179,7 @@ func matching(tx *store.Tx, from layer, below int64, limit int, runtime, archite
 
 // ListLayerVersions lists the versions of a layer, newest first.
 func (s *Service) ListLayerVersions(ctx context.Context, call *wire.Call, in *api.ListLayerVersionsRequest) (*api.ListLayerVersionsResponse, error) {
-	from, err := s.layer(call, *in.LayerName)
+	from, err := s.layer(call, *in.LayerName, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +256,7 @@ func (s *Service) ListLayers(ctx context.Context, call *wire.Call, in *api.ListL
 // DeleteLayerVersion deletes a version of a layer; functions that use it keep
 // it. One that does not exist is no error (AWS: recorded).
 func (s *Service) DeleteLayerVersion(ctx context.Context, call *wire.Call, in *api.DeleteLayerVersionRequest) (*api.DeleteLayerVersionResponse, error) {
-	from, err := s.layer(call, *in.LayerName)
+	from, err := s.layer(call, *in.LayerName, *in.VersionNumber)
 	if err != nil {
 		return nil, err
 	}

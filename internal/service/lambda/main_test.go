@@ -66,9 +66,9 @@ func newKit(t testing.TB) *kit {
 	k.store = k.Parts.Store
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	k.invoker = invocation.New(invocation.Config{
-		Store: k.store, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger,
-		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration) (environment.Credentials, error) {
-			c, err := k.Keyring.Issue(role, session, d)
+		Store: k.store, Guard: k.Guard, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger, Principal: k.Principal,
+		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error) {
+			c, err := k.Keyring.Issue(role, session, d, given)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err
 		},
 	})
@@ -84,7 +84,7 @@ func newKit(t testing.TB) *kit {
 	})
 	check(t, err)
 	k.invoker.Use(k.pool)
-	k.newRole("execution", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
+	k.newRole("execution", lambdaTrust)
 	k.goRun(k.pool.Run)
 	return k
 }
@@ -117,10 +117,20 @@ func (k *kit) run() *kit {
 	return k
 }
 
+// lambdaTrust lets Lambda assume a role.
+const lambdaTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+
+// basics let a role log and be attached to a VPC.
+const basics = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents",
+	"ec2:CreateNetworkInterface","ec2:DescribeNetworkInterfaces","ec2:DeleteNetworkInterface"],"Resource":"*"}}`
+
 func (k *kit) newRole(name, trust string) {
 	k.t.Helper()
 	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error {
-		return tx.SaveRole(nil, &iam.Role{Account: account, Name: name, Path: "/", ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, CreatedAt: time.Now()})
+		return tx.SaveRole(nil, &iam.Role{
+			Account: account, Name: name, Path: "/", ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, CreatedAt: time.Now(),
+			Holdings: iam.Holdings{Inline: map[string]string{"basics": basics}},
+		})
 	}))
 }
 

@@ -1,29 +1,36 @@
 package lambda
 
 import (
+	"cmp"
 	"context"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
+	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // policyRef is ref for policies, which $LATEST has none of its own of (AWS:
 // recorded).
-func (s *Service) policyRef(call *wire.Call, name, qualifier *string) (function.Ref, error) {
-	ref, err := s.ref(call, name, qualifier)
-	if err == nil && ref.Qualifier == function.Latest {
-		err = fault.New(fault.Parameter, "We currently do not support adding policies for $LATEST.")
+func (s *Service) policyRef(ctx context.Context, call *wire.Call, name, qualifier *string) (function.Ref, error) {
+	ref, err := s.ref(ctx, call, name, qualifier)
+	return ref, cmp.Or(err, checkPolicyRef(ref))
+}
+
+func checkPolicyRef(ref function.Ref) error {
+	if ref.Qualifier == function.Latest {
+		return fault.New(fault.Parameter, "We currently do not support adding policies for $LATEST.")
 	}
-	return ref, err
+	return nil
 }
 
 // AddPermission adds a statement to the resource policy of a function, a
 // version or an alias.
 func (s *Service) AddPermission(ctx context.Context, call *wire.Call, in *api.AddPermissionRequest) (*api.AddPermissionResponse, error) {
-	ref, err := s.policyRef(call, in.FunctionName, in.Qualifier)
+	ref, err := s.policyRef(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -68,10 +75,36 @@ func changePolicy(tx *store.Tx, f *function.Function, ref function.Ref, revision
 	return tx.SaveFunction(f)
 }
 
+// grantee gives lambda:Principal for the statement that a call is to remove
+// (AWS docs): who it names, and the account if that is its root.
+func grantee(in *api.RemovePermissionRequest) func(*function.Function) iam.Context {
+	return func(f *function.Function) iam.Context {
+		ref, _ := function.ParseRef(*in.FunctionName)
+		var named []string
+		for _, statement := range f.Policies[cmp.Or(value(in.Qualifier), ref.Qualifier)].Statements {
+			if statement.Sid != *in.StatementId {
+				continue
+			}
+			for _, p := range statement.Principal {
+				named = append(named, p)
+				if a, ok := arn.Parse(p); ok && a.Resource == "root" {
+					named = append(named, a.Account)
+				}
+			}
+		}
+		return func(key string) iam.Value {
+			if key != "lambda:principal" {
+				return iam.Value{}
+			}
+			return iam.List(named)
+		}
+	}
+}
+
 // RemovePermission removes a statement from a resource policy.
 func (s *Service) RemovePermission(ctx context.Context, call *wire.Call, in *api.RemovePermissionRequest) (*api.RemovePermissionResponse, error) {
-	ref, err := s.policyRef(call, in.FunctionName, in.Qualifier)
-	if err != nil {
+	ref, err := s.guarded(ctx, call, in.FunctionName, in.Qualifier, grantee(in))
+	if err := cmp.Or(err, checkPolicyRef(ref)); err != nil {
 		return nil, err
 	}
 	return change(ctx, s, call, ref, func(tx *store.Tx, f *function.Function) (*api.RemovePermissionResponse, error) {
@@ -86,7 +119,7 @@ func (s *Service) RemovePermission(ctx context.Context, call *wire.Call, in *api
 
 // GetPolicy returns a resource policy.
 func (s *Service) GetPolicy(ctx context.Context, call *wire.Call, in *api.GetPolicyRequest) (out *api.GetPolicyResponse, err error) {
-	ref, err := s.policyRef(call, in.FunctionName, in.Qualifier)
+	ref, err := s.policyRef(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // tagged resolves the ARN of a function that has tags (AWS: recorded).
-func (s *Service) tagged(call *wire.Call, resource *string) (function.Ref, error) {
-	ref, err := s.ref(call, resource, nil)
+func (s *Service) tagged(ctx context.Context, call *wire.Call, resource *string) (function.Ref, error) {
+	ref, err := s.ref(ctx, call, resource, nil)
 	if err == nil && ref.Qualifier != "" {
 		err = fault.New(fault.Parameter, "Tags on function aliases and versions are not supported. Please specify a function ARN.")
 	}
@@ -24,7 +24,7 @@ func (s *Service) tagged(call *wire.Call, resource *string) (function.Ref, error
 
 // ListTags returns the tags of a function.
 func (s *Service) ListTags(ctx context.Context, call *wire.Call, in *api.ListTagsRequest) (out *api.ListTagsResponse, err error) {
-	ref, err := s.tagged(call, in.Resource)
+	ref, err := s.tagged(ctx, call, in.Resource)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *Service) ListTags(ctx context.Context, call *wire.Call, in *api.ListTag
 
 // TagResource adds tags to a function, or changes their values.
 func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
-	ref, err := s.tagged(call, in.Resource)
+	ref, err := s.tagged(ctx, call, in.Resource)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagR
 
 // UntagResource removes tags from a function.
 func (s *Service) UntagResource(ctx context.Context, call *wire.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
-	ref, err := s.tagged(call, in.Resource)
+	ref, err := s.tagged(ctx, call, in.Resource)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +98,8 @@ func (s *Service) GetAccountSettings(ctx context.Context, call *wire.Call, _ *ap
 }
 
 // async resolves whose EventInvokeConfig a call means: "" is $LATEST.
-func (s *Service) async(call *wire.Call, name, qualifier *string) (function.Ref, error) {
-	ref, err := s.ref(call, name, qualifier)
+func (s *Service) async(ctx context.Context, call *wire.Call, name, qualifier *string) (function.Ref, error) {
+	ref, err := s.ref(ctx, call, name, qualifier)
 	if ref.Qualifier == "" {
 		ref.Qualifier = function.Latest
 	}
@@ -177,7 +177,7 @@ func (s *Service) setAsync(ctx context.Context, call *wire.Call, ref function.Re
 
 // PutFunctionEventInvokeConfig sets how events of a function are retried.
 func (s *Service) PutFunctionEventInvokeConfig(ctx context.Context, call *wire.Call, in *api.PutFunctionEventInvokeConfigRequest) (*api.FunctionEventInvokeConfig, error) {
-	ref, err := s.async(call, in.FunctionName, in.Qualifier)
+	ref, err := s.async(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (s *Service) PutFunctionEventInvokeConfig(ctx context.Context, call *wire.C
 // UpdateFunctionEventInvokeConfig changes how events of a function are
 // retried.
 func (s *Service) UpdateFunctionEventInvokeConfig(ctx context.Context, call *wire.Call, in *api.UpdateFunctionEventInvokeConfigRequest) (*api.FunctionEventInvokeConfig, error) {
-	ref, err := s.async(call, in.FunctionName, in.Qualifier)
+	ref, err := s.async(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (s *Service) UpdateFunctionEventInvokeConfig(ctx context.Context, call *wir
 // GetFunctionEventInvokeConfig returns how events of a function are retried,
 // if that was set.
 func (s *Service) GetFunctionEventInvokeConfig(ctx context.Context, call *wire.Call, in *api.GetFunctionEventInvokeConfigRequest) (out *api.FunctionEventInvokeConfig, err error) {
-	ref, err := s.async(call, in.FunctionName, in.Qualifier)
+	ref, err := s.async(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (s *Service) GetFunctionEventInvokeConfig(ctx context.Context, call *wire.C
 
 // DeleteFunctionEventInvokeConfig brings the defaults back.
 func (s *Service) DeleteFunctionEventInvokeConfig(ctx context.Context, call *wire.Call, in *api.DeleteFunctionEventInvokeConfigRequest) (*api.DeleteFunctionEventInvokeConfigResponse, error) {
-	ref, err := s.async(call, in.FunctionName, in.Qualifier)
+	ref, err := s.async(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (s *Service) DeleteFunctionEventInvokeConfig(ctx context.Context, call *wir
 // GetRuntimeManagementConfig returns when the runtime is updated. Runtimes
 // are those of the host, so it is only kept.
 func (s *Service) GetRuntimeManagementConfig(ctx context.Context, call *wire.Call, in *api.GetRuntimeManagementConfigRequest) (out *api.GetRuntimeManagementConfigResponse, err error) {
-	ref, err := s.async(call, in.FunctionName, in.Qualifier)
+	ref, err := s.async(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ func (s *Service) GetRuntimeManagementConfig(ctx context.Context, call *wire.Cal
 
 // PutRuntimeManagementConfig keeps when the runtime is to be updated.
 func (s *Service) PutRuntimeManagementConfig(ctx context.Context, call *wire.Call, in *api.PutRuntimeManagementConfigRequest) (*api.PutRuntimeManagementConfigResponse, error) {
-	ref, err := s.async(call, in.FunctionName, in.Qualifier)
+	ref, err := s.async(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (s *Service) PutRuntimeManagementConfig(ctx context.Context, call *wire.Cal
 
 // GetFunctionCodeSigningConfig answers that code is not signed.
 func (s *Service) GetFunctionCodeSigningConfig(ctx context.Context, call *wire.Call, in *api.GetFunctionCodeSigningConfigRequest) (*api.GetFunctionCodeSigningConfigResponse, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +287,7 @@ func (s *Service) GetFunctionCodeSigningConfig(ctx context.Context, call *wire.C
 
 // GetFunctionRecursionConfig returns what happens to recursive invocations.
 func (s *Service) GetFunctionRecursionConfig(ctx context.Context, call *wire.Call, in *api.GetFunctionRecursionConfigRequest) (out *api.GetFunctionRecursionConfigResponse, err error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}

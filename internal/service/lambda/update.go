@@ -11,7 +11,6 @@ import (
 	api "github.com/keyturn/keyturn/internal/api/lambda"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
-	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -103,11 +102,8 @@ func setRole(tx *store.Tx, f *function.Function, role *string) error {
 	if role == nil {
 		return nil
 	}
-	if account, _, ok := iam.RoleNameFromARN(*role); ok && account != f.Account {
-		return fault.New(fault.Denied, "Cross-account pass role is not allowed.").For(*role)
-	}
 	f.Config.Role = *role
-	return invocation.Assumable(tx, *role)
+	return invocation.Assumable(tx, *role, f.ARN(), f.Account)
 }
 
 // setVariables replaces the environment variables. The same ones are kept as
@@ -132,7 +128,7 @@ func (s *Service) setVariables(f *function.Function, in *api.Environment) error 
 }
 
 // setLayers replaces the layers; nil leaves them. Layers are used in the
-// account and region where they are (ours: no permissions on layers).
+// account and region where they are (ours).
 func setLayers(tx *store.Tx, f *function.Function, arns []string) error {
 	if arns == nil {
 		return nil
@@ -205,7 +201,10 @@ func finish(f *function.Function, before *function.Config) {
 
 // UpdateFunctionConfiguration changes the live configuration.
 func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Call, in *api.UpdateFunctionConfigurationRequest) (*api.FunctionConfiguration, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
+	if err == nil {
+		err = s.authorizeSettings(ctx, call, ref, settings{Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +244,7 @@ func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Ca
 
 // UpdateFunctionCode changes the live code, and publishes it if asked to.
 func (s *Service) UpdateFunctionCode(ctx context.Context, call *wire.Call, in *api.UpdateFunctionCodeRequest) (*api.FunctionConfiguration, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -317,7 +316,7 @@ func (s *Service) tryCode(ctx context.Context, ref function.Ref, in *api.UpdateF
 
 // DeleteFunction deletes a function, or one version of it.
 func (s *Service) DeleteFunction(ctx context.Context, call *wire.Call, in *api.DeleteFunctionRequest) (*api.DeleteFunctionResponse, error) {
-	ref, err := s.ref(call, in.FunctionName, in.Qualifier)
+	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}

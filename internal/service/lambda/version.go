@@ -41,7 +41,7 @@ func asNotFound(err error, ref function.Ref) error {
 
 // PublishVersion makes a version of the live code and configuration.
 func (s *Service) PublishVersion(ctx context.Context, call *wire.Call, in *api.PublishVersionRequest) (*api.FunctionConfiguration, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *Service) PublishVersion(ctx context.Context, call *wire.Call, in *api.P
 
 // ListVersionsByFunction lists $LATEST and the published versions in order.
 func (s *Service) ListVersionsByFunction(ctx context.Context, call *wire.Call, in *api.ListVersionsByFunctionRequest) (*api.ListVersionsByFunctionResponse, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func checkAlias(tx *store.Tx, f *function.Function, a *function.Alias) error {
 
 // CreateAlias makes an alias of a version.
 func (s *Service) CreateAlias(ctx context.Context, call *wire.Call, in *api.CreateAliasRequest) (*api.AliasConfiguration, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +144,8 @@ func (s *Service) CreateAlias(ctx context.Context, call *wire.Call, in *api.Crea
 }
 
 // alias resolves the alias that a call names.
-func (s *Service) alias(call *wire.Call, functionName, name *string) (function.Ref, error) {
-	ref, err := s.whole(call, functionName)
+func (s *Service) alias(ctx context.Context, call *wire.Call, functionName, name *string) (function.Ref, error) {
+	ref, err := s.whole(ctx, call, functionName)
 	ref.Qualifier = value(name)
 	return ref, err
 }
@@ -160,7 +160,7 @@ func loadAlias(tx *store.Tx, f *function.Function, ref function.Ref) (*function.
 
 // GetAlias returns an alias.
 func (s *Service) GetAlias(ctx context.Context, call *wire.Call, in *api.GetAliasRequest) (out *api.AliasConfiguration, err error) {
-	ref, err := s.alias(call, in.FunctionName, in.Name)
+	ref, err := s.alias(ctx, call, in.FunctionName, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (s *Service) GetAlias(ctx context.Context, call *wire.Call, in *api.GetAlia
 
 // UpdateAlias changes an alias.
 func (s *Service) UpdateAlias(ctx context.Context, call *wire.Call, in *api.UpdateAliasRequest) (*api.AliasConfiguration, error) {
-	ref, err := s.alias(call, in.FunctionName, in.Name)
+	ref, err := s.alias(ctx, call, in.FunctionName, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *wire.Call, in *api.Upda
 // DeleteAlias deletes an alias with its policy and settings. One that does
 // not exist is no error (AWS: recorded).
 func (s *Service) DeleteAlias(ctx context.Context, call *wire.Call, in *api.DeleteAliasRequest) (*api.DeleteAliasResponse, error) {
-	ref, err := s.alias(call, in.FunctionName, in.Name)
+	ref, err := s.alias(ctx, call, in.FunctionName, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func (s *Service) DeleteAlias(ctx context.Context, call *wire.Call, in *api.Dele
 // ListAliases lists the aliases of a function by name, or those that point to
 // one version.
 func (s *Service) ListAliases(ctx context.Context, call *wire.Call, in *api.ListAliasesRequest) (*api.ListAliasesResponse, error) {
-	ref, err := s.whole(call, in.FunctionName)
+	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}

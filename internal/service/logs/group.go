@@ -19,7 +19,7 @@ const maxTags = 50
 
 // CreateLogGroup makes a log group.
 func (s *Service) CreateLogGroup(ctx context.Context, call *wire.Call, in *api.CreateLogGroupRequest) (*api.CreateLogGroupResponse, error) {
-	if err := s.touch(call, *in.LogGroupName, ""); err != nil {
+	if err := s.authorizeNew(call, in); err != nil {
 		return nil, err
 	}
 	if deref(in.DeletionProtectionEnabled) {
@@ -48,18 +48,18 @@ func (s *Service) CreateLogGroup(ctx context.Context, call *wire.Call, in *api.C
 // DeleteLogGroup deletes a log group with everything in it.
 func (s *Service) DeleteLogGroup(ctx context.Context, call *wire.Call, in *api.DeleteLogGroupRequest) (*api.DeleteLogGroupResponse, error) {
 	out := new(api.DeleteLogGroupResponse)
-	return out, s.change(ctx, call, in.LogGroupName, nil, out, func(tx *store.Tx, g *loggroup.Group) error {
+	return out, s.change(ctx, call, target{name: in.LogGroupName}, out, func(tx *store.Tx, g *loggroup.Group) error {
 		return tx.DeleteLogGroup(g.ID)
 	})
 }
 
 // change finds a log group, changes it and records the call, all in one
 // transaction.
-func (s *Service) change(ctx context.Context, call *wire.Call, name, identifier *string, out wire.Output,
+func (s *Service) change(ctx context.Context, call *wire.Call, t target, out wire.Output,
 	fn func(*store.Tx, *loggroup.Group) error,
 ) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		g, err := s.group(tx, call, name, identifier)
+		g, err := s.group(tx, call, t)
 		if err != nil {
 			return err
 		}
@@ -71,8 +71,8 @@ func (s *Service) change(ctx context.Context, call *wire.Call, name, identifier 
 }
 
 // edit is change for the members of the group itself.
-func (s *Service) edit(ctx context.Context, call *wire.Call, name, identifier *string, out wire.Output, fn func(*loggroup.Group) error) error {
-	return s.change(ctx, call, name, identifier, out, func(tx *store.Tx, g *loggroup.Group) error {
+func (s *Service) edit(ctx context.Context, call *wire.Call, t target, out wire.Output, fn func(*loggroup.Group) error) error {
+	return s.change(ctx, call, t, out, func(tx *store.Tx, g *loggroup.Group) error {
 		if err := fn(g); err != nil {
 			return err
 		}
@@ -85,7 +85,8 @@ func (s *Service) DescribeLogGroups(ctx context.Context, call *wire.Call, in *ap
 	if in.LogGroupNamePrefix != nil && in.LogGroupNamePattern != nil {
 		return nil, fault.New(fault.Parameter, "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
 	}
-	if err := s.Guard.Action(call, resource(call, deref(in.LogGroupNamePrefix), "")); err != nil {
+	everything := address{account: call.Principal.Account, region: call.Region} // whatever is asked for (AWS: recorded)
+	if err := s.authorize(call, "", everything, nil); err != nil {
 		return nil, err
 	}
 	after, err := decodeName(in.NextToken)
@@ -122,15 +123,20 @@ func (s *Service) DescribeLogGroups(ctx context.Context, call *wire.Call, in *ap
 // named returns those of the named groups that exist.
 func (s *Service) named(tx *store.Tx, call *wire.Call, identifiers []string) (list []*loggroup.Group, err error) {
 	for _, id := range identifiers {
-		name, err := s.resolve(call, id)
+		at := resolve(call, id, "")
+		if at.account != call.Principal.Account {
+			if err := s.authorize(call, "", at, nil); err != nil {
+				return nil, err
+			}
+		}
+		if at.missing {
+			continue
+		}
+		found, err := tx.LogGroups(at.account, at.region, store.LogGroupQuery{Prefix: at.group, Limit: 1})
 		if err != nil {
 			return nil, err
 		}
-		found, err := tx.LogGroups(call.Principal.Account, call.Region, store.LogGroupQuery{Prefix: name, Limit: 1})
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 1 && found[0].Name == name {
+		if len(found) == 1 && found[0].Name == at.group {
 			list = append(list, found[0])
 		}
 	}
@@ -180,7 +186,7 @@ func (s *Service) PutRetentionPolicy(ctx context.Context, call *wire.Call, in *a
 			"Member must satisfy enum value set: %s", *in.RetentionInDays, retentionText())
 	}
 	out := new(api.PutRetentionPolicyResponse)
-	return out, s.edit(ctx, call, in.LogGroupName, nil, out, func(g *loggroup.Group) error {
+	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error {
 		g.RetentionDays = int(*in.RetentionInDays)
 		return nil
 	})
@@ -201,7 +207,7 @@ func retentionText() string {
 // DeleteRetentionPolicy makes entries never expire.
 func (s *Service) DeleteRetentionPolicy(ctx context.Context, call *wire.Call, in *api.DeleteRetentionPolicyRequest) (*api.DeleteRetentionPolicyResponse, error) {
 	out := new(api.DeleteRetentionPolicyResponse)
-	return out, s.edit(ctx, call, in.LogGroupName, nil, out, func(g *loggroup.Group) error {
+	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error {
 		g.RetentionDays = 0
 		return nil
 	})
@@ -211,7 +217,7 @@ func (s *Service) DeleteRetentionPolicy(ctx context.Context, call *wire.Call, in
 // used.
 func (s *Service) AssociateKmsKey(ctx context.Context, call *wire.Call, in *api.AssociateKmsKeyRequest) (*api.AssociateKmsKeyResponse, error) {
 	out := new(api.AssociateKmsKeyResponse)
-	return out, s.edit(ctx, call, in.LogGroupName, in.ResourceIdentifier, out, func(g *loggroup.Group) error {
+	return out, s.edit(ctx, call, target{name: in.LogGroupName, identifier: in.ResourceIdentifier}, out, func(g *loggroup.Group) error {
 		g.KMSKeyID = *in.KmsKeyId
 		return nil
 	})
@@ -220,7 +226,7 @@ func (s *Service) AssociateKmsKey(ctx context.Context, call *wire.Call, in *api.
 // DisassociateKmsKey forgets the key of a log group.
 func (s *Service) DisassociateKmsKey(ctx context.Context, call *wire.Call, in *api.DisassociateKmsKeyRequest) (*api.DisassociateKmsKeyResponse, error) {
 	out := new(api.DisassociateKmsKeyResponse)
-	return out, s.edit(ctx, call, in.LogGroupName, in.ResourceIdentifier, out, func(g *loggroup.Group) error {
+	return out, s.edit(ctx, call, target{name: in.LogGroupName, identifier: in.ResourceIdentifier}, out, func(g *loggroup.Group) error {
 		g.KMSKeyID = ""
 		return nil
 	})
@@ -248,43 +254,43 @@ func untag(g *loggroup.Group, keys []string) error {
 // TagResource adds tags to the log group that an ARN names.
 func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
 	out := new(api.TagResourceResponse)
-	return out, s.edit(ctx, call, nil, in.ResourceArn, out, func(g *loggroup.Group) error { return tag(g, in.Tags) })
+	return out, s.edit(ctx, call, target{identifier: in.ResourceArn}, out, func(g *loggroup.Group) error { return tag(g, in.Tags) })
 }
 
 // TagLogGroup adds tags to a log group.
 func (s *Service) TagLogGroup(ctx context.Context, call *wire.Call, in *api.TagLogGroupRequest) (*api.TagLogGroupResponse, error) {
 	out := new(api.TagLogGroupResponse)
-	return out, s.edit(ctx, call, in.LogGroupName, nil, out, func(g *loggroup.Group) error { return tag(g, in.Tags) })
+	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error { return tag(g, in.Tags) })
 }
 
 // UntagResource removes tags from the log group that an ARN names.
 func (s *Service) UntagResource(ctx context.Context, call *wire.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
 	out := new(api.UntagResourceResponse)
-	return out, s.edit(ctx, call, nil, in.ResourceArn, out, func(g *loggroup.Group) error { return untag(g, in.TagKeys) })
+	return out, s.edit(ctx, call, target{identifier: in.ResourceArn}, out, func(g *loggroup.Group) error { return untag(g, in.TagKeys) })
 }
 
 // UntagLogGroup removes tags from a log group.
 func (s *Service) UntagLogGroup(ctx context.Context, call *wire.Call, in *api.UntagLogGroupRequest) (*api.UntagLogGroupResponse, error) {
 	out := new(api.UntagLogGroupResponse)
-	return out, s.edit(ctx, call, in.LogGroupName, nil, out, func(g *loggroup.Group) error { return untag(g, in.Tags) })
+	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error { return untag(g, in.Tags) })
 }
 
 // ListTagsForResource returns the tags of the log group that an ARN names.
 func (s *Service) ListTagsForResource(ctx context.Context, call *wire.Call, in *api.ListTagsForResourceRequest) (*api.ListTagsForResourceResponse, error) {
-	tags, err := s.tags(ctx, call, nil, in.ResourceArn)
+	tags, err := s.tags(ctx, call, target{identifier: in.ResourceArn})
 	return &api.ListTagsForResourceResponse{Tags: tags}, err
 }
 
 // ListTagsLogGroup returns the tags of a log group.
 func (s *Service) ListTagsLogGroup(ctx context.Context, call *wire.Call, in *api.ListTagsLogGroupRequest) (*api.ListTagsLogGroupResponse, error) {
-	tags, err := s.tags(ctx, call, in.LogGroupName, nil)
+	tags, err := s.tags(ctx, call, target{name: in.LogGroupName})
 	return &api.ListTagsLogGroupResponse{Tags: tags}, err
 }
 
 // tags returns a map that is never nil without an error.
-func (s *Service) tags(ctx context.Context, call *wire.Call, name, identifier *string) (tags map[string]string, err error) {
+func (s *Service) tags(ctx context.Context, call *wire.Call, t target) (tags map[string]string, err error) {
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		g, err := s.group(tx, call, name, identifier)
+		g, err := s.group(tx, call, t)
 		if err != nil {
 			return err
 		}

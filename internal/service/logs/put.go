@@ -26,7 +26,7 @@ func (s *Service) PutLogEvents(ctx context.Context, call *wire.Call, in *api.Put
 	}
 	var out *api.PutLogEventsResponse
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		g, err := s.group(tx, call, in.LogGroupName, nil)
+		g, err := s.group(tx, call, target{name: in.LogGroupName, stream: *in.LogStreamName})
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func (s *Service) GetLogEvents(ctx context.Context, call *wire.Call, in *api.Get
 	q.From, q.To = milli(in.StartTime), milli(in.EndTime)
 	var entries []loggroup.Entry
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		g, err := s.group(tx, call, in.LogGroupName, in.LogGroupIdentifier)
+		g, err := s.group(tx, call, target{name: in.LogGroupName, identifier: in.LogGroupIdentifier, stream: *in.LogStreamName})
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (s *Service) FilterLogEvents(ctx context.Context, call *wire.Call, in *api.
 func (s *Service) searched(ctx context.Context, call *wire.Call, in *api.FilterLogEventsRequest, q *store.LogQuery) (groupID int64, err error) {
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
 		q.Streams = nil
-		g, err := s.group(tx, call, in.LogGroupName, in.LogGroupIdentifier)
+		g, err := s.group(tx, call, target{name: in.LogGroupName, identifier: in.LogGroupIdentifier})
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 // CreateLogStream makes a stream.
 func (s *Service) CreateLogStream(ctx context.Context, call *wire.Call, in *api.CreateLogStreamRequest) (*api.CreateLogStreamResponse, error) {
 	out := new(api.CreateLogStreamResponse)
-	return out, s.change(ctx, call, in.LogGroupName, nil, out, func(tx *store.Tx, g *loggroup.Group) error {
+	return out, s.change(ctx, call, target{name: in.LogGroupName, stream: *in.LogStreamName}, out, func(tx *store.Tx, g *loggroup.Group) error {
 		err := tx.CreateLogStream(g.ID, *in.LogStreamName, call.Time)
 		if fault.Is(err, fault.Exists) {
 			return errStreamExists.For(*in.LogStreamName)
@@ -29,7 +29,7 @@ func (s *Service) CreateLogStream(ctx context.Context, call *wire.Call, in *api.
 // DeleteLogStream deletes a stream with its entries.
 func (s *Service) DeleteLogStream(ctx context.Context, call *wire.Call, in *api.DeleteLogStreamRequest) (*api.DeleteLogStreamResponse, error) {
 	out := new(api.DeleteLogStreamResponse)
-	return out, s.change(ctx, call, in.LogGroupName, nil, out, func(tx *store.Tx, g *loggroup.Group) error {
+	return out, s.change(ctx, call, target{name: in.LogGroupName, stream: *in.LogStreamName}, out, func(tx *store.Tx, g *loggroup.Group) error {
 		stream, err := s.stream(tx, g, *in.LogStreamName)
 		if err != nil {
 			return err
@@ -56,7 +56,7 @@ func (s *Service) DescribeLogStreams(ctx context.Context, call *wire.Call, in *a
 	var g *loggroup.Group
 	var streams []*loggroup.Stream
 	err = s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		if g, err = s.group(tx, call, in.LogGroupName, in.LogGroupIdentifier); err != nil {
+		if g, err = s.group(tx, call, target{name: in.LogGroupName, identifier: in.LogGroupIdentifier}); err != nil {
 			return err
 		}
 		streams, err = tx.LogStreams(g.ID, q)
@@ -81,7 +81,7 @@ func (s *Service) DescribeLogStreams(ctx context.Context, call *wire.Call, in *a
 func describeStream(g *loggroup.Group, s *loggroup.Stream) api.LogStream {
 	out := api.LogStream{
 		LogStreamName: new(s.Name), CreationTime: new(s.CreatedAt.UnixMilli()), UploadSequenceToken: new(sequenceToken(s)),
-		Arn: new(g.ARN() + ":log-stream:" + s.Name), StoredBytes: new(int64(0)),
+		Arn: new(g.StreamARN(s.Name)), StoredBytes: new(int64(0)),
 	}
 	if !s.LastEventAt.IsZero() {
 		out.FirstEventTimestamp, out.LastEventTimestamp = new(s.FirstEventAt.UnixMilli()), new(s.LastEventAt.UnixMilli())

@@ -31,7 +31,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	case in.Filters == nil && in.NextToken != nil:
 		return nil, errPageToken()
 	}
-	b := batch{service: s, call: as(call, "GetSecretValue"), ids: in.SecretIdList}
+	b := batch{service: s, call: call.As("secretsmanager:GetSecretValue"), ids: in.SecretIdList}
 	var next *string
 	err := s.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		if in.Filters != nil {
@@ -51,19 +51,14 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	for i := range b.opened {
 		r := &b.opened[i]
 		about := resource(r.secret)
-		call.Resources = append(call.Resources, about)
 		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, about)
+		if r.secret.Account == call.Principal.Account { // other owners are told of their own secrets only, above
+			call.Resources = append(call.Resources, about)
+		}
 	}
 	s.noteAccess(ctx, call, b.readings()...)
 	out.NextToken = next
 	return out, nil
-}
-
-// as is the call as one of another operation, for authorisation.
-func as(call *wire.Call, operation string) *wire.Call {
-	c := *call
-	c.Operation = operation
-	return &c
 }
 
 // batchIDs lists the secrets that match the filters, as ListSecrets does.
@@ -72,7 +67,7 @@ func (s *Service) batchIDs(tx *store.Tx, call *wire.Call, in *api.BatchGetSecret
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.Guard.Action(as(call, "ListSecrets"), ""); err != nil {
+	if err := s.Guard.Action(call.As("secretsmanager:ListSecrets"), ""); err != nil {
 		return nil, nil, err
 	}
 	found, next, err := l.page(tx, pageSize(in.MaxResults, maxBatch))

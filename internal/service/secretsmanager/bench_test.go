@@ -23,7 +23,6 @@ import (
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/secret"
-	"github.com/keyturn/keyturn/internal/sigv4"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
 	"github.com/keyturn/keyturn/internal/trail"
@@ -40,7 +39,8 @@ const (
 )
 
 // bench is the service on a real store, served over HTTP without signature
-// checks: the access key names the caller.
+// checks: the access key names the caller, who is root unless user or
+// roleSession made it.
 type bench struct {
 	*Service
 	t      testing.TB
@@ -50,6 +50,7 @@ type bench struct {
 	log    *bytes.Buffer
 
 	mu        sync.Mutex
+	callers   map[string]iam.Principal
 	recorded  []trail.Event // reads and failures
 	cannot    error         // why functions cannot be invoked
 	wakes     int
@@ -58,7 +59,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), log: new(bytes.Buffer)}
+	b := &bench{t: t, dir: t.TempDir(), log: new(bytes.Buffer), callers: map[string]iam.Principal{}}
 	db, err := sqlite.Open(t.Context(), sqlite.Config{Dir: b.dir})
 	b.must(err)
 	t.Cleanup(func() {
@@ -85,7 +86,7 @@ func newBench(t testing.TB) *bench {
 		},
 	})
 	server := httptest.NewServer(wire.NewHandler(wire.Config{
-		Services: []*wire.Service{b.Wire()}, Authenticate: authenticate, Record: b.record, Log: b.Logger,
+		Services: []*wire.Service{b.Wire()}, Authenticate: b.authenticate, Record: b.record, Log: b.Logger,
 	}))
 	t.Cleanup(server.Close)
 	b.url = server.URL
@@ -115,28 +116,12 @@ func (b *bench) record(events ...*trail.Event) error {
 	return nil
 }
 
-// authenticate makes root, a session of the role "rotator", or root of
-// another account out of the access key.
-func authenticate(_ context.Context, q *sigv4.Request, _ []byte, _ string) (iam.Principal, error) {
-	switch q.Scope.AccessKeyID {
-	case "AKIAROLE":
-		role := iam.Role{Account: account, Path: "/", Name: "rotator"}
-		return iam.Principal{
-			Type: iam.AssumedRole, Account: account, ARN: role.SessionARN("s"), ID: "AROAX:s", Name: role.Name, Session: "s", RoleARN: role.ARN(),
-		}, nil
-	case "AKIASTRANGER":
-		return authz.RootPrincipal(stranger, q.Scope.AccessKeyID), nil
-	}
-	return authz.RootPrincipal(account, q.Scope.AccessKeyID), nil
-}
-
 // caller is from where and as whom a request is made.
 type caller struct{ region, accessKey string }
 
 var (
 	root     = caller{home, "AKIAROOT"}
 	rootAway = caller{away, "AKIAROOT"}
-	role     = caller{home, "AKIAROLE"}
 	foreign  = caller{home, "AKIASTRANGER"}
 )
 
@@ -149,8 +134,8 @@ type refusal struct {
 	code, message string
 }
 
-// post sends one request. Exactly one of the results is set.
-func (b *bench) post(c caller, operation, body string) (object, *refusal) {
+// send sends one request and returns the whole answer.
+func (b *bench) send(c caller, operation, body string) (int, http.Header, []byte) {
 	b.t.Helper()
 	q, err := http.NewRequestWithContext(context.Background(), http.MethodPost, b.url+"/", strings.NewReader(body))
 	b.must(err)
@@ -164,13 +149,20 @@ func (b *bench) post(c caller, operation, body string) (object, *refusal) {
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
 	b.must(err)
+	return r.StatusCode, r.Header, text
+}
+
+// post sends one request. Exactly one of the results is set.
+func (b *bench) post(c caller, operation, body string) (object, *refusal) {
+	b.t.Helper()
+	status, _, text := b.send(c, operation, body)
 	var got object
 	if len(text) > 0 {
 		if err := json.Unmarshal(text, &got); err != nil {
 			b.t.Fatalf("%s: %v: %s", operation, err, text)
 		}
 	}
-	if r.StatusCode == http.StatusOK {
+	if status == http.StatusOK {
 		return got, nil
 	}
 	code, _ := got["__type"].(string)
@@ -178,7 +170,7 @@ func (b *bench) post(c caller, operation, body string) (object, *refusal) {
 	if !ok {
 		message, _ = got["message"].(string)
 	}
-	return nil, &refusal{r.StatusCode, code, message}
+	return nil, &refusal{status, code, message}
 }
 
 // ok sends a request that must succeed.
@@ -299,6 +291,11 @@ func (b *bench) events(region string) []string {
 }
 
 func (b *bench) trail(region string) []trail.Record {
+	b.t.Helper()
+	return b.trailOf(account, region)
+}
+
+func (b *bench) trailOf(account, region string) []trail.Record {
 	b.t.Helper()
 	var list []trail.Record
 	b.must(b.Store.View(b.t.Context(), func(tx *store.Tx) (err error) {

@@ -24,23 +24,23 @@ func (s *Service) CreateSecret(ctx context.Context, call *wire.Call, in *api.Cre
 	if err := secret.CheckToken(token, fault.State); err != nil {
 		return nil, err
 	}
-	if err := s.Guard.Action(call, *in.Name); err != nil {
-		return nil, err
-	}
 	v := newValue(in.SecretString, in.SecretBinary)
-	if err := v.check(); err != nil {
-		return nil, err
-	}
-	fresh, err := s.newSecret(call, in)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
-		return nil, err
-	}
+	var fresh *secret.Secret
 	var out *api.CreateSecretResponse
-	err = retry(ctx, func() error {
-		existing, rec, err := s.beforeCreate(ctx, call, in)
+	err := retry(ctx, func() error {
+		if err := s.admitCreate(ctx, call, in); err != nil {
+			return err
+		}
+		if err := v.check(); err != nil {
+			return err
+		}
+		if fresh == nil {
+			var err error
+			if fresh, err = s.newSecret(call, in); err != nil {
+				return err
+			}
+		}
+		existing, rec, err := s.beforeCreate(ctx, call, in, fresh)
 		if err != nil {
 			return err
 		}
@@ -54,11 +54,32 @@ func (s *Service) CreateSecret(ctx context.Context, call *wire.Call, in *api.Cre
 	return out, err
 }
 
+// admitCreate authorises the call: tags and replicas from the beginning take
+// the permission for adding them as well (AWS docs).
+func (s *Service) admitCreate(ctx context.Context, call *wire.Call, in *api.CreateSecretRequest) error {
+	if err := s.resolveKey(ctx, call, call.Principal.Account, in.KmsKeyId); err != nil {
+		return err
+	}
+	actions := []string{""}
+	if len(in.Tags) > 0 {
+		actions = append(actions, "secretsmanager:TagResource")
+	}
+	if len(in.AddReplicaRegions) > 0 {
+		actions = append(actions, "secretsmanager:ReplicateSecretToRegions")
+	}
+	for _, action := range actions {
+		if err := s.Guard.NewSecret(call, action, *in.Name); err != nil {
+			return err
+		}
+	}
+	return s.ensureDefaultKey(ctx, call.Principal.Account, call.Region)
+}
+
 // newSecret makes the record of a secret without versions.
 func (s *Service) newSecret(call *wire.Call, in *api.CreateSecretRequest) (*secret.Secret, error) {
 	now := milliseconds(call.Time)
 	sec := &secret.Secret{
-		ID: uuid.NewString(), Account: call.Principal.Account, Region: call.Region, Name: *in.Name,
+		ID: uuid.NewString(), Account: call.Principal.Account, Region: call.Region, Name: *in.Name, Suffix: secret.NewSuffix(),
 		Description: given(in.Description), KMSKeyID: given(in.KmsKeyId), Type: given(in.Type), CreatedAt: now,
 	}
 	if len(in.Tags) > 0 {
@@ -82,13 +103,13 @@ type existing struct {
 
 // beforeCreate finds the secret that has the name already, or else the key
 // for the new one.
-func (s *Service) beforeCreate(ctx context.Context, call *wire.Call, in *api.CreateSecretRequest) (found *existing, rec *key.Record, err error) {
+func (s *Service) beforeCreate(ctx context.Context, call *wire.Call, in *api.CreateSecretRequest, fresh *secret.Secret) (found *existing, rec *key.Record, err error) {
 	token := given(in.ClientRequestToken)
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
 		found, rec = nil, nil
 		sec, err := tx.FindLabelled(call.Principal.Account, call.Region, arn.SecretRef{Name: *in.Name}, token)
 		if fault.Is(err, fault.NotFound) {
-			rec, err = s.sealingKey(tx, call, given(in.KmsKeyId))
+			rec, err = s.firstKey(tx, call, in, fresh)
 			return err
 		}
 		if err != nil {
@@ -105,6 +126,22 @@ func (s *Service) beforeCreate(ctx context.Context, call *wire.Call, in *api.Cre
 		return nil
 	})
 	return found, rec, err
+}
+
+// firstKey returns the key of a secret that is to be made, with which the
+// call seals its value and that of its replicas.
+func (s *Service) firstKey(tx *store.Tx, call *wire.Call, in *api.CreateSecretRequest, fresh *secret.Secret) (rec *key.Record, err error) {
+	if in.KmsKeyId != nil {
+		if rec, err = s.chosenKey(tx, call, fresh, *in.KmsKeyId); err != nil {
+			return nil, err
+		}
+	}
+	if in.KmsKeyId == nil || in.SecretString != nil || in.SecretBinary != nil {
+		if rec, err = s.sealingKey(tx, call, fresh, given(in.KmsKeyId), given(in.ClientRequestToken)); err != nil {
+			return nil, err
+		}
+	}
+	return rec, s.checkReplicaKeys(tx, call, fresh, in.AddReplicaRegions)
 }
 
 // createdBefore answers a call for a name that is taken: as before if it is a
@@ -125,7 +162,6 @@ func (s *Service) createdBefore(ctx context.Context, found *existing, token stri
 
 // create seals the value and stores the secret with it.
 func (s *Service) create(ctx context.Context, call *wire.Call, sec *secret.Secret, rec *key.Record, token string, v value) (*api.CreateSecretResponse, error) {
-	sec.Suffix = secret.NewSuffix()
 	if rec.Manager == key.AWS {
 		sec.KMSKeyID = "" // the default key by whatever name
 	}

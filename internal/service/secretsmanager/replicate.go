@@ -7,7 +7,9 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -17,7 +19,10 @@ import (
 // region whose replication failed is tried again with the new settings; other
 // regions that are there already stay as they are (assumed).
 func (s *Service) ReplicateSecretToRegions(ctx context.Context, call *wire.Call, in *api.ReplicateSecretToRegionsRequest) (*api.ReplicateSecretToRegionsResponse, error) {
-	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Replicate}, func(c changing) (*api.ReplicateSecretToRegionsResponse, error) {
+	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Replicate, whole: true}, func(c changing) (*api.ReplicateSecretToRegionsResponse, error) {
+		if err := s.checkReplicaKeys(c.tx, call, c.before, in.AddReplicaRegions); err != nil {
+			return nil, err
+		}
 		if err := s.addReplicas(c.after, in.AddReplicaRegions, given(in.ForceOverwriteReplicaSecret)); err != nil {
 			return nil, err
 		}
@@ -47,6 +52,65 @@ func (s *Service) addReplicas(sec *secret.Secret, regions []api.ReplicaRegionTyp
 		}
 	}
 	sec.PrimaryRegion = sec.Region
+	return nil
+}
+
+// checkReplicaKeys refuses replication by a caller who may not open the
+// secret's values, or seal them in a region: the Replicator, which works later
+// and by itself, asks nobody (AWS docs for the permissions). Whatever else is
+// wrong with a key is told by the replica's status.
+func (s *Service) checkReplicaKeys(tx *store.Tx, call *wire.Call, sec *secret.Secret, regions []api.ReplicaRegionType) error {
+	if len(regions) == 0 {
+		return nil
+	}
+	for i := range sec.Versions {
+		v := &sec.Versions[i]
+		if !v.HasValue {
+			continue
+		}
+		if err := checkAccount(call, sec, sec.KMSKeyID); err != nil {
+			return err
+		}
+		use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), v.ID), Via: via}
+		if err := s.checkKeyUse(tx, call, sec.Account, v.KeyARN, use); err != nil {
+			return err
+		}
+	}
+	for i := range regions {
+		if err := s.checkReplicaKey(tx, call, sec, given(regions[i].Region), given(regions[i].KmsKeyId)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkReplicaKey is checkReplicaKeys for the key of one region, in which the
+// call is taken to be made. The default key takes no permission.
+func (s *Service) checkReplicaKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, region, keyID string) error {
+	if isDefaultKey(keyID) {
+		return checkAccount(call, sec, keyID)
+	}
+	there := *call
+	there.Region = region
+	context := key.SecretContext(arn.Secret(region, sec.Account, sec.Name, sec.Suffix), key.KeyProbe)
+	for _, action := range []string{"kms:GenerateDataKey", "kms:Encrypt"} {
+		use := authz.KeyUse{Action: action, Context: context, Via: via}
+		if err := s.checkKeyUse(tx, &there, sec.Account, keyID, use); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKeyUse refuses a use of a key that the caller is not permitted.
+func (s *Service) checkKeyUse(tx *store.Tx, call *wire.Call, account, id string, use authz.KeyUse) error {
+	_, err := s.Guard.Key(tx, call, account, id, use)
+	switch fault.KindOf(err) {
+	case fault.Denied:
+		return cannotSeal(err)
+	case fault.Internal, fault.Unavailable:
+		return err
+	}
 	return nil
 }
 

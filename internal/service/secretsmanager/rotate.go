@@ -8,6 +8,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/schedule"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -104,13 +105,21 @@ func (s *Service) rotate(c changing, in *api.RotateSecretRequest, start secret.R
 	return c.tx.SaveRun(run, fence)
 }
 
-// checkInvoke refuses a function that Secrets Manager cannot invoke, whether
-// it is missing or its policy does not admit it (AWS: recorded).
-func (s *Service) checkInvoke(c changing, function string) error {
-	if function == "" {
+// checkInvoke refuses a function that the caller may not invoke (AWS docs),
+// and one that Secrets Manager cannot invoke, whether it is missing or its
+// policy does not admit it (AWS: recorded).
+func (s *Service) checkInvoke(c changing, functionARN string) error {
+	if functionARN == "" {
 		return nil // an AWS service rotates the secret
 	}
-	err := s.CanInvoke(c.tx, function, c.after.ARN(), c.after.Account)
+	r, err := invocation.Resource(c.tx, functionARN)
+	if err == nil {
+		err = s.Guard.On(c.call, invocation.InvokeFunction, r)
+	}
+	if err != nil {
+		return err
+	}
+	err = s.CanInvoke(c.tx, functionARN, c.after.ARN(), c.after.Account)
 	switch fault.KindOf(err) {
 	case fault.Internal, fault.Unavailable:
 		return err
@@ -118,7 +127,7 @@ func (s *Service) checkInvoke(c changing, function string) error {
 		return nil
 	}
 	return fault.New(fault.Denied, "Secrets Manager cannot invoke the specified Lambda function. "+
-		"Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.").For(function).Because(err)
+		"Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.").For(functionARN).Because(err)
 }
 
 // rulesOf returns the rules that the call gives, or nil when it keeps the

@@ -186,6 +186,7 @@ func TestFunctionPuts(t *testing.T) {
 	putAs := func(c caller, rotationToken string) object {
 		return b.okAs(c, "PutSecretValue", rotateWith("v2", `,"SecretString":"2","VersionStages":["AWSPENDING"]`+rotationToken))
 	}
+	role := b.roleSession("rotator", "AROAX", `{"Effect":"Allow","Action":"secretsmanager:PutSecretValue","Resource":"*"}`)
 	got := putAs(role, "")
 	if strings.Join(texts(got["VersionStages"]), ",") != "AWSPENDING" {
 		t.Errorf("got %v", got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -50,24 +51,47 @@ type sealed struct {
 	box            []byte
 }
 
-// knownKeys are the keys on which one call was authorised in one transaction,
-// by ARN. nil keeps none.
+// knownKeys are the keys that one call found in one transaction, by ARN. nil
+// keeps none.
 type knownKeys map[string]*key.Record
 
+// via is the service that uses keys on behalf of its callers.
+const via = "secretsmanager"
+
 // sealedVersion returns a version's sealed value with its key, on which it
-// authorises the call unless the key is known.
+// authorises the call.
 func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secret, v *secret.Version, known knownKeys) (sealed, error) {
-	rec := known[v.KeyARN]
-	if rec == nil {
-		var err error
-		if rec, err = s.Guard.Key(tx, call, v.KeyARN); err != nil {
-			return sealed{}, cannotOpen(err)
-		}
-		if known != nil {
-			known[v.KeyARN] = rec
-		}
+	use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), v.ID), Via: via}
+	rec, err := known[v.KeyARN], error(nil)
+	if rec != nil {
+		err = s.Guard.UseKey(tx, call, rec, use)
+	} else if rec, err = s.Guard.Key(tx, call, sec.Account, v.KeyARN, use); err == nil && known != nil {
+		known[v.KeyARN] = rec
+	}
+	if fault.Is(err, fault.Denied) {
+		return sealed{}, s.deniedVersion(tx, sec, v, err)
+	}
+	if err != nil {
+		return sealed{}, cannotOpen(err)
 	}
 	return boxOf(tx, sec, v, rec)
+}
+
+// deniedKey is all that Secrets Manager tells of a key that the caller may not
+// use (AWS: reported).
+const deniedKey = "Access to KMS is not allowed"
+
+// deniedVersion is the refusal to open a version; it tells whether the
+// version is still under another key than the secret's.
+func (s *Service) deniedVersion(tx *store.Tx, sec *secret.Secret, v *secret.Version, cause error) error {
+	current, err := s.Guard.KeyIn(tx, sec.Account, sec.Region, sec.KMSKeyID)
+	if current != nil && current.ARN() != v.KeyARN {
+		return fault.New(fault.Denied, deniedKey+". This version of secret is not encrypted with the current KMS key.").Because(cause)
+	}
+	if fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	return fault.New(fault.Denied, deniedKey).Because(cause)
 }
 
 func boxOf(tx *store.Tx, sec *secret.Secret, v *secret.Version, rec *key.Record) (sealed, error) {
@@ -104,6 +128,8 @@ func cannotOpen(err error) error {
 // texts are not known.
 func cannotSeal(err error) error {
 	switch fault.KindOf(err) {
+	case fault.Denied:
+		return fault.New(fault.Denied, deniedKey).Because(err)
 	case fault.Encryption, key.KeyDisabled, key.KeyState:
 		return fault.New(fault.Encryption, "Secrets Manager can't encrypt the protected secret text using the provided KMS key. "+
 			"Check that the key is available and enabled.").Because(err)
@@ -117,11 +143,28 @@ func (s *Service) seal(ctx context.Context, rec *key.Record, arn, versionID stri
 	return box, cannotSeal(err)
 }
 
-// sealingKey returns the key that the secret's new versions are sealed with,
-// authorised for the call.
-func (s *Service) sealingKey(tx *store.Tx, call *wire.Call, keyID string) (*key.Record, error) {
-	rec, err := s.Guard.Key(tx, call, keyID)
+// sealingKey returns the key that a version of the secret is to be sealed
+// with, authorised for the call. keyID is the secret's, or the one that the
+// call chooses for it.
+func (s *Service) sealingKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, keyID, versionID string) (*key.Record, error) {
+	use := authz.KeyUse{Action: "kms:GenerateDataKey", Context: key.SecretContext(sec.ARN(), versionID), Via: via}
+	rec, err := s.Guard.Key(tx, call, sec.Account, keyID, use)
 	return rec, cannotSeal(err)
+}
+
+// chosenKey returns a key that the call chooses for the secret. It is tried
+// with the rights that reading and writing will need, before anything is
+// sealed with it (AWS docs).
+func (s *Service) chosenKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, keyID string) (*key.Record, error) {
+	rec, err := s.sealingKey(tx, call, sec, keyID, key.KeyProbe)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkResolved(call, rec.ARN()); err != nil {
+		return nil, err
+	}
+	use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), key.KeyProbe), Via: via}
+	return rec, cannotSeal(s.Guard.UseKey(tx, call, rec, use))
 }
 
 // ensureDefaultKey makes the default key of the region before the first
@@ -159,8 +202,14 @@ type prepared struct {
 // that the call chooses for the secret, nil to keep its own; the versions with
 // AWS's labels are then sealed again under it.
 func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string) (*prepared, error) {
-	if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
+	owner := ownerOf(call, id)
+	if err := s.resolveKey(ctx, call, owner, keyID); err != nil {
 		return nil, err
+	}
+	if owner == call.Principal.Account { // others' default keys seal nothing
+		if err := s.ensureDefaultKey(ctx, call.Principal.Account, call.Region); err != nil {
+			return nil, err
+		}
 	}
 	p := &prepared{token: token, keyID: keyID}
 	var look glance
@@ -206,7 +255,7 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 		return glance{}, err
 	}
 	g := glance{secret: sec}
-	if err := checkAccount(call, sec); err != nil {
+	if err := checkAccount(call, sec, sec.KMSKeyID); err != nil {
 		return g, err
 	}
 	if err := v.check(); err != nil {
@@ -218,6 +267,9 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 	keyID := sec.KMSKeyID
 	if p.keyID != nil {
 		keyID = *p.keyID
+		if err := checkAccount(call, sec, keyID); err != nil {
+			return g, err
+		}
 	}
 	if old := sec.Version(p.token); v.given() && old != nil && old.HasValue {
 		box, err := s.sealedVersion(tx, call, sec, old, nil)
@@ -229,13 +281,28 @@ func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *pre
 	if g.stored != nil && p.keyID == nil {
 		return g, nil
 	}
-	if g.key, err = s.sealingKey(tx, call, keyID); err != nil {
+	if g.key, err = s.keyFor(tx, call, sec, p, keyID, g.stored == nil && v.given()); err != nil {
 		return g, err
 	}
 	if p.keyID != nil {
 		g.again, err = s.underOtherKeys(tx, call, sec, g.key)
 	}
 	return g, err
+}
+
+// keyFor returns the key that seals what the call brings: one that it chooses,
+// or the secret's. withValue says that it brings a value.
+func (s *Service) keyFor(tx *store.Tx, call *wire.Call, sec *secret.Secret, p *prepared, keyID string, withValue bool) (rec *key.Record, err error) {
+	if p.keyID != nil {
+		if rec, err = s.chosenKey(tx, call, sec, keyID); err != nil || !withValue {
+			return rec, err
+		}
+	}
+	rec, err = s.sealingKey(tx, call, sec, keyID, p.token)
+	if p.keyID == nil && fault.Is(err, fault.Parameter) {
+		return nil, cannotSeal(fault.New(fault.Encryption, "").Because(err)) // the secret's key is gone
+	}
+	return rec, err
 }
 
 // useOf is the use that a prepared call makes of its secret: a new key alone
@@ -248,7 +315,8 @@ func useOf(v value, p *prepared) secret.Use {
 }
 
 // underOtherKeys returns the versions with AWS's labels that rec did not
-// seal.
+// seal. Those stay under their keys for which the caller may not use rec to
+// encrypt; if it may, it must be able to open and to seal them (AWS docs).
 func (s *Service) underOtherKeys(tx *store.Tx, call *wire.Call, sec *secret.Secret, rec *key.Record) ([]reading, error) {
 	var list []reading
 	known := knownKeys{}
@@ -257,6 +325,20 @@ func (s *Service) underOtherKeys(tx *store.Tx, call *wire.Call, sec *secret.Secr
 		if v == nil || !v.HasValue || v.KeyARN == rec.ARN() ||
 			slices.ContainsFunc(list, func(r reading) bool { return r.version == v }) {
 			continue
+		}
+		use := authz.KeyUse{Action: "kms:Encrypt", Context: key.SecretContext(sec.ARN(), v.ID), Via: via}
+		if rec.Manager == key.Customer {
+			err := s.Guard.UseKey(tx, call, rec, use)
+			if fault.Is(err, fault.Denied) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		use.Action = "kms:GenerateDataKey"
+		if err := s.Guard.UseKey(tx, call, rec, use); err != nil {
+			return nil, cannotSeal(err)
 		}
 		box, err := s.sealedVersion(tx, call, sec, v, known)
 		if err != nil {
@@ -297,7 +379,7 @@ func (p *prepared) fits(s *Service, c changing) error {
 	if p.keyID != nil {
 		keyID = *p.keyID
 	}
-	rec, err := s.sealingKey(c.tx, c.call, keyID)
+	rec, err := s.keyFor(c.tx, c.call, c.before, p, keyID, true)
 	if err == nil && rec.ARN() != p.key.ARN() {
 		return errStale
 	}

@@ -81,7 +81,7 @@ func (s *Service) Sweeper() *Sweeper { return s.sweeper }
 
 // Wire returns the service as package wire serves it.
 func (s *Service) Wire() *wire.Service {
-	return &wire.Service{Model: api.Model(), Ops: s.Ops(), Errors: codes}
+	return &wire.Service{Model: api.Model(), Ops: s.Ops(), Errors: codes, Conditions: conditions}
 }
 
 // Ops returns all operations.

@@ -11,7 +11,10 @@ import (
 // TagResource merges tags into those of a secret.
 func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
 	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Write}, func(c changing) (*api.TagResourceResponse, error) {
-		return &api.TagResourceResponse{}, c.after.AddTags(tagsIn(in.Tags), call.Time)
+		if err := c.after.AddTags(tagsIn(in.Tags), call.Time); err != nil {
+			return nil, err
+		}
+		return &api.TagResourceResponse{}, s.checkStillAllowed(c, *in.SecretId)
 	})
 }
 
@@ -19,6 +22,15 @@ func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagR
 // ignored.
 func (s *Service) UntagResource(ctx context.Context, call *wire.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
 	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Write}, func(c changing) (*api.UntagResourceResponse, error) {
-		return &api.UntagResourceResponse{}, c.after.RemoveTags(in.TagKeys, call.Time)
+		if err := c.after.RemoveTags(in.TagKeys, call.Time); err != nil {
+			return nil, err
+		}
+		return &api.UntagResourceResponse{}, s.checkStillAllowed(c, *in.SecretId)
 	})
+}
+
+// checkStillAllowed refuses a change of tags by which the caller would lose
+// the permission for just that (AWS docs).
+func (s *Service) checkStillAllowed(c changing, id string) error {
+	return s.Guard.OnSecret(c.call, c.call.Action(), c.after, c.after.ARN(), id)
 }

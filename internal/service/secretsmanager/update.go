@@ -68,7 +68,7 @@ func (s *Service) rekey(c changing, p *prepared) error {
 	if err := p.fits(s, c); err != nil {
 		return err
 	}
-	rec, err := s.sealingKey(c.tx, c.call, *p.keyID)
+	rec, err := s.chosenKey(c.tx, c.call, c.before, *p.keyID)
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@ package secretsmanager
 import (
 	"context"
 	"crypto/subtle"
+	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
@@ -28,7 +30,6 @@ func (s *Service) GetSecretValue(ctx context.Context, call *wire.Call, in *api.G
 	if err != nil {
 		return nil, err
 	}
-	concern(call, r.secret)
 	plain, err := s.open(ctx, &r.sealed)
 	if err != nil {
 		return nil, err
@@ -59,6 +60,7 @@ func (s *Service) read(tx *store.Tx, call *wire.Call, id, versionID, stage strin
 	if err != nil {
 		return reading{}, err
 	}
+	concern(call, sec)
 	if err := sec.Admit(secret.Read); err != nil {
 		return reading{}, err
 	}
@@ -66,7 +68,7 @@ func (s *Service) read(tx *store.Tx, call *wire.Call, id, versionID, stage strin
 	if err != nil {
 		return reading{}, err
 	}
-	if err := checkAccount(call, sec); err != nil {
+	if err := checkAccount(call, sec, sec.KMSKeyID); err != nil {
 		return reading{}, err
 	}
 	box, err := s.sealedVersion(tx, call, sec, v, known)
@@ -82,13 +84,16 @@ func reveal(v *secret.Version, plain secret.Plaintext) (text *string, binary []b
 }
 
 // checkAccount refuses a caller of another account to whom no key policy
-// could give access (AWS: recorded).
-func checkAccount(call *wire.Call, sec *secret.Secret) error {
-	if call.Principal.Account != sec.Account && sec.KMSKeyID == "" {
+// could give access, as keyID is the default key (AWS: recorded).
+func checkAccount(call *wire.Call, sec *secret.Secret, keyID string) error {
+	if call.Principal.Account != sec.Account && isDefaultKey(keyID) {
 		return fault.New(fault.State, "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
 	}
 	return nil
 }
+
+// isDefaultKey reports whether a KmsKeyId names the default key.
+func isDefaultKey(id string) bool { return id == "" || strings.HasSuffix(id, key.DefaultAlias) }
 
 // noteAccess stores the day of the readings that are the first of the day. A
 // read does not fail for want of that.

@@ -1,9 +1,9 @@
-// Package sts implements GetCallerIdentity and AssumeRole of AWS STS.
+// Package sts implements AWS STS: who calls, and sessions of roles, users and
+// of bearers of OpenID Connect tokens.
 package sts
 
 import (
 	"context"
-	"regexp"
 	"strings"
 	"time"
 
@@ -11,15 +11,17 @@ import (
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/store"
-	"github.com/keyturn/keyturn/internal/trail"
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // Config is what a Service works with; all members are needed.
 type Config struct {
-	Store   *store.Store
-	Keyring *authz.Keyring
+	Store    *store.Store
+	Guard    *authz.Guard
+	Keyring  *authz.Keyring
+	Verifier *oidc.Verifier
 }
 
 // Service is STS. Use New.
@@ -30,20 +32,33 @@ func New(cfg Config) *Service { return &Service{cfg} }
 
 // Wire returns the service as package wire serves it.
 func (s *Service) Wire() *wire.Service {
-	return &wire.Service{Model: api.Model(), Errors: codes, Ops: []wire.Op{
+	return &wire.Service{Model: api.Model(), Errors: codes, Conditions: conditions, Ops: []wire.Op{
 		wire.Handle("AssumeRole", s.AssumeRole),
+		wire.Handle("AssumeRoleWithWebIdentity", s.AssumeRoleWithWebIdentity),
 		wire.Handle("GetCallerIdentity", s.GetCallerIdentity),
+		wire.Handle("GetSessionToken", s.GetSessionToken),
 	}}
 }
 
-// badTags is the kind of session tags that contradict each other.
-const badTags fault.Kind = "bad session tags"
+// Kinds of this service's own errors.
+const (
+	// badTags: session tags contradict each other.
+	badTags fault.Kind = "bad session tags"
+	// packedTooLarge: session policies and tags take too much room.
+	packedTooLarge fault.Kind = "packed policy too large"
+)
 
 // codes are the service's error codes (AWS docs).
 var codes = map[fault.Kind]wire.Code{
 	fault.Parameter:  {Name: "ValidationError", Status: 400},
 	fault.Validation: {Name: "ValidationError", Status: 400},
+	fault.Policy:     {Name: "MalformedPolicyDocument", Status: 400},
 	badTags:          {Name: "InvalidParameterValue", Status: 400},
+	packedTooLarge:   {Name: "PackedPolicyTooLarge", Status: 400},
+	oidc.Invalid:     {Name: "InvalidIdentityToken", Status: 400},
+	oidc.Expired:     {Name: "ExpiredTokenException", Status: 400},
+	oidc.Rejected:    {Name: "IDPRejectedClaim", Status: 403},
+	oidc.Unreachable: {Name: "IDPCommunicationError", Status: 400},
 }
 
 // GetCallerIdentity says who calls. No policy can deny it (AWS docs).
@@ -54,94 +69,81 @@ func (s *Service) GetCallerIdentity(_ context.Context, call *wire.Call, _ *api.G
 
 // Lives of sessions (AWS docs).
 const (
-	defaultLife = time.Hour
-	chainedLife = time.Hour
+	defaultLife      = time.Hour
+	chainedLife      = time.Hour
+	defaultTokenLife = 12 * time.Hour
+	rootTokenLife    = time.Hour
 )
 
-// rolePattern is what a RoleArn looks like.
-var rolePattern = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/`)
-
-// AssumeRole makes a session of a role whose trust policy names the caller.
-func (s *Service) AssumeRole(ctx context.Context, call *wire.Call, in *api.AssumeRoleRequest) (*api.AssumeRoleResponse, error) {
-	switch {
-	case !rolePattern.MatchString(*in.RoleArn):
-		return nil, fault.New(fault.Parameter, "%s is invalid", *in.RoleArn)
-	case in.Policy != nil || len(in.PolicyArns) > 0:
-		return nil, fault.New(fault.Parameter, "Session policies are not supported.")
+// GetSessionToken makes temporary credentials of a user or an account's root.
+// It needs no permission, and no policy can deny it (AWS docs).
+func (s *Service) GetSessionToken(_ context.Context, call *wire.Call, in *api.GetSessionTokenRequest) (*api.GetSessionTokenResponse, error) {
+	p := call.Principal
+	if p.Type != iam.Root && p.Type != iam.IAMUser || !p.IssuedAt.IsZero() {
+		// AWS: reported.
+		return nil, fault.New(fault.Denied, "Cannot call GetSessionToken with session credentials")
 	}
-	if err := checkTags(in); err != nil {
+	if err := checkMFA(in.SerialNumber, in.TokenCode); err != nil {
 		return nil, err
 	}
-	role, err := s.assumable(ctx, call, *in.RoleArn)
+	life := defaultTokenLife
+	if in.DurationSeconds != nil {
+		life = time.Duration(*in.DurationSeconds) * time.Second
+	}
+	if p.Type == iam.Root {
+		life = min(life, rootTokenLife)
+	}
+	c, err := s.Keyring.IssueFor(p, life)
 	if err != nil {
 		return nil, err
 	}
-	life, err := sessionLife(call, role, in.DurationSeconds)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.Keyring.Issue(role, *in.RoleSessionName, life)
-	if err != nil {
-		return nil, err
-	}
-	return &api.AssumeRoleResponse{
-		Credentials: &api.Credentials{
-			AccessKeyId: &c.AccessKeyID, SecretAccessKey: &c.SecretAccessKey, SessionToken: &c.SessionToken, Expiration: &c.Expires,
-		},
-		AssumedRoleUser:  &api.AssumedRoleUser{AssumedRoleId: new(role.ID + ":" + *in.RoleSessionName), Arn: new(role.SessionARN(*in.RoleSessionName))},
-		PackedPolicySize: new(int64(0)),
-		SourceIdentity:   in.SourceIdentity,
-	}, nil
+	return &api.GetSessionTokenResponse{Credentials: shown(&c)}, nil
 }
 
-// assumable returns a role that the caller may assume. A missing role and one
-// that does not trust the caller give the same answer (AWS: recorded).
-func (s *Service) assumable(ctx context.Context, call *wire.Call, roleARN string) (*iam.Role, error) {
-	account, name, _ := iam.RoleNameFromARN(roleARN)
-	var role *iam.Role
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		role, err = tx.Role(account, name)
-		return err
-	})
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return nil, err
+// checkMFA refuses the code of an MFA device: nobody has one. AWS answers so
+// for a device that is not the caller's (AWS: reported).
+func checkMFA(serial, code *string) error {
+	if serial == nil && code == nil {
+		return nil
 	}
-	if err != nil || role.ARN() != roleARN || !role.TrustsPrincipal(call.Principal) {
-		return nil, fault.New(fault.Denied, "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", call.Principal.ARN, roleARN)
-	}
-	call.Resources = []trail.Resource{{Type: "AWS::IAM::Role", Name: roleARN}}
-	return role, nil
+	return fault.New(fault.Denied, "MultiFactorAuthentication failed, unable to validate MFA code.  "+
+		"Please verify your MFA serial number is valid and associated with this user.")
 }
 
-// checkTags refuses session tags that contradict each other. The others are
-// taken and not used: policies, which could refer to them, are not evaluated.
-func checkTags(in *api.AssumeRoleRequest) error {
-	keys := map[string]bool{}
-	for _, t := range in.Tags {
-		folded := strings.ToLower(*t.Key)
-		if keys[folded] {
-			return fault.New(badTags, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+func shown(c *authz.Credentials) *api.Credentials {
+	return &api.Credentials{
+		AccessKeyId: &c.AccessKeyID, SecretAccessKey: &c.SecretAccessKey, SessionToken: &c.SessionToken, Expiration: &c.Expires,
+	}
+}
+
+// conditions returns what requests give for condition keys (AWS docs).
+func conditions(in wire.Input, key string) iam.Value {
+	switch in := in.(type) {
+	case *api.AssumeRoleRequest:
+		if tag, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
+			return tagValue(requestTags(in.Tags), tag)
 		}
-		keys[folded] = true
-	}
-	for _, key := range in.TransitiveTagKeys {
-		if !keys[strings.ToLower(key)] {
-			return fault.New(badTags, "The specified transitive tag key must be included in the requested tags.")
+		switch key {
+		case "aws:tagkeys":
+			return keysOf(requestTags(in.Tags))
+		case "sts:transitivetagkeys":
+			return iam.List(in.TransitiveTagKeys)
+		case "sts:externalid":
+			return optional(in.ExternalId)
+		case "sts:rolesessionname":
+			return optional(in.RoleSessionName)
+		case "sts:sourceidentity":
+			return optional(in.SourceIdentity)
+		case "sts:durationseconds":
+			return seconds(in.DurationSeconds)
+		}
+	case *api.AssumeRoleWithWebIdentityRequest:
+		switch key {
+		case "sts:rolesessionname":
+			return optional(in.RoleSessionName)
+		case "sts:durationseconds":
+			return seconds(in.DurationSeconds)
 		}
 	}
-	return nil
-}
-
-func sessionLife(call *wire.Call, role *iam.Role, seconds *int64) (time.Duration, error) {
-	if seconds == nil {
-		return defaultLife, nil
-	}
-	life := time.Duration(*seconds) * time.Second
-	switch {
-	case life > role.MaxSession:
-		return 0, fault.New(fault.Parameter, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-	case life > chainedLife && call.Principal.Type == iam.AssumedRole:
-		return 0, fault.New(fault.Parameter, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
-	}
-	return life, nil
+	return iam.Value{}
 }

@@ -1,6 +1,9 @@
 package sts_test
 
 import (
+	"crypto/rand"
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +15,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	sdk "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/service/sts"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
@@ -40,18 +45,69 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
+	return newBenchWith(t, oidc.New(nil, slog.New(slog.DiscardHandler)))
+}
+
+func newBenchWith(t testing.TB, v *oidc.Verifier) *bench {
+	t.Helper()
 	p := servicetest.NewParts(t)
-	_, cfg := p.Serve(t, sts.New(sts.Config{Store: p.Store, Keyring: p.Keyring}).Wire())
+	_, cfg := p.Serve(t, sts.New(sts.Config{Store: p.Store, Guard: p.Guard, Keyring: p.Keyring, Verifier: v}).Wire())
 	return &bench{p, t, cfg, sdk.NewFromConfig(cfg)}
+}
+
+func (b *bench) update(fn func(tx *store.Tx) error) {
+	b.t.Helper()
+	if err := b.Store.Update(b.t.Context(), fn); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// user makes a user, whose ID is AIDA, a digit of the account and its name, with one policy of the given statements, and a client's
+// configuration with a key of its.
+func (b *bench) user(account, name, statements string) aws.Config {
+	b.t.Helper()
+	u := &iam.User{Account: account, Name: name, Path: "/", ID: "AIDA" + account[:1] + strings.ToUpper(name), CreatedAt: time.Now(), Holdings: iam.Holdings{
+		Tags: []iam.Tag{{Key: "Team", Value: "blue"}},
+	}}
+	if statements != "" {
+		u.Inline = map[string]string{"policy": document(statements)}
+	}
+	b.update(func(tx *store.Tx) error { return tx.SaveUser(nil, u) })
+	cfg, _ := b.key(account, name)
+	return cfg
+}
+
+// key makes an access key of a user, or of an account's root.
+func (b *bench) key(account, user string) (cfg aws.Config, id string) {
+	b.t.Helper()
+	id, secret := authz.NewAccessKey()
+	b.update(func(tx *store.Tx) error {
+		return tx.SaveAccessKey(&iam.AccessKey{ID: id, Account: account, UserName: user, Secret: authz.SealAccessKey(b.Sealer, id, secret)})
+	})
+	cfg = b.cfg
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(id, secret, "")
+	return cfg, id
+}
+
+func document(statements string) string {
+	return `{"Version":"2012-10-17","Statement":[` + statements + `]}`
+}
+
+// trust is a statement of a trust policy.
+func trust(principal, actions, rest string) string {
+	return `{"Effect":"Allow","Principal":` + principal + `,"Action":[` + actions + `]` + rest + `}`
 }
 
 // role makes a role whose sessions last for two hours at most.
 func (b *bench) role(name, path, trust string) *iam.Role {
 	b.t.Helper()
-	r := &iam.Role{Account: account, Name: name, Path: path, ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, MaxSession: 2 * time.Hour, CreatedAt: time.Now()}
-	if err := b.Store.Update(b.t.Context(), func(tx *store.Tx) error { return tx.SaveRole(nil, r) }); err != nil {
-		b.t.Fatal(err)
-	}
+	return b.roleOf(account, name, path, trust, iam.Holdings{})
+}
+
+func (b *bench) roleOf(account, name, path, trust string, held iam.Holdings) *iam.Role {
+	b.t.Helper()
+	r := &iam.Role{Holdings: held, Account: account, Name: name, Path: path, ID: "AROA" + strings.ToUpper(name), TrustPolicy: trust, MaxSession: 2 * time.Hour, CreatedAt: time.Now()}
+	b.update(func(tx *store.Tx) error { return tx.SaveRole(nil, r) })
 	return r
 }
 
@@ -102,7 +158,7 @@ func TestCallerIdentity(t *testing.T) {
 func TestSessionEnds(t *testing.T) {
 	b := newBench(t)
 	r := b.role("rotator", "/", trustsAccount)
-	c, err := b.Keyring.Issue(r, "short", 2*time.Second)
+	c, err := b.Keyring.Issue(r, "short", 2*time.Second, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +175,7 @@ func sessionOf(c authz.Credentials) *types.Credentials {
 
 func TestAssumeRoleRefusals(t *testing.T) {
 	b := newBench(t)
-	b.role("rotator", "/ops/", trustsAccount)
+	b.role("rotator", "/ops/", strings.Replace(trustsAccount, `"sts:AssumeRole"`, `["sts:AssumeRole","sts:TagSession"]`, 1))
 	b.role("closed", "/", apitest.TrustPolicy)
 	denied := func(role string) string {
 		return "User: " + rootARN + " is not authorized to perform: sts:AssumeRole on resource: " + role
@@ -130,6 +186,14 @@ func TestAssumeRoleRefusals(t *testing.T) {
 	role := func(arn string) func(*sdk.AssumeRoleInput) {
 		return func(in *sdk.AssumeRoleInput) { in.RoleArn = &arn }
 	}
+	policyARNs := func(arns ...string) func(*sdk.AssumeRoleInput) {
+		return func(in *sdk.AssumeRoleInput) {
+			for _, a := range arns {
+				in.PolicyArns = append(in.PolicyArns, types.PolicyDescriptorType{Arn: &a})
+			}
+		}
+	}
+	long := document(`{"Sid":"` + strings.Repeat("x", 2048) + `","Effect":"Allow","Action":"*","Resource":"*"}`)
 	tag := func(key string) types.Tag { return types.Tag{Key: &key, Value: aws.String("v")} }
 	const closed, none, pathless, foreign = "arn:aws:iam::123456789012:role/closed", "arn:aws:iam::123456789012:role/none",
 		"arn:aws:iam::123456789012:role/rotator", "arn:aws:iam::999999999999:role/ops/rotator"
@@ -150,10 +214,31 @@ func TestAssumeRoleRefusals(t *testing.T) {
 			"1 validation error detected: Value '899' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900"},
 		{"a session name", "ValidationError", 400, func(in *sdk.AssumeRoleInput) { in.RoleSessionName = aws.String("a b") },
 			`1 validation error detected: Value 'a b' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@-]*`},
-		{"a session policy", "ValidationError", 400, func(in *sdk.AssumeRoleInput) { in.Policy = aws.String("{}") }, "Session policies are not supported."},
-		{"a managed session policy", "ValidationError", 400, func(in *sdk.AssumeRoleInput) {
-			in.PolicyArns = []types.PolicyDescriptorType{{Arn: aws.String("arn:aws:iam::aws:policy/ReadOnlyAccess")}}
-		}, "Session policies are not supported."},
+		{"a session policy that is none", "MalformedPolicyDocument", 400, func(in *sdk.AssumeRoleInput) { in.Policy = aws.String("{") },
+			"This policy contains invalid Json"},
+		{"a session policy with a principal", "MalformedPolicyDocument", 400, func(in *sdk.AssumeRoleInput) { in.Policy = aws.String(trustsAccount) },
+			"Policy document should not specify a principal."},
+		{"a long session policy", "ValidationError", 400, func(in *sdk.AssumeRoleInput) { in.Policy = aws.String(long) },
+			"1 validation error detected: Value '" + long + "' at 'policy' failed to satisfy constraint: Member must have length less than or equal to 2048"},
+		{"a session policy that is missing", "ValidationError", 400, policyARNs("arn:aws:iam::123456789012:policy/none"),
+			"The session policy arn:aws:iam::123456789012:policy/none does not exist in the account of the role."},
+		{"another account's session policy", "ValidationError", 400, policyARNs("arn:aws:iam::999999999999:policy/p"),
+			"The session policy arn:aws:iam::999999999999:policy/p does not exist in the account of the role."},
+		{"eleven session policies", "ValidationError", 400, policyARNs(strings.Fields(strings.Repeat("arn:aws:iam::aws:policy/ReadOnlyAccess ", 11))...),
+			"1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10"},
+		{"too many tags", "PackedPolicyTooLarge", 400, func(in *sdk.AssumeRoleInput) {
+			for range 50 {
+				in.Tags = append(in.Tags, types.Tag{Key: new(rand.Text()), Value: new(rand.Text() + rand.Text() + rand.Text())})
+			}
+		}, "Packed size of session tags consumes "},
+		{"a reserved tag", "InvalidParameterValue", 400, func(in *sdk.AssumeRoleInput) { in.Tags = []types.Tag{tag("AWS:x")} },
+			"The tag key AWS:x is reserved: it begins with aws:."},
+		{"an MFA device", "AccessDenied", 403, func(in *sdk.AssumeRoleInput) {
+			in.SerialNumber, in.TokenCode = aws.String("arn:aws:iam::123456789012:mfa/root"), aws.String("123456")
+		}, noMFA},
+		{"a provided context", "ValidationError", 400, func(in *sdk.AssumeRoleInput) {
+			in.ProvidedContexts = []types.ProvidedContext{{ProviderArn: aws.String("arn:aws:iam::aws:contextProvider/x"), ContextAssertion: aws.String("text")}}
+		}, "Provided contexts are not supported."},
 		{"a tag twice", "InvalidParameterValue", 400, func(in *sdk.AssumeRoleInput) { in.Tags = []types.Tag{tag("k"), tag("K")} },
 			"Duplicate tag keys found. Please note that Tag keys are case insensitive."},
 		{"a transitive key without its tag", "InvalidParameterValue", 400, func(in *sdk.AssumeRoleInput) {
@@ -161,43 +246,21 @@ func TestAssumeRoleRefusals(t *testing.T) {
 		}, "The specified transitive tag key must be included in the requested tags."},
 	} {
 		_, err := b.assume(tc.set)
+		if text, open := strings.CutSuffix(tc.text, " consumes "); open {
+			if api, ok := errors.AsType[smithy.APIError](err); !ok || api.ErrorCode() != tc.code || !strings.HasPrefix(api.ErrorMessage(), text) {
+				t.Errorf("%s: got %v", tc.what, err)
+			}
+			continue
+		}
 		servicetest.WantError(t, tc.what, err, tc.code, tc.status, tc.text)
 	}
-	out, err := b.assume(func(in *sdk.AssumeRoleInput) {
-		in.DurationSeconds, in.SourceIdentity = aws.Int32(7200), aws.String("alice")
-		in.Tags, in.TransitiveTagKeys = []types.Tag{tag("k")}, []string{"K"}
-	})
-	if err != nil || out.Credentials.Expiration.Before(time.Now().Add(119*time.Minute)) || *out.SourceIdentity != "alice" {
+	out, err := b.assume(duration(7200))
+	if err != nil || out.Credentials.Expiration.Before(time.Now().Add(119*time.Minute)) || out.PackedPolicySize != nil {
 		t.Errorf("the longest session: got %v", err)
 	}
 }
 
-// A session may assume a role that trusts it, for an hour at most.
-func TestChaining(t *testing.T) {
-	b := newBench(t)
-	b.role("rotator", "/ops/", trustsAccount)
-	b.role("second", "/", strings.Replace(trustsAccount, rootARN, "arn:aws:iam::123456789012:role/ops/rotator", 1))
-	first, err := b.assume(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := func(cfg aws.Config, seconds int32) (*sdk.AssumeRoleOutput, error) {
-		return sdk.NewFromConfig(cfg).AssumeRole(t.Context(), &sdk.AssumeRoleInput{
-			RoleArn: aws.String("arn:aws:iam::123456789012:role/second"), RoleSessionName: aws.String("chained"), DurationSeconds: &seconds,
-		})
-	}
-	session := as(b.cfg, first.Credentials)
-	out, err := second(session, 3600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantIdentity(t, as(b.cfg, out.Credentials), "arn:aws:sts::123456789012:assumed-role/second/chained", "AROASECOND:chained")
-	_, err = second(session, 3601)
-	servicetest.WantError(t, "longer", err, "ValidationError", 400, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
-	_, err = second(b.cfg, 3600)
-	servicetest.WantError(t, "root", err, "AccessDenied", 403,
-		"User: "+rootARN+" is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/second")
-}
+const noMFA = "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user."
 
 // A session's credentials are good for every service of a server, and after
 // its restart.
@@ -209,6 +272,11 @@ func TestSessionAtWork(t *testing.T) {
 		ctx := t.Context()
 		role, err := s.IAM.CreateRole(ctx, &sdkiam.CreateRoleInput{RoleName: aws.String("worker"), AssumeRolePolicyDocument: aws.String(trustsAccount)})
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.IAM.AttachRolePolicy(ctx, &sdkiam.AttachRolePolicyInput{
+			RoleName: aws.String("worker"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AdministratorAccess"),
+		}); err != nil {
 			t.Fatal(err)
 		}
 		out, err := s.STS.AssumeRole(ctx, &sdk.AssumeRoleInput{RoleArn: role.Role.Arn, RoleSessionName: aws.String("at-work")})

@@ -84,6 +84,7 @@ func testFeedTopics(t *testing.T, open Open) {
 		}
 		return got
 	}
+	role := &iam.Role{Account: account, Name: "r", TrustPolicy: "{}"}
 	for _, tc := range []struct {
 		name   string
 		change func(tx *store.Tx) error
@@ -111,54 +112,14 @@ func testFeedTopics(t *testing.T, open Open) {
 		}, []string{"key/k1", "key/k2"}},
 		{"delete alias", func(tx *store.Tx) error { return tx.DeleteAlias(account, region, "alias/a") }, []string{"key/k2"}},
 		{"delete key", func(tx *store.Tx) error { return tx.DeleteKey(account, region, "k1") }, []string{"key/k1"}},
+		{"new role", func(tx *store.Tx) error { return tx.SaveRole(nil, role) }, []string{"iam/" + account}},
+		{"role", func(tx *store.Tx) error { return tx.SaveRole(role, role) }, []string{"iam/" + account}},
+		{"delete role", func(tx *store.Tx) error { return tx.DeleteRole(account, "r") }, []string{"iam/" + account}},
 	} {
 		update(t, s, tc.change)
 		if got := heard.Take(); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: heard %q, want %q", tc.name, got, tc.want)
 		}
-	}
-}
-
-// testFeedIdentities is testFeedTopics for what decides about callers.
-func testFeedIdentities(t *testing.T, open Open) {
-	s := open(t)
-	var heard Heard
-	defer s.Watch(heard.Hear)()
-	role := &iam.Role{Account: account, Name: "r", TrustPolicy: "{}"}
-	user := &iam.User{Account: account, Name: "u", ID: "AIDAU"}
-	group := &iam.Group{Account: account, Name: "g", ID: "AGPAG"}
-	policy := &iam.CustomerPolicy{Account: account, Name: "p", ID: "ANPAP"}
-	access := &iam.AccessKey{ID: "AKIA1", Account: account, UserName: "u", Secret: []byte("sealed")}
-	provider := &iam.Provider{Account: account, URL: "issuer.example"}
-	for i, change := range []func(tx *store.Tx) error{
-		func(tx *store.Tx) error { return tx.SaveRole(nil, role) },
-		func(tx *store.Tx) error { return tx.SaveRole(role, role) },
-		func(tx *store.Tx) error { return tx.DeleteRole(account, "r") },
-		func(tx *store.Tx) error { return tx.SaveUser(nil, user) },
-		func(tx *store.Tx) error { return tx.SaveUser(user, user) },
-		func(tx *store.Tx) error { return tx.SaveGroup(nil, group) },
-		func(tx *store.Tx) error { return tx.SaveGroup(group, group) },
-		func(tx *store.Tx) error { return tx.AddToGroup(account, "g", "u") },
-		func(tx *store.Tx) error { return tx.RemoveFromGroup(account, "g", "u") },
-		func(tx *store.Tx) error { return tx.DeleteGroup(account, "g") },
-		func(tx *store.Tx) error { return tx.SaveCustomerPolicy(nil, policy) },
-		func(tx *store.Tx) error { return tx.SaveCustomerPolicy(policy, policy) },
-		func(tx *store.Tx) error { return tx.DeleteCustomerPolicy(account, "p") },
-		func(tx *store.Tx) error { return tx.SaveAccessKey(access) },
-		func(tx *store.Tx) error { return tx.DeleteAccessKey(access.ID) },
-		func(tx *store.Tx) error { return tx.DeleteUser(account, "u") },
-		func(tx *store.Tx) error { return tx.SaveProvider(provider) },
-		func(tx *store.Tx) error { return tx.DeleteProvider(account, provider.URL) },
-		func(tx *store.Tx) error { return tx.SaveAccount(&iam.Account{ID: account, Name: "main"}) },
-	} {
-		update(t, s, change)
-		if got, want := heard.Take(), []string{"iam/" + account}; !slices.Equal(got, want) {
-			t.Errorf("change %d: heard %q, want %q", i, got, want)
-		}
-	}
-	update(t, s, func(tx *store.Tx) error { return tx.NoteAccessKeyUse(access.ID, noon0, "sts", region) })
-	if got := heard.Take(); got != nil {
-		t.Errorf("heard %q when a key was used", got)
 	}
 }
 

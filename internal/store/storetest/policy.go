@@ -112,6 +112,13 @@ func testPolicyHolders(t *testing.T, open Open) {
 		})
 	}
 	check(policy, 4, 2, want...)
+	update(t, s, func(tx *store.Tx) error {
+		return tx.SaveAccessKey(&iam.AccessKey{ID: "AKIAROOT", Account: account, Secret: []byte{1}})
+	})
+	count := read(t, s, func(tx *store.Tx) (store.IdentityCount, error) { return tx.IdentityCount(account) })
+	if want := (store.IdentityCount{Users: 2, Groups: 2, Roles: 1, RootAccessKeys: 1}); count != want {
+		t.Errorf("got counts %+v, want %+v", count, want)
+	}
 	check("arn:none", 0, 0)
 	check("", 0, 0)
 }

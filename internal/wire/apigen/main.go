@@ -1,13 +1,14 @@
-// Command apigen writes internal/api/<service> from the AWS service models:
-// the request and response types with their JSON, rest-json and query codecs,
-// the constraint tables and the operation table. Nothing of the models'
-// documentation text is copied.
+// Command apigen writes internal/api/<service> from the AWS service models, and
+// from our own, keyturn.json: the request and response types with their JSON,
+// rest-json and query codecs, the constraint tables and the operation table.
+// Nothing of the models' documentation text is copied.
 //
 // The models are the data folder of an installed AWS CLI or botocore, named
 // by -models or KEYTURN_AWS_MODELS. Run it with go generate ./internal/wire.
 package main
 
 import (
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,9 +31,15 @@ func run(models, out string) error {
 		return errors.New("-models (or KEYTURN_AWS_MODELS) and -out are needed")
 	}
 	for _, s := range services() {
-		m, err := load(filepath.Join(models, s.folder, s.version))
+		m, err := s.model(models)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.pkg, err)
+		}
+		for _, name := range s.secret {
+			if m.Shapes[name] == nil {
+				return fmt.Errorf("%s: the model has no shape %s", s.pkg, name)
+			}
+			m.Shapes[name].Sensitive = true
 		}
 		files, err := generate(s, m)
 		if err != nil {
@@ -43,6 +50,19 @@ func run(models, out string) error {
 		}
 	}
 	return nil
+}
+
+// ownModel is the model of our own service.
+//
+//go:embed keyturn.json
+var ownModel []byte
+
+// model reads the service's model: AWS's from the folder, or our own.
+func (s *service) model(folder string) (*model, error) {
+	if s.folder == "" {
+		return parse(ownModel)
+	}
+	return load(filepath.Join(folder, s.folder, s.version))
 }
 
 // write replaces the folder's generated files.

@@ -32,6 +32,8 @@ type operation struct {
 	}
 	Input, Output *ref
 	Errors        []ref
+	// AuthType is "none" for operations without a signature.
+	AuthType string
 }
 
 // ref is the use of a shape.

@@ -116,11 +116,12 @@ func (g *generator) xmlWrite(f *member) (string, error) {
 			return "", fmt.Errorf("no element for a list of %s", e.Type)
 		}
 	case "map":
-		if g.shape(s.Value).Type != "string" {
+		write, known := map[string]string{"string": "StringMap", "integer": "LongMap"}[g.shape(s.Value).Type]
+		if !known {
 			return "", fmt.Errorf("no element for a map of %s", g.shape(s.Value).Type)
 		}
 		entry, key, value := g.entryNames(f, s)
-		return fmt.Sprintf("e.StringMap(%q, %q, %q, %q, %s)", jsonName(f), entry, key, value, field), nil
+		return fmt.Sprintf("e.%s(%q, %q, %q, %q, %s)", write, jsonName(f), entry, key, value, field), nil
 	case "integer":
 		return fmt.Sprintf("e.Long(%q, %s)", jsonName(f), field), nil
 	}

@@ -4,12 +4,16 @@ import "strings"
 
 // service names what is generated of one model.
 type service struct {
-	// pkg is the Go package; folder and version find the model.
+	// pkg is the Go package; folder and version find the model, which is our
+	// own if folder is "".
 	pkg, folder, version string
 	operations           []string
 	// openEnums are shapes whose enum is not checked: AWS adds values faster
 	// than models age, and the operation answers in its own words.
 	openEnums []string
+	// secret are shapes that the model does not call sensitive, but that events
+	// do not show.
+	secret []string
 }
 
 // services lists what is generated. To serve more, add names.
@@ -58,18 +62,54 @@ func services() []service {
 		},
 		{
 			pkg: "sts", folder: "sts", version: "2011-06-15",
-			operations: []string{"AssumeRole", "GetCallerIdentity"},
+			operations: strings.Fields(`
+				AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity
+				GetSessionToken`),
 		},
 		{
 			pkg: "iam", folder: "iam", version: "2010-05-08",
 			operations: strings.Fields(`
-				AttachRolePolicy CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole
-				GetRolePolicy ListAttachedRolePolicies ListRolePolicies ListRoles ListRoleTags
-				PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy`),
+				AddClientIDToOpenIDConnectProvider AddUserToGroup AttachGroupPolicy AttachRolePolicy
+				AttachUserPolicy CreateAccessKey CreateAccountAlias CreateGroup
+				CreateOpenIDConnectProvider CreatePolicy CreatePolicyVersion CreateRole CreateUser
+				DeleteAccessKey DeleteAccountAlias DeleteGroup DeleteGroupPolicy DeleteLoginProfile
+				DeleteOpenIDConnectProvider DeletePolicy DeletePolicyVersion DeleteRole
+				DeleteRolePermissionsBoundary DeleteRolePolicy DeleteUser
+				DeleteUserPermissionsBoundary DeleteUserPolicy DetachGroupPolicy DetachRolePolicy
+				DetachUserPolicy GetAccessKeyLastUsed GetAccountAuthorizationDetails GetAccountSummary
+				GetContextKeysForCustomPolicy GetContextKeysForPrincipalPolicy GetGroup GetGroupPolicy
+				GetLoginProfile GetOpenIDConnectProvider GetPolicy GetPolicyVersion GetRole
+				GetRolePolicy GetUser GetUserPolicy ListAccessKeys ListAccountAliases
+				ListAttachedGroupPolicies ListAttachedRolePolicies ListAttachedUserPolicies
+				ListEntitiesForPolicy ListGroupPolicies ListGroups ListGroupsForUser
+				ListInstanceProfilesForRole ListMFADevices ListOpenIDConnectProviders
+				ListOpenIDConnectProviderTags ListPolicies ListPolicyTags ListPolicyVersions
+				ListRolePolicies ListRoles ListRoleTags ListServiceSpecificCredentials
+				ListSigningCertificates ListSSHPublicKeys ListUserPolicies ListUsers ListUserTags
+				ListVirtualMFADevices PutGroupPolicy PutRolePermissionsBoundary PutRolePolicy
+				PutUserPermissionsBoundary PutUserPolicy RemoveClientIDFromOpenIDConnectProvider
+				RemoveUserFromGroup SetDefaultPolicyVersion SimulateCustomPolicy
+				SimulatePrincipalPolicy TagOpenIDConnectProvider TagPolicy TagRole TagUser
+				UntagOpenIDConnectProvider UntagPolicy UntagRole UntagUser UpdateAccessKey
+				UpdateAssumeRolePolicy UpdateGroup UpdateOpenIDConnectProviderThumbprint UpdateRole
+				UpdateRoleDescription UpdateUser`),
 		},
 		{
 			pkg: "kms", folder: "kms", version: "2014-11-01",
-			operations: strings.Fields(`CreateAlias CreateKey DescribeKey ListAliases ListKeys`),
+			operations: strings.Fields(`
+				CancelKeyDeletion CreateAlias CreateGrant CreateKey Decrypt DeleteAlias DescribeKey
+				DisableKey DisableKeyRotation EnableKey EnableKeyRotation Encrypt GenerateDataKey
+				GenerateDataKeyWithoutPlaintext GenerateRandom GetKeyPolicy GetKeyRotationStatus
+				ListAliases ListGrants ListKeyPolicies ListKeyRotations ListKeys ListResourceTags
+				ListRetirableGrants PutKeyPolicy ReEncrypt RetireGrant RevokeGrant RotateKeyOnDemand
+				ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription`),
+			secret: []string{"CiphertextType", "GrantTokenType"},
+		},
+		{
+			pkg: "keyturn",
+			operations: strings.Fields(`
+				CreateAccount CreateRootAccessKey DeleteRootAccessKey DescribeAccount
+				DescribeRekey ListAccounts StartRekey`),
 		},
 	}
 }

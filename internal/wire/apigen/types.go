@@ -175,6 +175,9 @@ func (g *generator) emitOperation(op *operation) {
 	if g.shape(op.Output).added {
 		g.p("Void: true,")
 	}
+	if op.AuthType == "none" {
+		g.p("Anonymous: true,")
+	}
 	if op.Output.ResultWrapper != "" {
 		g.p("Result: %q,", op.Output.ResultWrapper)
 	}

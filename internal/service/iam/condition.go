@@ -1,0 +1,115 @@
+package iam
+
+import (
+	"strings"
+
+	api "github.com/keyturn/keyturn/internal/api/iam"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/wire"
+)
+
+// conditions returns what a request gives for a condition key in lower case
+// (AWS docs).
+func conditions(in wire.Input, key string) iam.Value {
+	switch key {
+	case "aws:tagkeys":
+		return iam.List(tagKeys(in))
+	case "iam:policyarn":
+		return given(attachedPolicy(in))
+	case "iam:permissionsboundary":
+		return given(boundary(in))
+	}
+	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
+		for _, t := range tagsIn(in) {
+			if t.Key != nil && t.Value != nil && strings.EqualFold(*t.Key, name) {
+				return iam.Text(*t.Value)
+			}
+		}
+	}
+	return iam.Value{}
+}
+
+func given(s *string) iam.Value {
+	if s == nil {
+		return iam.Value{}
+	}
+	return iam.Text(*s)
+}
+
+// tagsIn returns the tags that a request sets.
+func tagsIn(in wire.Input) []api.Tag {
+	switch in := in.(type) {
+	case *api.CreateRoleRequest:
+		return in.Tags
+	case *api.CreateUserRequest:
+		return in.Tags
+	case *api.CreatePolicyRequest:
+		return in.Tags
+	case *api.CreateOpenIDConnectProviderRequest:
+		return in.Tags
+	case *api.TagRoleRequest:
+		return in.Tags
+	case *api.TagUserRequest:
+		return in.Tags
+	case *api.TagPolicyRequest:
+		return in.Tags
+	case *api.TagOpenIDConnectProviderRequest:
+		return in.Tags
+	}
+	return nil
+}
+
+// tagKeys returns the keys of the tags that a request sets or removes.
+func tagKeys(in wire.Input) (keys []string) {
+	switch in := in.(type) {
+	case *api.UntagRoleRequest:
+		return in.TagKeys
+	case *api.UntagUserRequest:
+		return in.TagKeys
+	case *api.UntagPolicyRequest:
+		return in.TagKeys
+	case *api.UntagOpenIDConnectProviderRequest:
+		return in.TagKeys
+	}
+	for _, t := range tagsIn(in) {
+		if t.Key != nil {
+			keys = append(keys, *t.Key)
+		}
+	}
+	return keys
+}
+
+// attachedPolicy returns the managed policy that a request attaches or
+// detaches.
+func attachedPolicy(in wire.Input) *string {
+	switch in := in.(type) {
+	case *api.AttachRolePolicyRequest:
+		return in.PolicyArn
+	case *api.AttachUserPolicyRequest:
+		return in.PolicyArn
+	case *api.AttachGroupPolicyRequest:
+		return in.PolicyArn
+	case *api.DetachRolePolicyRequest:
+		return in.PolicyArn
+	case *api.DetachUserPolicyRequest:
+		return in.PolicyArn
+	case *api.DetachGroupPolicyRequest:
+		return in.PolicyArn
+	}
+	return nil
+}
+
+// boundary returns the permissions boundary that a request sets.
+func boundary(in wire.Input) *string {
+	switch in := in.(type) {
+	case *api.CreateRoleRequest:
+		return in.PermissionsBoundary
+	case *api.CreateUserRequest:
+		return in.PermissionsBoundary
+	case *api.PutRolePermissionsBoundaryRequest:
+		return in.PermissionsBoundary
+	case *api.PutUserPermissionsBoundaryRequest:
+		return in.PermissionsBoundary
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package iam
+
+import (
+	"context"
+	"strings"
+
+	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/trail"
+	"github.com/keyturn/keyturn/internal/wire"
+)
+
+// family is one sort of thing that IAM keeps: roles, users, groups, managed
+// policies, identity providers. It finds, authorises and stores them alike.
+type family[T any] struct {
+	Config
+	// resource is the type of resource in events.
+	resource string
+	// find returns the one that a request names in the account; the name is
+	// an ARN for policies and providers.
+	find func(tx *store.Tx, account, name string) (*T, error)
+	// absent stands for one that does not exist, for its ARN.
+	absent func(account, name string) *T
+	save   func(tx *store.Tx, before, after *T) error
+	delete func(tx *store.Tx, x *T) error
+	clone  func(*T) *T
+	about  func(*T) about
+	// missing and taken are the refusals of AWS.
+	missing, taken func(name string) error
+}
+
+// about is what conditions may ask of a resource.
+type about struct {
+	arn, name, boundary string
+	tags                []iam.Tag
+}
+
+// resource returns what the Guard has to know.
+func (a about) resource(call *wire.Call) *authz.Resource {
+	return &authz.Resource{ARN: a.arn, Context: func(key string) iam.Value {
+		tag, isTag := strings.CutPrefix(key, "aws:resourcetag/")
+		if !isTag {
+			tag, isTag = strings.CutPrefix(key, "iam:resourcetag/")
+		}
+		switch {
+		case isTag:
+			return tagValue(a.tags, tag)
+		case key == "iam:permissionsboundary":
+			// What the request sets counts more than what is set.
+			if v := call.Condition(key); !v.IsZero() || a.boundary == "" {
+				return v
+			}
+			return iam.Text(a.boundary)
+		}
+		return iam.Value{}
+	}}
+}
+
+// allow authorises the call on something that exists, or would.
+func (f *family[T]) allow(call *wire.Call, x *T) error {
+	a := f.about(x)
+	call.Resources = []trail.Resource{{Type: f.resource, Name: a.arn}}
+	r := a.resource(call)
+	// AWS's own policies are every account's to read, and nobody's to change.
+	if strings.HasPrefix(a.arn, awsPolicies) && reads(call) {
+		r.Account = call.Principal.Account
+	}
+	return f.Guard.On(call, "", r)
+}
+
+// awsPolicies is how the ARNs of AWS managed policies begin.
+const awsPolicies = "arn:aws:iam::aws:"
+
+func reads(call *wire.Call) bool {
+	_, name, _ := strings.Cut(call.Action(), ":")
+	return strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List")
+}
+
+// get returns what the name stands for, authorised for the call. Denied comes
+// before not found.
+func (f *family[T]) get(tx *store.Tx, call *wire.Call, name string) (*T, error) {
+	x, err := f.find(tx, call.Principal.Account, name)
+	found := err == nil
+	if !found {
+		if !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		x = f.absent(call.Principal.Account, name)
+	}
+	if err := f.allow(call, x); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, f.missing(name)
+	}
+	return x, nil
+}
+
+// view calls fn with something that the call only reads.
+func (f *family[T]) view(ctx context.Context, call *wire.Call, name string, fn func(*store.Tx, *T) error) error {
+	return f.Store.View(ctx, func(tx *store.Tx) error {
+		x, err := f.get(tx, call, name)
+		if err != nil {
+			return err
+		}
+		return fn(tx, x)
+	})
+}
+
+// change applies fn to a copy and stores it with the call's event.
+func (f *family[T]) change(ctx context.Context, call *wire.Call, name string, out wire.Output, fn func(*store.Tx, *T) error) error {
+	return f.Store.Update(ctx, func(tx *store.Tx) error {
+		before, err := f.get(tx, call, name)
+		if err != nil {
+			return err
+		}
+		after := f.clone(before)
+		if err := fn(tx, after); err != nil {
+			return err
+		}
+		if err := f.save(tx, before, after); err != nil {
+			if fault.Is(err, fault.Exists) {
+				return f.taken(f.about(after).name)
+			}
+			return err
+		}
+		return tx.Record(call.Event(out))
+	})
+}
+
+// create stores something new with the call's event, once it is authorised
+// and check has nothing against it.
+func (f *family[T]) create(ctx context.Context, call *wire.Call, x *T, out wire.Output, check func(*store.Tx) error) error {
+	if err := f.allow(call, x); err != nil {
+		return err
+	}
+	return f.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := check(tx); err != nil {
+			return err
+		}
+		err := f.save(tx, nil, x)
+		if fault.Is(err, fault.Exists) {
+			return f.taken(f.about(x).name)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Record(call.Event(out))
+	})
+}
+
+// remove deletes something with the call's event, unless check has something
+// against it.
+func (f *family[T]) remove(ctx context.Context, call *wire.Call, name string, out wire.Output, check func(*store.Tx, *T) error) error {
+	return f.Store.Update(ctx, func(tx *store.Tx) error {
+		x, err := f.get(tx, call, name)
+		if err != nil {
+			return err
+		}
+		if err := check(tx, x); err != nil {
+			return err
+		}
+		if err := f.delete(tx, x); err != nil {
+			return err
+		}
+		return tx.Record(call.Event(out))
+	})
+}
+
+// checkARN refuses what is no ARN (AWS: recorded).
+func checkARN(text string) error {
+	if _, ok := arn.Parse(text); !ok {
+		return fault.New(fault.Validation, "ARN %s is not valid.", text)
+	}
+	return nil
+}

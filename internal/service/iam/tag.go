@@ -1,0 +1,74 @@
+package iam
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	api "github.com/keyturn/keyturn/internal/api/iam"
+	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/iam"
+)
+
+// maxTags is the limit of a resource's tags (AWS docs).
+const maxTags = 50
+
+func shownTags(tags []iam.Tag) []api.Tag {
+	list := make([]api.Tag, len(tags))
+	for i := range tags {
+		list[i] = api.Tag{Key: &tags[i].Key, Value: &tags[i].Value}
+	}
+	return list
+}
+
+// someTags are the tags in an answer that leaves an empty list out.
+func someTags(tags []iam.Tag) []api.Tag {
+	if len(tags) == 0 {
+		return nil
+	}
+	return shownTags(tags)
+}
+
+// addTags merges tags by key, without regard to case (AWS docs). quota is
+// what AWS calls the limit.
+func addTags(tags []iam.Tag, add []api.Tag, quota string) ([]iam.Tag, error) {
+	seen := map[string]bool{}
+	for _, t := range add {
+		folded := strings.ToLower(*t.Key)
+		if seen[folded] {
+			return nil, fault.New(fault.Parameter, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		}
+		seen[folded] = true
+		tags = slices.DeleteFunc(tags, func(old iam.Tag) bool { return strings.ToLower(old.Key) == folded })
+		tags = append(tags, iam.Tag{Key: *t.Key, Value: *t.Value})
+	}
+	if len(tags) > maxTags {
+		return nil, fault.New(fault.Limit, "Cannot exceed quota for %s: %d", quota, maxTags)
+	}
+	return tags, nil
+}
+
+// removeTags takes tags away; keys that are not there are passed over.
+func removeTags(tags []iam.Tag, keys []string) []iam.Tag {
+	return slices.DeleteFunc(tags, func(t iam.Tag) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(key, t.Key) })
+	})
+}
+
+// pageOfTags lists tags by key.
+func pageOfTags(tags []iam.Tag, marker *string, size *int64) (list []api.Tag, next *string) {
+	sorted := slices.SortedFunc(slices.Values(tags), func(a, b iam.Tag) int { return cmp.Compare(a.Key, b.Key) })
+	part, next := page(sorted, func(t iam.Tag) string { return t.Key }, marker, size)
+	return shownTags(part), next
+}
+
+// tagValue returns the value of a tag for conditions, which compare keys
+// without regard to case.
+func tagValue(tags []iam.Tag, name string) iam.Value {
+	for i := range tags {
+		if strings.EqualFold(tags[i].Key, name) {
+			return iam.Text(tags[i].Value)
+		}
+	}
+	return iam.Value{}
+}

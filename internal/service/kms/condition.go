@@ -1,0 +1,121 @@
+package kms
+
+import (
+	"strconv"
+	"strings"
+
+	api "github.com/keyturn/keyturn/internal/api/kms"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/wire"
+)
+
+// conditions returns the condition keys that requests of KMS give (AWS docs);
+// the key concerned and its use give others.
+func conditions(in wire.Input, name string) iam.Value {
+	switch in := in.(type) {
+	case *api.CreateKeyRequest:
+		return ofNewKey(in, name)
+	case *api.PutKeyPolicyRequest:
+		if name == "kms:bypasspolicylockoutsafetycheck" {
+			return truth(isTrue(in.BypassPolicyLockoutSafetyCheck))
+		}
+	case *api.CreateGrantRequest:
+		return ofGrant(in, name)
+	case *api.ListGrantsRequest, *api.RevokeGrantRequest:
+		if name == "kms:grantisforawsresource" {
+			return truth(false)
+		}
+	case *api.EnableKeyRotationRequest:
+		if name == "kms:rotationperiodindays" {
+			return number(in.RotationPeriodInDays, key.DefaultRotationDays)
+		}
+	case *api.ScheduleKeyDeletionRequest:
+		if name == "kms:schedulekeydeletionpendingwindowindays" {
+			return number(in.PendingWindowInDays, key.DefaultDeletionDays)
+		}
+	case *api.EncryptRequest, *api.DecryptRequest, *api.ReEncryptRequest:
+		if name == "kms:encryptionalgorithm" {
+			return iam.Text(symmetric)
+		}
+	case *api.TagResourceRequest:
+		return ofTags(in.Tags, name)
+	case *api.UntagResourceRequest:
+		if name == "aws:tagkeys" {
+			return iam.List(in.TagKeys)
+		}
+	}
+	return iam.Value{}
+}
+
+func ofNewKey(in *api.CreateKeyRequest, name string) iam.Value {
+	switch name {
+	case "kms:bypasspolicylockoutsafetycheck":
+		return truth(isTrue(in.BypassPolicyLockoutSafetyCheck))
+	case "kms:keyspec", "kms:customermasterkeyspec":
+		return either(in.KeySpec, in.CustomerMasterKeySpec, symmetric)
+	case "kms:keyusage", "kms:customermasterkeyusage":
+		return either(in.KeyUsage, nil, "ENCRYPT_DECRYPT")
+	case "kms:keyorigin":
+		return either(in.Origin, nil, "AWS_KMS")
+	case "kms:multiregion":
+		return truth(isTrue(in.MultiRegion))
+	}
+	return ofTags(in.Tags, name)
+}
+
+func ofGrant(in *api.CreateGrantRequest, name string) iam.Value {
+	switch name {
+	case "kms:grantisforawsresource":
+		return truth(false)
+	case "kms:granteeprincipal":
+		return iam.Text(*in.GranteePrincipal)
+	case "kms:retiringprincipal":
+		if in.RetiringPrincipal != nil {
+			return iam.Text(*in.RetiringPrincipal)
+		}
+	case "kms:grantoperations":
+		return iam.List(in.Operations)
+	case "kms:grantconstrainttype":
+		if c := in.Constraints; c != nil && c.EncryptionContextEquals != nil {
+			return iam.Text("EncryptionContextEquals")
+		} else if c != nil && c.EncryptionContextSubset != nil {
+			return iam.Text("EncryptionContextSubset")
+		}
+	}
+	return iam.Value{}
+}
+
+func ofTags(tags []api.Tag, name string) iam.Value {
+	wanted, one := strings.CutPrefix(name, "aws:requesttag/")
+	if !one && name != "aws:tagkeys" {
+		return iam.Value{}
+	}
+	var keys []string
+	for i := range tags {
+		if one && strings.EqualFold(*tags[i].TagKey, wanted) {
+			return iam.Text(*tags[i].TagValue)
+		}
+		keys = append(keys, *tags[i].TagKey)
+	}
+	if one {
+		return iam.Value{}
+	}
+	return iam.List(keys)
+}
+
+func truth(b bool) iam.Value { return iam.Text(strconv.FormatBool(b)) }
+
+func number(n *int64, otherwise int) iam.Value {
+	return iam.Text(strconv.Itoa(pageSize(n, otherwise)))
+}
+
+// either returns the first text that is given.
+func either(a, b *string, otherwise string) iam.Value {
+	for _, s := range []*string{a, b} {
+		if s != nil {
+			return iam.Text(*s)
+		}
+	}
+	return iam.Text(otherwise)
+}
