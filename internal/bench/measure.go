@@ -148,6 +148,23 @@ func (b *bench) reads(size string) error {
 	row("floor (signature, one opening)", b.floor, nil)
 	row("keyturn, one secret", one, &b.floor)
 	row("keyturn, a thousand in turn", varied, &b.floor)
+	return b.batches(one)
+}
+
+// batches reads 20 secrets a call and compares how many come in a second with
+// how many single reads brought.
+func (b *bench) batches(single result) error {
+	ids := make([]string, 20)
+	for i := range ids {
+		ids[i] = name(i * 7)
+	}
+	got, err := load(b.server, readers, b.length, same(request(b.server.addr, "BatchGetSecretValue", map[string]any{"SecretIdList": ids})))
+	if err != nil {
+		return err
+	}
+	got.perSecond *= float64(len(ids))
+	got.cpu /= time.Duration(len(ids))
+	row("keyturn, secrets in batches of 20", got, &single)
 	fmt.Println()
 	return nil
 }
@@ -155,6 +172,11 @@ func (b *bench) reads(size string) error {
 func (b *bench) writes(size string) error {
 	fmt.Printf("PutSecretValue, durable, %s secrets\n", size)
 	for _, n := range []int{1, writers} {
+		bare, err := commits(n, b.length)
+		if err != nil {
+			return err
+		}
+		row(fmt.Sprintf("bare one-row commits, %d writers", n), bare, nil)
 		count := int(b.length.Seconds()) * 10_000
 		next := prepared(count, func(i int) []byte {
 			return request(b.server.addr, "PutSecretValue", map[string]any{
@@ -165,7 +187,7 @@ func (b *bench) writes(size string) error {
 		if err != nil {
 			return err
 		}
-		row(fmt.Sprintf("%d connections", n), got, &b.floor)
+		row(fmt.Sprintf("keyturn, %d connections", n), got, &bare)
 	}
 	fmt.Println()
 	return nil

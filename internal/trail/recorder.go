@@ -67,28 +67,31 @@ func NewRecorder(dir string) (*Recorder, error) {
 	return r, nil
 }
 
-// Record writes the event and returns once it is in the segment file. An
-// error means that the event is not recorded, and the call that it describes
-// must not be answered.
-func (r *Recorder) Record(e *Event) error {
+// Record writes the events, all or none, and returns once they are in the
+// segment file. An error means that they are not recorded, and the call that
+// they describe must not be answered.
+func (r *Recorder) Record(events ...*Event) error {
 	b := r.scratch.Get().(*[]byte)
 	defer r.scratch.Put(b)
-	line, err := e.appendJSON((*b)[:0])
-	if err != nil {
-		return fault.Wrap(err, "recording an event")
+	lines := (*b)[:0]
+	for _, e := range events {
+		var err error
+		if lines, err = e.appendJSON(lines); err != nil {
+			return fault.Wrap(err, "recording an event")
+		}
+		lines = append(lines, '\n')
 	}
-	line = append(line, '\n')
-	if cap(line) <= maxSpare {
-		*b = line
+	if cap(lines) <= maxSpare {
+		*b = lines
 	}
-	return r.record(line)
+	return r.record(lines)
 }
 
 // record joins the pending batch, and writes it unless another caller does.
-func (r *Recorder) record(line []byte) error {
+func (r *Recorder) record(lines []byte) error {
 	r.mu.Lock()
 	b := r.pending
-	b.lines = append(b.lines, line...)
+	b.lines = append(b.lines, lines...)
 	alone := !r.writing
 	if !alone {
 		if b.done == nil {

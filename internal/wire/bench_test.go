@@ -22,7 +22,7 @@ func BenchmarkHandler(b *testing.B) {
 		Authenticate: func(context.Context, *sigv4.Request, []byte, string) (principal.Principal, error) {
 			return principal.Principal{Account: account}, nil
 		},
-		Record: func(*trail.Event) error { return nil },
+		Record: func(...*trail.Event) error { return nil },
 	})
 	const body = `{"SecretId":"app/db/password"}`
 	r, err := http.NewRequest("POST", "http://localhost/", nil)

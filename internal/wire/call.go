@@ -118,9 +118,22 @@ func (c *Call) event(out Output) trail.Event {
 	if c.eventID == "" {
 		c.eventID = trail.NewEventID()
 	}
+	e := c.outline()
+	e.ID = c.eventID
+	if c.op == nil || !c.op.opaque {
+		e.Request = elements(c.in)
+	}
+	if out != nil && !e.ReadOnly && (c.op == nil || !c.op.model.Void && !c.op.opaque) {
+		e.Response = elements(out)
+	}
+	return e
+}
+
+// outline is the event without its ID, request and answer.
+func (c *Call) outline() trail.Event {
 	e := trail.Event{
-		ID: c.eventID, Time: c.Time, Type: trail.APICall, Account: c.Account, Region: c.Region,
-		Source: c.Service + ".amazonaws.com", Name: c.Operation, ReadOnly: readOnly(c.Operation),
+		Time: c.Time, Type: trail.APICall, Account: c.Account, Region: c.Region,
+		Name: c.Operation, ReadOnly: readOnly(c.Operation),
 		Principal: c.Principal, SourceIP: c.SourceIP, UserAgent: shorten(c.UserAgent), RequestID: c.RequestID,
 		Additional: c.Additional, Resources: c.Resources, TLS: c.Secure,
 	}
@@ -128,13 +141,9 @@ func (c *Call) event(out Output) trail.Event {
 		e.Account = c.Principal.Account
 	}
 	if c.op != nil {
-		e.Name = c.op.event
-	}
-	if c.op == nil || !c.op.opaque {
-		e.Request = elements(c.in)
-	}
-	if out != nil && !e.ReadOnly && (c.op == nil || !c.op.model.Void && !c.op.opaque) {
-		e.Response = elements(out)
+		e.Name, e.Source = c.op.event, c.op.source
+	} else {
+		e.Source = sourceOf(c.Service)
 	}
 	return e
 }
@@ -156,7 +165,7 @@ func (c *Call) failure(code, message string) trail.Event {
 // call succeeds, such as the GetSecretValue of each secret in a batch (AWS
 // docs).
 func (c *Call) Also(operation string, in Input, resources ...trail.Resource) {
-	e := c.event(nil)
+	e := c.outline()
 	e.ID, e.Name, e.ReadOnly = trail.NewEventID(), operation, readOnly(operation)
 	e.Request, e.Additional, e.Resources = elements(in), nil, resources
 	c.also = append(c.also, e)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -63,22 +62,27 @@ func (e *Encoder) separate() {
 func (e *Encoder) Key(name string) {
 	e.separate()
 	e.buf = append(e.buf, '"')
+	start := len(e.buf)
+	e.buf = append(e.buf, name...)
 	if e.trail {
-		e.buf = append(e.buf, trailName(name)...)
-	} else {
-		e.buf = append(e.buf, name...)
+		trailName(e.buf[start:])
 	}
 	e.buf = append(e.buf, '"', ':')
 	e.comma = false
 }
 
-// trailName lowers the first letter. ARN becomes arn, as CloudTrail writes it
-// since 2024 (AWS docs).
-func trailName(name string) string {
-	if name == "ARN" {
-		return "arn"
+// trailName lowers the first letter of a member's name. ARN becomes arn, as
+// CloudTrail writes it since 2024 (AWS docs).
+func trailName(name []byte) {
+	n := 1
+	if string(name) == "ARN" {
+		n = len(name)
 	}
-	return strings.ToLower(name[:1]) + name[1:]
+	for i, c := range name[:n] {
+		if 'A' <= c && c <= 'Z' {
+			name[i] = c + 'a' - 'A'
+		}
+	}
 }
 
 // StringValue writes a string.

@@ -72,13 +72,15 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) record(e *trail.Event) error {
+func (b *bench) record(events ...*trail.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.recordErr != nil {
 		return b.recordErr
 	}
-	b.events = append(b.events, *e)
+	for _, e := range events {
+		b.events = append(b.events, *e)
+	}
 	return nil
 }
 

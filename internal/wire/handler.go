@@ -35,9 +35,10 @@ type Config struct {
 	Authenticate func(ctx context.Context, q *sigv4.Request, body []byte, service string) (iam.Principal, error)
 	// Region is that of requests without a signature, which name none.
 	Region string
-	// Record writes an event to the trail of its account and returns once it
-	// is safe; when it fails, the client gets an internal error and no answer.
-	Record func(*trail.Event) error
+	// Record writes the events of a call to the trails of their accounts and
+	// returns once they are safe; when it fails, the client gets an internal
+	// error and no answer.
+	Record func(...*trail.Event) error
 	// Endpoint is the VPC endpoint that all requests of the Handler come
 	// through, or nil.
 	Endpoint *Endpoint
@@ -129,22 +130,32 @@ func (h *Handler) record(c *Call, out Output, err error, p public) error {
 		e := c.failure(p.Name, p.message)
 		return h.write(&e)
 	}
-	if !c.stored {
-		e := c.event(out)
-		if err := h.write(&e); err != nil {
-			return err
+	if c.also == nil {
+		if c.stored {
+			return nil
 		}
+		e := c.event(out)
+		return h.write(&e)
+	}
+	var list []*trail.Event
+	if !c.stored {
+		list = append(list, new(c.event(out)))
 	}
 	for i := range c.also {
-		if err := h.write(&c.also[i]); err != nil {
-			return err
-		}
+		list = append(list, &c.also[i])
 	}
-	return nil
+	return h.write(list...)
 }
 
-func (h *Handler) write(e *trail.Event) error {
-	return fault.Wrap(e.Deliver(h.Record), "recording the call")
+func (h *Handler) write(events ...*trail.Event) error {
+	list := make([]*trail.Event, 0, len(events))
+	for _, e := range events {
+		_ = e.Deliver(func(to *trail.Event) error { // which fails only with its argument
+			list = append(list, to)
+			return nil
+		})
+	}
+	return fault.Wrap(h.Record(list...), "recording the call")
 }
 
 // exchange is one request on its way to its answer.

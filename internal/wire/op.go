@@ -86,6 +86,7 @@ type binding struct {
 	model   *Operation
 	op      Op
 	event   string
+	source  string // of events
 	action  string
 	opaque  bool
 	limit   int64
@@ -105,7 +106,7 @@ func bind(s *Service) map[string]*binding {
 		case reflect.TypeOf(m.In()) != reflect.TypeOf(op.newIn()), reflect.TypeOf(m.Out()) != reflect.TypeOf(op.newOut()):
 			panic(fmt.Sprintf("wire: %s of %s has other types than the model's", op.name, s.Model.ID))
 		}
-		b := &binding{service: s, model: m, op: op, event: op.name, limit: MaxBody}
+		b := &binding{service: s, model: m, op: op, event: op.name, source: sourceOf(s.Model.SigningName), limit: MaxBody}
 		b.action = s.Model.SigningName + ":" + cmp.Or(s.Actions[op.name], op.name)
 		if name := s.EventNames[op.name]; name != "" {
 			b.event = name
@@ -125,6 +126,9 @@ func bind(s *Service) map[string]*binding {
 	}
 	return bound
 }
+
+// sourceOf is the source of a service's events (AWS docs).
+func sourceOf(service string) string { return service + ".amazonaws.com" }
 
 // readOnly tells reads by their names. AWS's own list is not published;
 // AssumeRole, simulations and the use of KMS keys are reads in their events,

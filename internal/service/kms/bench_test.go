@@ -76,10 +76,12 @@ func (b *bench) authenticate(_ context.Context, q *sigv4.Request, _ []byte, _ st
 	return b.callers[i], nil
 }
 
-func (b *bench) record(e *trail.Event) error {
+func (b *bench) record(events ...*trail.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reads = append(b.reads, *e)
+	for _, e := range events {
+		b.reads = append(b.reads, *e)
+	}
 	return nil
 }
 

@@ -50,9 +50,10 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	}
 	for i := range b.opened {
 		r := &b.opened[i]
-		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, resource(r.secret))
+		about := resource(r.secret)
+		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, about)
 		if r.secret.Account == call.Principal.Account { // other owners are told of their own secrets only, above
-			call.Resources = append(call.Resources, resource(r.secret))
+			call.Resources = append(call.Resources, about)
 		}
 	}
 	s.noteAccess(ctx, call, b.readings()...)

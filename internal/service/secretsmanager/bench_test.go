@@ -107,10 +107,12 @@ func (b *bench) canInvoke(_ *store.Tx, functionARN, secretARN, account string) e
 	return b.cannot
 }
 
-func (b *bench) record(e *trail.Event) error {
+func (b *bench) record(events ...*trail.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.recorded = append(b.recorded, *e)
+	for _, e := range events {
+		b.recorded = append(b.recorded, *e)
+	}
 	return nil
 }
 
