@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/keyturn/keyturn/internal/admin"
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/server"
 	"github.com/keyturn/keyturn/internal/servicetest"
@@ -87,6 +88,10 @@ func Connect(url, dir string, client *http.Client) *Server {
 	if client != nil {
 		cfg.HTTPClient = client
 	}
+	return connect(url, dir, cfg)
+}
+
+func connect(url, dir string, cfg aws.Config) *Server {
 	return &Server{
 		URL: url, Dir: dir, Config: cfg, Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
 		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg), KMS: kms.NewFromConfig(cfg),
@@ -150,6 +155,22 @@ func (s *Server) NewUser(t testing.TB, name string) aws.Config {
 	cfg := s.Config.Copy()
 	cfg.Credentials = credentials.NewStaticCredentialsProvider(*made.AccessKey.AccessKeyId, *made.AccessKey.SecretAccessKey, "")
 	return cfg
+}
+
+// NewAccount makes another account and returns the clients of its root.
+func (s *Server) NewAccount(t testing.TB, id string) *Server {
+	t.Helper()
+	client, err := admin.New(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := client.CreateAccount(t.Context(), "account "+id, id)
+	if err != nil {
+		t.Fatalf("creating the account %s: %v", id, err)
+	}
+	cfg := s.Config.Copy()
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(made.AccessKey.AccessKeyID, made.AccessKey.SecretAccessKey, "")
+	return connect(s.URL, s.Dir, cfg)
 }
 
 // testWriter puts the server's log into the test's.

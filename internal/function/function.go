@@ -62,7 +62,10 @@ type Config struct {
 	// Environment is the JSON object of the variables, sealed; nil when none
 	// were given.
 	Environment []byte
-	VPC         *VPC
+	// EnvironmentKey is the ARN of the KMS key that sealed Environment; ""
+	// for the server's own.
+	EnvironmentKey string
+	VPC            *VPC
 	// Layers lists layer versions in order.
 	Layers        []Layer
 	Architectures []string

@@ -14,4 +14,9 @@ const (
 	NoProvisioned fault.Kind = "no provisioned concurrency"
 	// CodeStorage: the account's code storage would pass its limit.
 	CodeStorage fault.Kind = "code storage exceeded"
+	// KeyDisabled, KeyState and KeyNotFound: the KMS key of the environment
+	// variables cannot open them.
+	KeyDisabled fault.Kind = "KMS key of variables disabled"
+	KeyState    fault.Kind = "KMS key of variables in an invalid state"
+	KeyNotFound fault.Kind = "KMS key of variables missing"
 )

@@ -24,7 +24,8 @@ type Policy struct {
 type Statement struct {
 	Sid    string
 	Effect string
-	// Principal is one of {"Service": name}, {"AWS": ARN} and {"*": "*"}.
+	// Principal is one of {"Service": name}, {"AWS": ARN or unique ID} and
+	// {"*": "*"}.
 	Principal map[string]string
 	Action    string
 	Resource  string
@@ -50,7 +51,7 @@ var serviceName = regexp.MustCompile(`\A[a-z0-9]([a-z0-9.-]*[a-z0-9])?\.amazonaw
 func NewStatement(g Grant) (Statement, error) {
 	principal, ok := parsePrincipal(g.Principal)
 	if !ok {
-		return Statement{}, fault.New(fault.Parameter, "The provided principal was invalid. Please check the principal and try again.")
+		return Statement{}, InvalidPrincipal()
 	}
 	s := Statement{Sid: g.Sid, Effect: "Allow", Principal: principal, Action: g.Action, Resource: g.Resource}
 	s.require("StringEquals", "AWS:SourceAccount", g.SourceAccount)
@@ -62,6 +63,12 @@ func NewStatement(g Grant) (Statement, error) {
 		s.require("Bool", "lambda:InvokedViaFunctionUrl", "true")
 	}
 	return s, nil
+}
+
+// InvalidPrincipal is the error for a principal that is none or does not exist
+// (AWS: recorded).
+func InvalidPrincipal() *fault.Error {
+	return fault.New(fault.Parameter, "The provided principal was invalid. Please check the principal and try again.")
 }
 
 func (s *Statement) require(operator, key, value string) {

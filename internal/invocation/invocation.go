@@ -26,14 +26,16 @@ import (
 	"github.com/keyturn/keyturn/internal/store"
 )
 
-// Config is what an Invoker works with. Store, Guard, Sealer, Credentials and
-// Principal are needed.
+// Config is what an Invoker works with. Store, Guard, Sealer, Keys, Credentials
+// and Principal are needed.
 type Config struct {
 	Store *store.Store
 	Guard *authz.Guard
 	// Sealer seals what may hold secrets and is stored: environment variables
 	// and waiting events.
 	Sealer *key.Sealer
+	// Keys seals the environment variables of functions that have a KMS key.
+	Keys *key.Ring
 	// Credentials makes a session of an execution role with what is given.
 	Credentials func(ctx context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error)
 	// Principal returns who calls with the credentials of a session. An error
@@ -217,6 +219,7 @@ type target struct {
 // invoked.
 func (i *Invoker) find(ctx context.Context, r Request) (*target, error) {
 	var t *target
+	var box VariableBox
 	random := rand.Float64()
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		ref, err := function.Resolve(r.Function, r.Qualifier, r.Region, r.Account)
@@ -235,12 +238,13 @@ func (i *Invoker) find(ctx context.Context, r Request) (*target, error) {
 			return err
 		}
 		t = &target{function: f, config: c, invokedARN: ref.ARN(), limit: i.limit(f, claimed)}
-		return nil
+		box, err = i.BoxVariables(tx, f, c)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.spec, err = i.spec(t.function, t.config)
+	t.spec, err = i.spec(ctx, t.function, t.config, box)
 	return t, err
 }
 

@@ -3,7 +3,6 @@ package invocation
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -58,9 +57,9 @@ func Version(tx *store.Tx, f *function.Function, version string) (*function.Conf
 	return tx.FunctionVersion(f.ID, number)
 }
 
-// spec describes a version to the pool.
-func (i *Invoker) spec(f *function.Function, c *function.Config) (environment.Spec, error) {
-	variables, err := i.Variables(f.ID, c)
+// spec describes a version to the pool. box holds its environment variables.
+func (i *Invoker) spec(ctx context.Context, f *function.Function, c *function.Config, box VariableBox) (environment.Spec, error) {
+	variables, err := i.OpenVariables(ctx, box)
 	if err != nil {
 		return environment.Spec{}, err
 	}
@@ -94,38 +93,6 @@ func (i *Invoker) code(sha256 string) environment.Package {
 		}
 		return bytes.NewReader(zip), int64(len(zip)), err
 	}}
-}
-
-// variablePurpose separates sealed environment variables from whatever else
-// is sealed, and those of one function from another's.
-func variablePurpose(functionID string) string { return "function-environment/" + functionID }
-
-// SealVariables returns the stored form of a function's environment
-// variables; nil for nil.
-func (i *Invoker) SealVariables(functionID string, variables map[string]string) ([]byte, error) {
-	if variables == nil {
-		return nil, nil
-	}
-	plain, err := json.Marshal(variables)
-	if err != nil {
-		return nil, fault.Wrap(err, "encoding environment variables")
-	}
-	return i.cfg.Sealer.Seal(variablePurpose(functionID), plain), nil
-}
-
-// Variables opens the environment variables of a version; nil when none were
-// given.
-func (i *Invoker) Variables(functionID string, c *function.Config) (map[string]string, error) {
-	if c.Environment == nil {
-		return nil, nil
-	}
-	plain, err := i.cfg.Sealer.Open(variablePurpose(functionID), c.Environment)
-	if err != nil {
-		return nil, &fault.Error{Kind: fault.Internal, Cause: err}
-	}
-	var variables map[string]string
-	err = json.Unmarshal(plain, &variables)
-	return variables, fault.Wrap(err, "reading environment variables")
 }
 
 // Assumable refuses a role that does not exist or that Lambda may not assume

@@ -104,17 +104,29 @@ func TestRoleTakenAway(t *testing.T) {
 
 // TestVariablesBound opens the variables of one function as another's.
 func TestVariablesBound(t *testing.T) {
-	i, _ := newInvoker(t)
+	i, s := newInvoker(t)
 	const canary = "canary-variable-value"
-	sealed, err := i.SealVariables("one", map[string]string{"V": canary})
-	if err != nil || strings.Contains(string(sealed), canary) {
-		t.Fatalf("got %q, %v", sealed, err)
+	one := &function.Function{ID: "one", Account: servicetest.Account, Region: servicetest.Region, Name: "one"}
+	open := func(f *function.Function, c *function.Config) (variables map[string]string, err error) {
+		var box VariableBox
+		err = s.View(t.Context(), func(tx *store.Tx) error {
+			box, err = i.BoxVariables(tx, f, c)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return i.OpenVariables(t.Context(), box)
 	}
-	got, err := i.Variables("one", &function.Config{Environment: sealed})
-	if err != nil || got["V"] != canary {
+	err := s.View(t.Context(), func(tx *store.Tx) error { return i.SealVariables(t.Context(), tx, one, map[string]string{"V": canary}) })
+	if err != nil || strings.Contains(string(one.Config.Environment), canary) {
+		t.Fatalf("got %q, %v", one.Config.Environment, err)
+	}
+	if got, err := open(one, &one.Config); err != nil || got["V"] != canary {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := i.Variables("other", &function.Config{Environment: sealed}); !fault.Is(err, fault.Internal) {
+	other := &function.Function{ID: "other", Account: servicetest.Account, Region: servicetest.Region, Name: "other"}
+	if _, err := open(other, &one.Config); !fault.Is(err, fault.Internal) {
 		t.Errorf("another function's: got %v, want an internal error", err)
 	}
 }

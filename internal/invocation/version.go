@@ -170,6 +170,7 @@ func (i *Invoker) wantedVersions(ctx context.Context) (map[string]warmVersion, e
 	type version struct {
 		f     *function.Function
 		c     *function.Config
+		box   VariableBox
 		count int
 	}
 	var wanted map[string]version
@@ -190,8 +191,15 @@ func (i *Invoker) wantedVersions(ctx context.Context) (map[string]warmVersion, e
 				if err != nil {
 					return err
 				}
+				box, err := i.BoxVariables(tx, f, c)
+				if err != nil {
+					return err
+				}
+				if box.unusable != nil {
+					continue
+				}
 				name := f.Qualified(c.Version)
-				wanted[name] = version{f, c, wanted[name].count + int(p.Requested)}
+				wanted[name] = version{f, c, box, wanted[name].count + int(p.Requested)}
 			}
 		}
 		return nil
@@ -201,7 +209,7 @@ func (i *Invoker) wantedVersions(ctx context.Context) (map[string]warmVersion, e
 	}
 	specs := make(map[string]warmVersion, len(wanted))
 	for name, v := range wanted {
-		spec, err := i.spec(v.f, v.c)
+		spec, err := i.spec(ctx, v.f, v.c, v.box)
 		if err != nil {
 			return nil, err
 		}

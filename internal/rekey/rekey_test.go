@@ -188,7 +188,7 @@ func (b *bench) run(list ...*rekey.Rekeyer) (stop func()) {
 // await waits for the rekey's end.
 func (b *bench) await(r *rekey.Rekeyer) *rekey.Progress {
 	b.t.Helper()
-	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		s := b.status(r)
 		if s.Last.State == rekey.Done {
 			return s.Last

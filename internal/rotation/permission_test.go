@@ -52,7 +52,7 @@ type statement struct {
 	Effect    string `json:",omitempty"`
 	Principal any    `json:",omitempty"`
 	Action    any
-	Resource  any
+	Resource  any                          `json:",omitempty"`
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/keyturn/keyturn/internal/apitest"
 )
 
+// delegate is a role under which functions put values.
+const delegate = "arn:aws:iam::123456789012:role/delegate"
+
 // A function that puts the new value under another role is recognised by the
 // RotationToken only. Without it the rotation fails before the next step, so
 // that no database is touched; what the error says to do helps.
@@ -20,16 +23,22 @@ func TestPendingValueOfAnotherRole(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t, options(t))
 	r := newRecorder(t)
-	role, err := s.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{
+	without := s.NewFunction(t, r.function("without", map[string]string{"OTHER_ROLE": delegate}))
+	with := s.NewFunction(t, r.function("with", map[string]string{"OTHER_ROLE": delegate, "PASS_TOKEN": "yes"}))
+	_, err := s.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{
 		RoleName: aws.String("delegate"),
 		AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":[` +
 			`"arn:aws:iam::123456789012:role/with-role","arn:aws:iam::123456789012:role/without-role"]}}]}`),
 	})
+	if err == nil {
+		_, err = s.IAM.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
+			RoleName: aws.String("delegate"), PolicyName: aws.String("put"),
+			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"secretsmanager:PutSecretValue","Resource":"*"}}`),
+		})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	variables := map[string]string{"OTHER_ROLE": *role.Role.Arn}
-	without := s.NewFunction(t, r.function("without", variables))
 	w := plain(t, s, "app")
 	token := w.begin(without)
 	w.eventually("the rotation fails", func() bool { return slices.Contains(w.events(), "RotationFailed") })
@@ -51,8 +60,7 @@ func TestPendingValueOfAnotherRole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	variables["PASS_TOKEN"] = "yes"
-	token = w.begin(s.NewFunction(t, r.function("with", variables)))
+	token = w.begin(with)
 	w.eventually("the rotation completes", func() bool { return w.rotatedTo(token) })
 	if got := r.steps(token); !slices.Equal(got, allSteps) {
 		t.Errorf("with the token: got steps %v, want %v", got, allSteps)

@@ -102,7 +102,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	keys := key.NewRing(keepers, materialCache)
 	s.store.Watch(func(topics []string) { forget(keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Guard: guard, Sealer: s.sealer, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	s.pool, err = environment.New(environment.Config{

@@ -219,7 +219,7 @@ func TestRootKey(t *testing.T) {
 	}
 	wrong := cfg
 	wrong.RootKey = other
-	wantRefusal(t, wrong, "wrapped by another root key")
+	wantRefusal(t, wrong, "the store holds keys that the root key ")
 	wrong.RootKey = "not base64!"
 	wantRefusal(t, wrong, "KEYTURN_ROOT_KEY is not base64")
 	wrong.RootKey = ""

@@ -86,6 +86,9 @@ def secrets_manager():
 def functions(runtime):
     role = client("iam").create_role(RoleName="boto-role", AssumeRolePolicyDocument=TRUST)["Role"]
     assert role["AssumeRolePolicyDocument"]["Version"] == "2012-10-17", role
+    client("iam").attach_role_policy(
+        RoleName="boto-role", PolicyArn="arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+    )
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as z:
         z.writestr(

@@ -112,7 +112,7 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, call *wire.Ca
 // neither port, query nor fragment (AWS docs).
 func checkIssuer(text string) error {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return fault.New(fault.Validation, "Invalid Open ID Connect Provider URL")
 	}
 	return nil

@@ -204,10 +204,14 @@ func TestReEncrypt(t *testing.T) {
 		_, err := b.c.ReEncrypt(ctx, &in)
 		b.wantCode(tc.what, err, tc.code)
 	}
-	for id, code := range map[string]string{from: "DisabledException", to: "DisabledException"} {
+	dry := in
+	dry.DryRun = aws.Bool(true)
+	for _, id := range []string{from, to} {
 		b.setState(id, key.Disabled, time.Time{})
-		_, err := b.c.ReEncrypt(ctx, &in)
-		b.wantCode("a disabled key", err, code)
+		for _, in := range []*sdk.ReEncryptInput{&in, &dry} {
+			_, err := b.c.ReEncrypt(ctx, in)
+			b.wantCode("a disabled key", err, "DisabledException")
+		}
 		b.setState(id, key.Enabled, time.Time{})
 	}
 }

@@ -96,15 +96,10 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string, use authz.KeyUs
 	return rec, s.admit(tx, call, rec, use)
 }
 
-// admit authorises the use of a key, whose account gets the event (AWS docs;
-// there both accounts get one).
+// admit authorises the use of a key, whose account gets an event, too.
 func (s *Service) admit(tx *store.Tx, call *wire.Call, rec *key.Record, use authz.KeyUse) error {
 	concern(call, rec)
-	if err := s.Guard.UseKey(tx, call, rec, use); err != nil {
-		return err
-	}
-	call.Account = rec.Account
-	return nil
+	return s.Guard.UseKey(tx, call, rec, use)
 }
 
 // hide returns unknown to callers who may do the action with any key that

@@ -310,7 +310,6 @@ func (s *Service) RetireGrant(ctx context.Context, call *wire.Call, in *api.Reti
 		if err := s.Guard.RetireGrant(tx, call, rec, g); err != nil {
 			return err
 		}
-		call.Account = rec.Account
 		return s.end(tx, call, g, in.DryRun, out)
 	})
 }

@@ -355,6 +355,19 @@ func TestRetireGrant(t *testing.T) {
 		_, err := b.c.RetireGrant(ctx, &tc.in)
 		servicetest.WantError(t, tc.what, err, tc.code, 400, tc.text)
 	}
+	// The key's owner may revoke what another account issued, but not retire it;
+	// and the key's policy can forbid it.
+	b.put(id, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["`+accountRoot+`","`+foreign+`"]},"Action":"kms:*","Resource":"*"},
+		{"Effect":"Deny","Principal":{"AWS":"`+ops.ARN+`"},"Action":["kms:RetireGrant","kms:Encrypt"],"Resource":"*"}]}`)
+	theirs, err := b.as(authz.RootPrincipal(foreign, "")).CreateGrant(ctx, &sdk.CreateGrantInput{KeyId: &arn, GranteePrincipal: aws.String(foreign), Operations: []types.GrantOperation{"Decrypt"}})
+	b.must(err)
+	_, err = b.c.RetireGrant(ctx, &sdk.RetireGrantInput{GrantToken: theirs.GrantToken})
+	servicetest.WantError(t, "the owner", err, "AccessDeniedException", 400, refusal(authz.RootPrincipal(account, ""), "kms:RetireGrant", arn, "resource-based policy"))
+	ours := b.grant(id, ops.ARN, retiring(ops.ARN), "Encrypt")
+	_, err = b.as(ops).RetireGrant(ctx, &sdk.RetireGrantInput{GrantToken: ours.GrantToken})
+	b.wantCode("forbidden by the key", err, "AccessDeniedException")
+	_, err = b.as(ops).Encrypt(ctx, &sdk.EncryptInput{KeyId: &arn, Plaintext: []byte("x")})
+	b.wantCode("granted, but forbidden by the key", err, "AccessDeniedException")
 	// Whoever may not retire learns nothing of what there is.
 	_, err = b.as(stranger).RetireGrant(ctx, &sdk.RetireGrantInput{GrantToken: gone.GrantToken})
 	servicetest.WantError(t, "a stranger", err, "AccessDeniedException", 400, refusal(stranger, "kms:RetireGrant", arn, "identity-based policy"))

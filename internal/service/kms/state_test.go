@@ -210,6 +210,9 @@ func TestKeyDeletion(t *testing.T) {
 		at(e, "serviceEventDetails.keyId") != id || e["resources"].([]any)[0].(map[string]any)["ARN"] != prefix+"key/"+id {
 		t.Errorf("event %v", e)
 	}
+	// The state counts, whatever the date says.
+	kept := b.key()
+	b.setState(kept, key.Disabled, time.Now().Add(-time.Hour))
 	b.must(sweeper.Sweep(ctx, *out.DeletionDate))
 	if n := len(b.events("DeleteKey")); n != 1 {
 		t.Errorf("deleted %d times", n)

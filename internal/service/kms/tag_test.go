@@ -99,6 +99,23 @@ func TestUpdateAlias(t *testing.T) {
 	} {
 		servicetest.WantError(t, tc.name+" to "+tc.target, update(tc.name, tc.target), tc.code, 400, tc.text)
 	}
+	// The alias and both keys have to be allowed.
+	b.known([]string{"app"}, nil)
+	app := user(account, "app")
+	aliases := allowing(prefix+"alias/*", "kms:*")
+	for _, tc := range []struct {
+		what     string
+		policies []string
+		want     string
+	}{
+		{"the alias alone", []string{aliases}, prefix + "key/" + two},
+		{"the keys alone", []string{allowing(prefix+"key/*", "kms:*")}, prefix + "alias/app"},
+		{"the old key", []string{aliases, allowing(prefix+"key/"+two, "kms:*")}, prefix + "key/" + one},
+		{"the new key", []string{aliases, allowing(prefix+"key/"+one, "kms:*")}, prefix + "key/" + two},
+	} {
+		_, err := b.as(app, tc.policies...).UpdateAlias(ctx, &sdk.UpdateAliasInput{AliasName: aws.String("alias/app"), TargetKeyId: &one})
+		servicetest.WantError(t, tc.what, err, "AccessDeniedException", 400, refusal(app, "kms:UpdateAlias", tc.want, "identity-based policy"))
+	}
 	remove := func() error {
 		_, err := b.c.DeleteAlias(ctx, &sdk.DeleteAliasInput{AliasName: aws.String("alias/app")})
 		return err

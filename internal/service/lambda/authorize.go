@@ -10,6 +10,7 @@ import (
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
+	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/trail"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -24,7 +25,9 @@ func (s *Service) ref(ctx context.Context, call *wire.Call, name, qualifier *str
 
 // guarded is ref with further condition keys, which more gives for the
 // function and may be nil.
-func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier *string, more func(*function.Function) iam.Context) (function.Ref, error) {
+func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier *string,
+	more func(*store.Tx, *function.Function) (iam.Context, error),
+) (function.Ref, error) {
 	ref, err := function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
 	if err != nil {
 		return ref, err
@@ -39,10 +42,12 @@ func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier 
 			return err
 		}
 		r = invocation.ResourceOf(ref, f)
-		if more != nil {
-			r.Context = either(r.Context, more(f))
+		if more == nil {
+			return nil
 		}
-		return nil
+		keys, err := more(tx, f)
+		r.Context = either(r.Context, keys)
+		return err
 	})
 	if err == nil {
 		err = s.cfg.Guard.On(call, "", r)
@@ -101,7 +106,9 @@ func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFun
 		}
 	}
 	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref.Unqualified(), s.authorizeSettings(ctx, call, ref, settings{Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig})
+	return ref.Unqualified(), s.authorizeSettings(ctx, call, ref, settings{
+		Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment,
+	})
 }
 
 // authorizeSettings authorises what a configuration takes beside the call's
@@ -121,37 +128,69 @@ func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref fu
 	if err := s.lookAtNetwork(call, in.VPC); err != nil {
 		return err
 	}
-	return s.checkAttachable(ctx, ref, in)
-}
-
-// checkAttachable checks that the role that a function is going to have may
-// attach it to the network that it is going to have.
-func (s *Service) checkAttachable(ctx context.Context, ref function.Ref, in settings) error {
-	if in.Role == nil && in.VPC == nil {
-		return nil
-	}
-	var c function.Config
-	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
-		if err == nil {
-			c = f.Config
-		}
-		if isNotFound(err) {
-			return nil
-		}
-		return err
-	})
+	c, err := s.expected(ctx, ref, in)
 	if err != nil {
 		return err
 	}
-	set(&c.Role, in.Role)
-	if in.VPC != nil {
-		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
+	if in.KMSKeyARN != nil || in.Environment != nil {
+		if err := s.useKey(ctx, call, ref, c.KMSKeyARN, in.KMSKeyARN != nil); err != nil {
+			return err
+		}
 	}
-	if c.VPC == nil || len(c.VPC.SubnetIDs) == 0 {
+	if in.Role == nil && in.VPC == nil || c.VPC == nil || len(c.VPC.SubnetIDs) == 0 {
 		return nil
 	}
 	return s.cfg.Invoker.CheckAttachable(ctx, c.Role, ref)
+}
+
+// expected returns the role, the network and the KMS key that a function is
+// going to have.
+func (s *Service) expected(ctx context.Context, ref function.Ref, in settings) (c function.Config, err error) {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
+		if isNotFound(err) {
+			c = function.Config{}
+			return nil
+		}
+		if err == nil {
+			c = f.Config
+		}
+		return err
+	})
+	set(&c.Role, in.Role)
+	set(&c.KMSKeyARN, in.KMSKeyARN)
+	if in.VPC != nil {
+		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
+	}
+	return c, err
+}
+
+// via is the service that uses keys on behalf of its callers.
+const via = "lambda"
+
+// useKey authorises the caller to seal environment variables with a KMS key,
+// and, for a key that is new to the function, to grant Lambda its use (AWS
+// docs). The key has to be named by its ARN.
+func (s *Service) useKey(ctx context.Context, call *wire.Call, ref function.Ref, keyARN string, fresh bool) error {
+	if keyARN == "" {
+		return nil
+	}
+	use := authz.KeyUse{Action: "kms:Encrypt", Context: invocation.VariableContext(ref.FunctionARN()), Via: via}
+	var rec *key.Record
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if rec, err = s.cfg.Guard.Key(tx, call, ref.Account, keyARN, use); err != nil || !fresh {
+			return err
+		}
+		use.Action = "kms:CreateGrant"
+		return s.cfg.Guard.UseKey(tx, call, rec, use)
+	})
+	if err == nil && rec.ARN() != keyARN {
+		err = fault.New(fault.Parameter, "Invalid keyId '%s'", keyARN)
+	}
+	if err != nil {
+		return invocation.InvalidKey(err)
+	}
+	return s.cfg.Invoker.WarmKey(ctx, rec)
 }
 
 // lambdaService is what a role is passed to.

@@ -234,6 +234,9 @@ func TestAcrossAccounts(t *testing.T) {
 	servicetest.WantError(t, "another action", err, "AccessDeniedException", 403, refusal(userARN, "lambda:GetFunction", v, noGrant))
 
 	// In the function's own account the policy alone is enough.
+	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error {
+		return tx.SaveUser(nil, &iam.User{Account: account, Name: "ann", Path: "/", ID: "AIDAann", CreatedAt: time.Now()})
+	}))
 	grant("ann", annARN, "")
 	out, err := k.ann("").Invoke(t.Context(), &sdk.InvokeInput{FunctionName: aws.String("f"), Payload: []byte(`1`)})
 	if err != nil || string(out.Payload) != "1" {
@@ -242,6 +245,45 @@ func TestAcrossAccounts(t *testing.T) {
 	_, err = k.ann(`{"Effect":"Deny","Action":"lambda:InvokeFunction","Resource":"*"}`).Invoke(t.Context(), &sdk.InvokeInput{FunctionName: aws.String("f")})
 	servicetest.WantError(t, "denied", err, "AccessDeniedException", 403,
 		"User: "+annARN+" is not authorized to perform: lambda:InvokeFunction on resource: "+f+" with an explicit deny in an identity-based policy")
+}
+
+// A permission for a role is for that role: one that has its name later does
+// not inherit it.
+func TestPermissionOfANamesake(t *testing.T) {
+	k := newKit(t).run()
+	k.create(k.input("f", echo))
+	grantTo := k.newMuteRole()
+	_, err := k.AddPermission(t.Context(), &sdk.AddPermissionInput{
+		FunctionName: aws.String("f"), StatementId: aws.String("s"), Action: aws.String("lambda:InvokeFunction"), Principal: &grantTo,
+	})
+	check(t, err)
+	names := func(principal string) {
+		t.Helper()
+		out, err := k.GetPolicy(t.Context(), &sdk.GetPolicyInput{FunctionName: aws.String("f")})
+		check(t, err)
+		if !strings.Contains(*out.Policy, `"AWS":"`+principal+`"`) {
+			t.Errorf("got %s, want %s in it", *out.Policy, principal)
+		}
+	}
+	invoke := func(roleID string) error {
+		p := iam.Principal{
+			Type: iam.AssumedRole, Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/mute/s", RoleARN: grantTo, ID: roleID + ":s",
+			Name: "mute", Session: "s", Identity: &iam.Identity{},
+		}
+		_, err := k.as(p).Invoke(t.Context(), &sdk.InvokeInput{FunctionName: aws.String("f")})
+		return err
+	}
+	names(grantTo)
+	check(t, invoke("AROAMUTE"))
+	if err := invoke("AROANAMESAKE"); !isDenied(err) {
+		t.Errorf("the namesake: got %v, want it refused", err)
+	}
+	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error { return tx.DeleteRole(account, "mute") }))
+	names("AROAMUTE")
+	_, err = k.AddPermission(t.Context(), &sdk.AddPermissionInput{
+		FunctionName: aws.String("f"), StatementId: aws.String("t"), Action: aws.String("lambda:InvokeFunction"), Principal: &grantTo,
+	})
+	wantError(t, err, "InvalidParameterValueException", 400, "The provided principal was invalid. Please check the principal and try again.")
 }
 
 // To give a function its role, its layers, its tags or its network takes

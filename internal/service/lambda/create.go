@@ -146,11 +146,11 @@ func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.C
 	}
 	var out *api.FunctionConfiguration
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		f, err := s.newFunction(tx, ref, in, code)
+		f, err := s.newFunction(ctx, tx, ref, in, code)
 		if err != nil {
 			return err
 		}
-		if out, err = s.storeNew(tx, f, in, code); err != nil {
+		if out, err = s.storeNew(reader{ctx, tx, call}, f, in, code); err != nil {
 			return err
 		}
 		return tx.Record(call.Event(out))
@@ -163,7 +163,7 @@ func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.C
 }
 
 // newFunction makes the record of a function that does not exist yet.
-func (s *Service) newFunction(tx *store.Tx, ref function.Ref, in *api.CreateFunctionRequest, code upload) (*function.Function, error) {
+func (s *Service) newFunction(ctx context.Context, tx *store.Tx, ref function.Ref, in *api.CreateFunctionRequest, code upload) (*function.Function, error) {
 	f := &function.Function{
 		ID: uuid.NewString(), Account: ref.Account, Region: ref.Region, Name: ref.Name, NextVersion: 1, Tags: in.Tags,
 		Config: function.Config{
@@ -180,7 +180,7 @@ func (s *Service) newFunction(tx *store.Tx, ref function.Ref, in *api.CreateFunc
 		c.Architectures = in.Architectures
 	}
 	c.BeginCreation()
-	err := s.apply(tx, f, settings{
+	err := s.apply(ctx, tx, f, settings{
 		Runtime: in.Runtime, Role: in.Role, Handler: in.Handler, Description: in.Description, Timeout: in.Timeout, MemorySize: in.MemorySize,
 		VPC: in.VpcConfig, Environment: in.Environment, DeadLetter: in.DeadLetterConfig, KMSKeyARN: in.KMSKeyArn, Tracing: in.TracingConfig,
 		Layers: in.Layers, Storage: in.EphemeralStorage, SnapStart: in.SnapStart, Logging: in.LoggingConfig,
@@ -192,8 +192,8 @@ func (s *Service) newFunction(tx *store.Tx, ref function.Ref, in *api.CreateFunc
 }
 
 // storeNew stores a new function and, if asked for, its first version.
-func (s *Service) storeNew(tx *store.Tx, f *function.Function, in *api.CreateFunctionRequest, code upload) (*api.FunctionConfiguration, error) {
-	if err := code.save(tx, f.Account, f.Region); err != nil {
+func (s *Service) storeNew(r reader, f *function.Function, in *api.CreateFunctionRequest, code upload) (*api.FunctionConfiguration, error) {
+	if err := code.save(r.tx, f.Account, f.Region); err != nil {
 		return nil, err
 	}
 	shown, qualifier := &f.Config, ""
@@ -204,15 +204,15 @@ func (s *Service) storeNew(tx *store.Tx, f *function.Function, in *api.CreateFun
 		}
 		shown, qualifier = v, v.Version
 	}
-	err := tx.CreateFunction(f)
+	err := r.tx.CreateFunction(f)
 	if fault.Is(err, fault.Exists) {
 		return nil, fault.New(fault.Conflict, "Function already exist: %s", f.Name).For(f.ARN())
 	}
 	if err == nil && shown != &f.Config {
-		err = tx.SaveFunctionVersion(f, shown)
+		err = r.tx.SaveFunctionVersion(f, shown)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.describeFully(f, shown, qualifier)
+	return s.describeFully(r, f, shown, qualifier)
 }

@@ -2,10 +2,13 @@ package lambda
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
 	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
+	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/store"
@@ -15,10 +18,17 @@ import (
 // timestamp is how Lambda prints times (AWS: recorded).
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000+0000") }
 
+// reader is who gets descriptions, in one transaction.
+type reader struct {
+	ctx  context.Context
+	tx   *store.Tx
+	call *wire.Call
+}
+
 // describe returns the configuration of a version as lists show it. qualifier
 // ends its ARN.
-func (s *Service) describe(f *function.Function, c *function.Config, qualifier string) (*api.FunctionConfiguration, error) {
-	variables, err := s.cfg.Invoker.Variables(f.ID, c)
+func (s *Service) describe(r reader, f *function.Function, c *function.Config, qualifier string) (*api.FunctionConfiguration, error) {
+	environment, err := s.describeEnvironment(r, f, c)
 	if err != nil {
 		return nil, err
 	}
@@ -32,9 +42,7 @@ func (s *Service) describe(f *function.Function, c *function.Config, qualifier s
 		SnapStart:     &api.SnapStartResponse{ApplyOn: &c.SnapStart, OptimizationStatus: new(api.SnapStartOptimizationStatusOff)},
 		LoggingConfig: describeLogging(f, c),
 	}
-	if variables != nil {
-		out.Environment = &api.EnvironmentResponse{Variables: variables}
-	}
+	out.Environment = environment
 	if v := c.VPC; v != nil {
 		out.VpcConfig = &api.VpcConfigResponse{SubnetIds: v.SubnetIDs, SecurityGroupIds: v.SecurityGroupIDs, VpcId: &v.VPCID, Ipv6AllowedForDualStack: &v.IPv6}
 	}
@@ -48,6 +56,40 @@ func (s *Service) describe(f *function.Function, c *function.Config, qualifier s
 	return out, nil
 }
 
+// describeEnvironment returns the environment variables; under a KMS key only
+// to those who may decrypt with it, and to others why not (AWS docs).
+func (s *Service) describeEnvironment(r reader, f *function.Function, c *function.Config) (*api.EnvironmentResponse, error) {
+	box, err := s.cfg.Invoker.BoxVariables(r.tx, f, c)
+	if err != nil {
+		return nil, err
+	}
+	rec, cause := box.Key()
+	if rec != nil {
+		use := authz.KeyUse{Action: "kms:Decrypt", Context: invocation.VariableContext(f.ARN()), Via: via}
+		if denied := s.cfg.Guard.UseKey(r.tx, r.call, rec, use); denied != nil {
+			cause = denied
+		}
+	}
+	if cause == nil {
+		variables, err := s.cfg.Invoker.OpenVariables(r.ctx, box)
+		if err != nil || variables == nil {
+			return nil, err
+		}
+		return &api.EnvironmentResponse{Variables: variables}, nil
+	}
+	e, ok := errors.AsType[*fault.Error](cause)
+	if !ok {
+		return nil, cause
+	}
+	code, text := errorCodes()[e.Kind].Name, e.Message
+	if e.Kind == fault.Denied {
+		code = "AccessDeniedException"
+		text = "Lambda was unable to decrypt your environment variables because the KMS access was denied. Please check your KMS permissions. " +
+			"KMS Exception: AccessDeniedException KMS Message: " + text
+	}
+	return &api.EnvironmentResponse{Error: &api.EnvironmentError{ErrorCode: &code, Message: &text}}, nil
+}
+
 func describeLogging(f *function.Function, c *function.Config) *api.LoggingConfig {
 	return &api.LoggingConfig{
 		LogFormat: &c.Logging.Format, LogGroup: new(c.LogGroup(f.Name)),
@@ -57,8 +99,8 @@ func describeLogging(f *function.Function, c *function.Config) *api.LoggingConfi
 
 // describeFully is describe with what lists leave out (AWS: recorded): the
 // state, the last update and the runtime's version.
-func (s *Service) describeFully(f *function.Function, c *function.Config, qualifier string) (*api.FunctionConfiguration, error) {
-	out, err := s.describe(f, c, qualifier)
+func (s *Service) describeFully(r reader, f *function.Function, c *function.Config, qualifier string) (*api.FunctionConfiguration, error) {
+	out, err := s.describe(r, f, c, qualifier)
 	if err != nil {
 		return nil, err
 	}
@@ -77,20 +119,19 @@ func (s *Service) GetFunctionConfiguration(ctx context.Context, call *wire.Call,
 	if err != nil {
 		return nil, err
 	}
-	_, out, err := s.get(ctx, ref)
+	_, out, err := s.get(ctx, call, ref)
 	return out, err
 }
 
 // get returns what ref names and its description.
-func (s *Service) get(ctx context.Context, ref function.Ref) (t target, out *api.FunctionConfiguration, err error) {
+func (s *Service) get(ctx context.Context, call *wire.Call, ref function.Ref) (t target, out *api.FunctionConfiguration, err error) {
 	err = s.read(ctx, ref, func(tx *store.Tx, f *function.Function) error {
-		t, err = findVersion(tx, f, ref)
+		if t, err = findVersion(tx, f, ref); err != nil {
+			return err
+		}
+		out, err = s.describeFully(reader{ctx, tx, call}, t.f, t.config, ref.Qualifier)
 		return err
 	})
-	if err != nil {
-		return t, nil, err
-	}
-	out, err = s.describeFully(t.f, t.config, ref.Qualifier)
 	return t, out, err
 }
 
@@ -111,7 +152,7 @@ func (s *Service) GetFunction(ctx context.Context, call *wire.Call, in *api.GetF
 	if err != nil {
 		return nil, err
 	}
-	t, described, err := s.get(ctx, ref)
+	t, described, err := s.get(ctx, call, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -139,30 +180,39 @@ func (s *Service) ListFunctions(ctx context.Context, call *wire.Call, in *api.Li
 		return nil, err
 	}
 	p := page{size: pageSize(in.MaxItems), all: in.FunctionVersion != nil}
+	out := new(api.ListFunctionsResponse)
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		p.found = nil
-		return p.fill(tx, call.Principal.Account, call.Region, after)
+		err := p.fill(tx, call.Principal.Account, call.Region, after)
+		if err == nil {
+			out.Functions, out.NextMarker, err = s.describePage(reader{ctx, tx, call}, &p)
+		}
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	out := &api.ListFunctionsResponse{Functions: []api.FunctionConfiguration{}}
-	if len(p.found) > p.size {
+	return out, err
+}
+
+// describePage describes what a page has found, and tells where the next one
+// begins if there is one. Versions are named by their numbers where all are
+// listed.
+func (s *Service) describePage(r reader, p *page) (list []api.FunctionConfiguration, next *string, err error) {
+	if p.full() {
 		p.found = p.found[:p.size]
-		out.NextMarker = p.found[p.size-1].marker().text()
+		next = p.found[p.size-1].marker().text()
 	}
+	list = []api.FunctionConfiguration{}
 	for _, v := range p.found {
 		qualifier := ""
 		if p.all {
 			qualifier = v.c.Version
 		}
-		described, err := s.describe(v.f, v.c, qualifier)
+		described, err := s.describe(r, v.f, v.c, qualifier)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out.Functions = append(out.Functions, *described)
+		list = append(list, *described)
 	}
-	return out, nil
+	return list, next, nil
 }
 
 // version is a version of a function in a list.

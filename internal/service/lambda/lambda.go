@@ -124,6 +124,9 @@ func errorCodes() map[fault.Kind]wire.Code {
 		function.PolicyTooLong:   {Name: "PolicyLengthExceededException"},
 		function.NoProvisioned:   {Name: "ProvisionedConcurrencyConfigNotFoundException"},
 		function.CodeStorage:     {Name: "CodeStorageExceededException"},
+		function.KeyDisabled:     {Name: "KMSDisabledException"},
+		function.KeyState:        {Name: "KMSInvalidStateException"},
+		function.KeyNotFound:     {Name: "KMSNotFoundException"},
 		fault.Unavailable:        {Name: "ServiceException", Status: 503},
 		fault.Internal:           {Name: "ServiceException"},
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
+	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
@@ -66,7 +67,7 @@ func newKit(t testing.TB) *kit {
 	k.store = k.Parts.Store
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	k.invoker = invocation.New(invocation.Config{
-		Store: k.store, Guard: k.Guard, Sealer: k.Sealer, Node: "node", Concurrency: 200, Logger: logger, Principal: k.Principal,
+		Store: k.store, Guard: k.Guard, Sealer: k.Sealer, Keys: key.NewRing(k.Keeper, 16), Node: "node", Concurrency: 200, Logger: logger, Principal: k.Principal,
 		Credentials: func(_ context.Context, role *iam.Role, session string, d time.Duration, given *iam.Session) (environment.Credentials, error) {
 			c, err := k.Keyring.Issue(role, session, d, given)
 			return environment.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, err

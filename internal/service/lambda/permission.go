@@ -3,9 +3,11 @@ package lambda
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
 	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/iam"
@@ -43,9 +45,46 @@ func (s *Service) AddPermission(ctx context.Context, call *wire.Call, in *api.Ad
 		return nil, err
 	}
 	return change(ctx, s, call, ref, func(tx *store.Tx, f *function.Function) (*api.AddPermissionResponse, error) {
-		err := changePolicy(tx, f, ref, in.RevisionId, func(p function.Policy) (function.Policy, error) { return p.Add(statement) })
+		bound, err := bind(tx, statement, f.Account)
+		if err != nil {
+			return nil, err
+		}
+		err = changePolicy(tx, f, ref, in.RevisionId, func(p function.Policy) (function.Policy, error) { return p.Add(bound) })
 		return &api.AddPermissionResponse{Statement: new(statement.JSON())}, err
 	})
+}
+
+// bind returns the statement as it is kept: with the unique ID of the user or
+// role that it names, so that a namesake made later inherits nothing (AWS
+// docs).
+func bind(tx *store.Tx, s function.Statement, account string) (function.Statement, error) {
+	name, ok := s.Principal["AWS"]
+	if !ok {
+		return s, nil
+	}
+	bound, err := authz.BindPrincipal(tx, name, account)
+	if isNotFound(err) {
+		err = function.InvalidPrincipal().Because(err)
+	}
+	s.Principal = map[string]string{"AWS": bound}
+	return s, err
+}
+
+// show returns the policy as it is shown: with the ARNs that users and roles
+// have by now, and the unique IDs of those that are gone (AWS docs).
+func show(tx *store.Tx, p function.Policy) (function.Policy, error) {
+	shown := function.Policy{Statements: slices.Clone(p.Statements)}
+	for i := range shown.Statements {
+		s := &shown.Statements[i]
+		if name, ok := s.Principal["AWS"]; ok {
+			current, err := authz.ShowPrincipal(tx, name)
+			if err != nil {
+				return shown, err
+			}
+			s.Principal = map[string]string{"AWS": current}
+		}
+	}
+	return shown, nil
 }
 
 // changePolicy changes the policy of what ref names and saves it.
@@ -77,11 +116,12 @@ func changePolicy(tx *store.Tx, f *function.Function, ref function.Ref, revision
 
 // grantee gives lambda:Principal for the statement that a call is to remove
 // (AWS docs): who it names, and the account if that is its root.
-func grantee(in *api.RemovePermissionRequest) func(*function.Function) iam.Context {
-	return func(f *function.Function) iam.Context {
+func grantee(in *api.RemovePermissionRequest) func(*store.Tx, *function.Function) (iam.Context, error) {
+	return func(tx *store.Tx, f *function.Function) (iam.Context, error) {
 		ref, _ := function.ParseRef(*in.FunctionName)
+		policy, err := show(tx, f.Policies[cmp.Or(value(in.Qualifier), ref.Qualifier)])
 		var named []string
-		for _, statement := range f.Policies[cmp.Or(value(in.Qualifier), ref.Qualifier)].Statements {
+		for _, statement := range policy.Statements {
 			if statement.Sid != *in.StatementId {
 				continue
 			}
@@ -97,7 +137,7 @@ func grantee(in *api.RemovePermissionRequest) func(*function.Function) iam.Conte
 				return iam.Value{}
 			}
 			return iam.List(named)
-		}
+		}, err
 	}
 }
 
@@ -132,8 +172,9 @@ func (s *Service) GetPolicy(ctx context.Context, call *wire.Call, in *api.GetPol
 		if !ok {
 			return fault.New(fault.NotFound, "The resource you requested does not exist.").For(ref.ARN())
 		}
-		out = &api.GetPolicyResponse{Policy: new(p.JSON()), RevisionId: new(t.revision())}
-		return nil
+		shown, err := show(tx, p)
+		out = &api.GetPolicyResponse{Policy: new(shown.JSON()), RevisionId: new(t.revision())}
+		return err
 	})
 	return out, err
 }

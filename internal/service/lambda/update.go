@@ -38,7 +38,7 @@ func set[T any](to *T, from *T) {
 }
 
 // apply changes the live configuration of f and checks the result.
-func (s *Service) apply(tx *store.Tx, f *function.Function, in settings) error {
+func (s *Service) apply(ctx context.Context, tx *store.Tx, f *function.Function, in settings) error {
 	c := &f.Config
 	set(&c.Runtime, in.Runtime)
 	set(&c.Handler, in.Handler)
@@ -66,7 +66,7 @@ func (s *Service) apply(tx *store.Tx, f *function.Function, in settings) error {
 	}
 	for _, step := range []func() error{
 		func() error { return setRole(tx, f, in.Role) },
-		func() error { return s.setVariables(f, in.Environment) },
+		func() error { return s.setVariables(ctx, tx, f, in.Environment) },
 		func() error { return setLayers(tx, f, in.Layers) },
 		c.Check,
 	} {
@@ -106,25 +106,37 @@ func setRole(tx *store.Tx, f *function.Function, role *string) error {
 	return invocation.Assumable(tx, *role, f.ARN(), f.Account)
 }
 
-// setVariables replaces the environment variables. The same ones are kept as
-// they were sealed, so that nothing counts as changed.
-func (s *Service) setVariables(f *function.Function, in *api.Environment) error {
-	if in == nil {
+// setVariables replaces the environment variables, or, without new ones, moves
+// them to the function's KMS key if that is another one now. The same ones
+// under the same key are kept as they were sealed, so that nothing counts as
+// changed.
+func (s *Service) setVariables(ctx context.Context, tx *store.Tx, f *function.Function, in *api.Environment) error {
+	c := &f.Config
+	if in != nil && len(in.Variables) == 0 {
+		c.Environment, c.EnvironmentKey = nil, ""
+	}
+	sameKey := c.EnvironmentKey == c.KMSKeyARN
+	if in == nil && (sameKey || c.Environment == nil) || in != nil && len(in.Variables) == 0 {
 		return nil
 	}
-	if len(in.Variables) == 0 {
-		f.Config.Environment = nil
-		return nil
+	box, err := s.cfg.Invoker.BoxVariables(tx, f, c)
+	if err != nil {
+		return err
+	}
+	old, err := s.cfg.Invoker.OpenVariables(ctx, box)
+	if in == nil {
+		if err != nil {
+			return err
+		}
+		return s.cfg.Invoker.SealVariables(ctx, tx, f, old)
 	}
 	if err := function.CheckVariables(in.Variables); err != nil {
 		return err
 	}
-	old, err := s.cfg.Invoker.Variables(f.ID, &f.Config)
-	if err != nil || maps.Equal(old, in.Variables) {
-		return err
+	if err == nil && sameKey && maps.Equal(old, in.Variables) {
+		return nil
 	}
-	f.Config.Environment, err = s.cfg.Invoker.SealVariables(f.ID, in.Variables)
-	return err
+	return s.cfg.Invoker.SealVariables(ctx, tx, f, in.Variables)
 }
 
 // setLayers replaces the layers; nil leaves them. Layers are used in the
@@ -203,7 +215,7 @@ func finish(f *function.Function, before *function.Config) {
 func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Call, in *api.UpdateFunctionConfigurationRequest) (*api.FunctionConfiguration, error) {
 	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err == nil {
-		err = s.authorizeSettings(ctx, call, ref, settings{Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig})
+		err = s.authorizeSettings(ctx, call, ref, settings{Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment})
 	}
 	if err != nil {
 		return nil, err
@@ -222,7 +234,7 @@ func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Ca
 		if err != nil {
 			return nil, err
 		}
-		err = s.apply(tx, f, settings{
+		err = s.apply(ctx, tx, f, settings{
 			Runtime: in.Runtime, Role: in.Role, Handler: in.Handler, Description: in.Description, Timeout: in.Timeout, MemorySize: in.MemorySize,
 			VPC: in.VpcConfig, Environment: in.Environment, DeadLetter: in.DeadLetterConfig, KMSKeyARN: in.KMSKeyArn, Tracing: in.TracingConfig,
 			Layers: in.Layers, Storage: in.EphemeralStorage, SnapStart: in.SnapStart, Logging: in.LoggingConfig,
@@ -234,7 +246,7 @@ func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Ca
 		if err := tx.SaveFunction(f); err != nil {
 			return nil, err
 		}
-		return s.describeFully(f, &f.Config, "")
+		return s.describeFully(reader{ctx, tx, call}, f, &f.Config, "")
 	})
 	if err == nil {
 		s.cfg.Invoker.Changed()
@@ -257,7 +269,7 @@ func (s *Service) UpdateFunctionCode(ctx context.Context, call *wire.Call, in *a
 		return nil, err
 	}
 	if value(in.DryRun) {
-		return s.tryCode(ctx, ref, in, code)
+		return s.tryCode(ctx, call, ref, in, code)
 	}
 	out, err := change(ctx, s, call, ref, func(tx *store.Tx, f *function.Function) (*api.FunctionConfiguration, error) {
 		if err := code.save(tx, f.Account, f.Region); err != nil {
@@ -277,7 +289,7 @@ func (s *Service) UpdateFunctionCode(ctx context.Context, call *wire.Call, in *a
 		if err := tx.SaveFunction(f); err != nil {
 			return nil, err
 		}
-		return s.describeFully(f, shown, qualifier)
+		return s.describeFully(reader{ctx, tx, call}, f, shown, qualifier)
 	})
 	if err == nil {
 		s.cfg.Invoker.Changed()
@@ -303,12 +315,12 @@ func setNewCode(f *function.Function, in *api.UpdateFunctionCodeRequest, code up
 }
 
 // tryCode says what an update would come to, and changes nothing.
-func (s *Service) tryCode(ctx context.Context, ref function.Ref, in *api.UpdateFunctionCodeRequest, code upload) (out *api.FunctionConfiguration, err error) {
-	err = s.read(ctx, ref, func(_ *store.Tx, f *function.Function) error {
+func (s *Service) tryCode(ctx context.Context, call *wire.Call, ref function.Ref, in *api.UpdateFunctionCodeRequest, code upload) (out *api.FunctionConfiguration, err error) {
+	err = s.read(ctx, ref, func(tx *store.Tx, f *function.Function) error {
 		if err := setNewCode(f, in, code); err != nil {
 			return err
 		}
-		out, err = s.describeFully(f, &f.Config, "")
+		out, err = s.describeFully(reader{ctx, tx, call}, f, &f.Config, "")
 		return err
 	})
 	return out, err

@@ -56,7 +56,7 @@ func (s *Service) PublishVersion(ctx context.Context, call *wire.Call, in *api.P
 		if err := tx.SaveFunction(f); err != nil {
 			return nil, err
 		}
-		return s.describeFully(f, v, v.Version)
+		return s.describeFully(reader{ctx, tx, call}, f, v, v.Version)
 	})
 	if err == nil {
 		s.cfg.Invoker.Changed()
@@ -75,29 +75,19 @@ func (s *Service) ListVersionsByFunction(ctx context.Context, call *wire.Call, i
 		return nil, err
 	}
 	p := page{size: pageSize(in.MaxItems), all: true}
+	out := new(api.ListVersionsByFunctionResponse)
 	err = s.read(ctx, ref, func(tx *store.Tx, f *function.Function) error {
 		p.found = nil
 		if after.Name == "" {
 			p.found = append(p.found, version{f, &f.Config})
 		}
-		return p.versions(tx, f, after.Version)
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := &api.ListVersionsByFunctionResponse{Versions: []api.FunctionConfiguration{}}
-	if p.full() {
-		p.found = p.found[:p.size]
-		out.NextMarker = p.found[p.size-1].marker().text()
-	}
-	for _, v := range p.found {
-		described, err := s.describe(v.f, v.c, v.c.Version)
-		if err != nil {
-			return nil, err
+		err := p.versions(tx, f, after.Version)
+		if err == nil {
+			out.Versions, out.NextMarker, err = s.describePage(reader{ctx, tx, call}, &p)
 		}
-		out.Versions = append(out.Versions, *described)
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }
 
 func describeAlias(f *function.Function, a *function.Alias) *api.AliasConfiguration {

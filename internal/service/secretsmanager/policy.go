@@ -3,6 +3,7 @@ package secretsmanager
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/authz"
@@ -157,14 +158,24 @@ func findings(tx *store.Tx, call *wire.Call, text, owner string, ask func(policy
 	return found, nil
 }
 
-// parsePolicy reads a resource policy and checks that it says whom it
-// concerns. The error is in IAM's words.
+// parsePolicy reads a resource policy and checks that it says whom and what it
+// concerns. The error is in IAM's words; principals that no policy may name
+// are for bindPolicy to tell.
 func parsePolicy(text string) (*iam.Document, error) {
 	d, err := iam.ParseDocument(text)
-	if err == nil {
-		err = d.RequirePrincipals()
+	if err != nil {
+		return nil, err
 	}
-	return d, err
+	if err := d.RequirePrincipals(); err != nil || !supported(d) {
+		return d, err
+	}
+	return d, d.CheckResource()
+}
+
+func supported(d *iam.Document) bool {
+	return !slices.ContainsFunc(d.Statements, func(s iam.Statement) bool {
+		return !s.Principals.Supported() || !s.NotPrincipals.Supported()
+	})
 }
 
 // bindPolicy returns the policy as it is kept, after checking that its
@@ -172,10 +183,8 @@ func parsePolicy(text string) (*iam.Document, error) {
 // in the accounts that live here (AWS: text reported).
 func bindPolicy(tx *store.Tx, d *iam.Document, text string, accounts ...string) (string, error) {
 	refused := fault.New(fault.Policy, "This resource policy contains an unsupported principal")
-	for i := range d.Statements {
-		if s := &d.Statements[i]; !s.Principals.Supported() || !s.NotPrincipals.Supported() {
-			return "", refused
-		}
+	if !supported(d) {
+		return "", refused
 	}
 	bound, err := authz.BindPrincipals(tx, text, accounts...)
 	if fault.Is(err, fault.NotFound) {

@@ -48,6 +48,8 @@ func TestResourcePolicy(t *testing.T) {
 	for name, tc := range map[string]struct{ policy, text string }{
 		"broken":            {`{`, invalid},
 		"without principal": {`{"Statement":{"Effect":"Allow","Action":"*"}}`, invalid},
+		"without resource":  {document(`{"Effect":"Allow","Principal":"*","Action":"*"}`), invalid},
+		"resource's form":   {document(`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"s"}`), invalid},
 		"case":              {`{"statement":[]}`, invalid},
 		"version":           {`{"Version":"2019-10-19","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}}`, invalid},
 		"same Sids": {

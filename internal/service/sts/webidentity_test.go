@@ -1,7 +1,6 @@
 package sts_test
 
 import (
-	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -23,7 +22,6 @@ import (
 	"github.com/keyturn/keyturn/internal/oidc/oidctest"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
-	"github.com/keyturn/keyturn/internal/store/sqlite"
 )
 
 const (
@@ -247,20 +245,15 @@ func TestIssuerAway(t *testing.T) {
 func TestPod(t *testing.T) {
 	k := oidctest.EC(t, "k1")
 	i := oidctest.New(t, k)
-	provider := &iam.Provider{Account: account, URL: strings.TrimPrefix(i.URL(), "https://"), ClientIDs: []string{audience}}
-	dir := t.TempDir()
-	db, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
+	s := apitest.Start(t, apitest.Options{CABundle: []string{i.Bundle()}})
+	ctx := t.Context()
+	provider, err := s.IAM.CreateOpenIDConnectProvider(ctx, &sdkiam.CreateOpenIDConnectProviderInput{Url: aws.String(i.URL()), ClientIDList: []string{audience}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.Update(t.Context(), func(tx *store.Tx) error { return tx.SaveProvider(provider) }), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	s := apitest.Start(t, apitest.Options{Dir: dir, CABundle: []string{i.Bundle()}})
-	ctx := t.Context()
 	role, err := s.IAM.CreateRole(ctx, &sdkiam.CreateRoleInput{RoleName: aws.String("orders"), AssumeRolePolicyDocument: aws.String(document(
-		trust(`{"Federated":"`+provider.ARN()+`"}`, `"sts:AssumeRoleWithWebIdentity"`,
-			`,"Condition":{"StringEquals":{"`+provider.URL+`:sub":"`+pod+`"}}`)))})
+		trust(`{"Federated":"`+*provider.OpenIDConnectProviderArn+`"}`, `"sts:AssumeRoleWithWebIdentity"`,
+			`,"Condition":{"StringEquals":{"`+strings.TrimPrefix(i.URL(), "https://")+`:sub":"`+pod+`"}}`)))})
 	if err != nil {
 		t.Fatal(err)
 	}
