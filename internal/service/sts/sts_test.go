@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 clients still read PackedPolicySize
+
 package sts_test
 
 import (
