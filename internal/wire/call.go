@@ -123,7 +123,7 @@ func (c *Call) event(out Output) trail.Event {
 	if c.op == nil || !c.op.opaque {
 		e.Request = elements(c.in)
 	}
-	if out != nil && !e.ReadOnly && (c.op == nil || !c.op.model.Void && !c.op.opaque) {
+	if out != nil && (c.op == nil && !e.ReadOnly || c.op != nil && c.op.answered && !c.op.opaque) {
 		e.Response = elements(out)
 	}
 	return e
