@@ -95,6 +95,7 @@ func (s *statement) compile(from *Statement, variables bool) error {
 		if s.conditions[i], err = from.Conditions[i].compile(variables); err != nil {
 			return err
 		}
+		s.conditions[i].denies = s.effect == Deny
 	}
 	return nil
 }

@@ -18,6 +18,8 @@ type condition struct {
 	key    string
 	values []operand
 	source *Condition
+	// denies says that the statement does.
+	denies bool
 }
 
 // operand is one value of a policy; its operator's class says which fields
@@ -157,8 +159,8 @@ func (c *condition) met(r *Request) bool {
 		return c.wantsPresence(n > 0)
 	case n == 0 && c.ifExists:
 		return true
-	case c.negated && !c.resolvable(r):
-		return false // else a missing key would make the statement hold
+	case c.negated && !c.denies && !c.resolvable(r):
+		return false // else a missing key would make an Allow hold
 	case n == 0 && c.set == noSet:
 		return c.negated
 	case n == 0:

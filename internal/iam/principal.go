@@ -7,7 +7,9 @@
 // that bear on it and names the statement that decided; Explain tells the
 // whole reasoning. Finding the policies and the values of condition keys is
 // the caller's part. Nothing is allowed by default, and a condition or a
-// variable whose key the request lacks never widens a statement.
+// variable whose key the request lacks never widens what is allowed. A variable
+// without a value equals nothing and matches nothing (AWS docs), so a Deny for
+// all but what it stands for denies everything.
 package iam
 
 import "time"

@@ -77,7 +77,7 @@ func slowPattern(r *Request, pattern string, wildcards, variables, segments bool
 			switch {
 			case name == "*" || name == "?" || name == "$":
 				quote(name)
-			case len(values) == 1:
+			case len(values) == 1 && values[0] != "":
 				quote(values[0])
 			case at[4] >= 0:
 				quote(pattern[at[4]:at[5]])
@@ -180,18 +180,19 @@ func slowApplies(d *Document, s *Statement, r *Request) bool {
 		m, ok := slowMatch(r, pattern, r.Resource, true, variables, false)
 		resources, unresolved = resources || m, unresolved || !ok
 	}
+	unresolved = unresolved && s.Effect == Allow
 	if s.NotResources != nil && (resources || unresolved) || s.NotResources == nil && !resources {
 		return false
 	}
 	for _, c := range s.Conditions {
-		if !slowMet(c, r, variables) {
+		if !slowMet(c, r, variables, s.Effect) {
 			return false
 		}
 	}
 	return true
 }
 
-func slowMet(c Condition, r *Request, variables bool) bool {
+func slowMet(c Condition, r *Request, variables bool, effect Effect) bool {
 	values := slowValues(r, c.Key)
 	op := c.Operator
 	if op == "Null" {
@@ -208,7 +209,7 @@ func slowMet(c Condition, r *Request, variables bool) bool {
 	negated := strings.Contains(op, "Not")
 	op = strings.Replace(op, "Not", "", 1)
 	for _, want := range c.Values {
-		if _, ok := slowPattern(r, want, false, variables, false); negated && !ok && (strings.HasPrefix(op, "String") || strings.HasPrefix(op, "Arn")) {
+		if _, ok := slowPattern(r, want, false, variables, false); negated && effect == Allow && !ok && (strings.HasPrefix(op, "String") || strings.HasPrefix(op, "Arn")) {
 			return false
 		}
 	}

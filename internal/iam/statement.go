@@ -123,8 +123,8 @@ func (s *statement) coversResource(r *Request, attached bool) bool {
 		if matched {
 			return !s.notResource
 		}
-		if !resolved && s.notResource {
-			return false // else a missing key would widen the statement
+		if !resolved && s.notResource && s.effect != Deny {
+			return false // else a missing key would widen what is allowed
 		}
 	}
 	return s.notResource

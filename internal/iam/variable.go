@@ -98,9 +98,11 @@ func (b *bindings) text(p *part) string {
 }
 
 // variable returns the value of a key that has one value, else the
-// variable's default; known is false where there is none.
+// variable's default; known is false where there is none. An empty value, such
+// as tags may have, is none (AWS docs): it would make the * behind the variable
+// stand for what is other people's.
 func (r *Request) variable(v *reference) (text string, known bool) {
-	if value := r.value(v.key); value.len() == 1 {
+	if value := r.value(v.key); value.len() == 1 && value.at(0) != "" {
 		return value.at(0), true
 	}
 	return v.fallback, v.hasFallback

@@ -27,8 +27,9 @@ func TestVariablesInResource(t *testing.T) {
 		{"arn:${aws:username, 'none'}", "arn:ann", true},
 		{"arn:${aws:Two}", "arn:a", false},
 		{"arn:${aws:Two,'c'}", "arn:c", true},
-		{"arn:${aws:Empty}x*", "arn:xy", true},
-		{"arn:*${aws:Empty}", "arn:xy", true},
+		{"arn:${aws:Empty}x*", "arn:xy", false},
+		{"arn:*${aws:Empty}", "arn:xy", false},
+		{"arn:${aws:Empty,'x'}*", "arn:xy", true},
 		{"arn:${*}", "arn:*", true},
 		{"arn:${*}", "arn:x", false},
 		{"arn:${?}", "arn:?", true},
@@ -97,6 +98,34 @@ func TestOldVersion(t *testing.T) {
 	p := mustCompile(t, oneStatement(`"Effect":"Allow","Action":"*","Resource":"arn:${*}"`), "p")
 	if !p.statements[0].covers(&Request{Action: "a:b", Resource: "arn:${x}"}, false) {
 		t.Error("an escaped * is not a wildcard in the older version")
+	}
+}
+
+// TestMissingVariableInDeny: a variable without a value equals nothing and
+// matches nothing, so it must not take the force from a Deny that makes an
+// exception for it.
+func TestMissingVariableInDeny(t *testing.T) {
+	allow := mustCompile(t, oneStatement(`"Effect":"Allow","Action":"*","Resource":"*"`), "allow")
+	for _, tc := range []struct {
+		element, context string
+		want             Verdict
+	}{
+		{`"Resource":"*","Condition":{"StringNotEquals":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`, `{"aws:ResourceTag/team":["red"]}`, ExplicitDeny},
+		{`"Resource":"*","Condition":{"StringNotEquals":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`, `{}`, ExplicitDeny},
+		{`"Resource":"*","Condition":{"StringNotEquals":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`, `{"aws:ResourceTag/team":["red"],"aws:PrincipalTag/team":["red"]}`, Allowed},
+		{`"Resource":"*","Condition":{"StringNotEquals":{"aws:ResourceTag/team":["${aws:PrincipalTag/team}","red"]}}`, `{"aws:ResourceTag/team":["red"]}`, Allowed},
+		{`"Resource":"*","Condition":{"StringNotLike":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}*"}}`, `{"aws:ResourceTag/team":["red"]}`, ExplicitDeny},
+		{`"Resource":"*","Condition":{"StringNotLike":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}*"}}`, `{"aws:ResourceTag/team":["red"],"aws:PrincipalTag/team":[""]}`, ExplicitDeny},
+		{`"Resource":"*","Condition":{"ArnNotLike":{"aws:PrincipalArn":"${aws:PrincipalTag/arn}"}}`, `{}`, ExplicitDeny},
+		{`"NotResource":"arn:${aws:PrincipalTag/team}"`, `{}`, ExplicitDeny},
+		{`"NotResource":"arn:${aws:PrincipalTag/team}*"`, `{"aws:PrincipalTag/team":[""]}`, ExplicitDeny},
+		{`"NotResource":"arn:${aws:PrincipalTag/team}"`, `{"aws:PrincipalTag/team":["red"]}`, Allowed},
+	} {
+		deny := mustCompile(t, `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*",`+tc.element+`}}`, "deny")
+		r := &Request{Principal: ann, Action: "a:b", Resource: "arn:red", Context: contextOf(t, tc.context)}
+		if got := Evaluate(r, &Policies{Identity: []*Policy{allow, deny}}).Effect; got != tc.want {
+			t.Errorf("%s with %s: got %v, want %v", tc.element, tc.context, got, tc.want)
+		}
 	}
 }
 

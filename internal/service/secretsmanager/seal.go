@@ -124,15 +124,15 @@ func cannotOpen(err error) error {
 	return err
 }
 
-// cannotSeal turns what is wrong with a key into EncryptionFailure, whose
-// texts are not known.
+// cannotSeal turns what is wrong with a key into EncryptionFailure, in the
+// words of AWS's service model.
 func cannotSeal(err error) error {
 	switch fault.KindOf(err) {
 	case fault.Denied:
 		return fault.New(fault.Denied, deniedKey).Because(err)
 	case fault.Encryption, key.KeyDisabled, key.KeyState:
 		return fault.New(fault.Encryption, "Secrets Manager can't encrypt the protected secret text using the provided KMS key. "+
-			"Check that the key is available and enabled.").Because(err)
+			"Check that the KMS key is available, enabled, and not in an invalid state.").Because(err)
 	}
 	return err
 }
