@@ -82,8 +82,8 @@ var managedPolicies = []managedPolicy{
   {"Effect":"Allow","Resource":"*","Action":["iam:*","organizations:DescribeAccount","organizations:DescribeOrganization",
    "organizations:DescribeOrganizationalUnit","organizations:DescribePolicy","organizations:ListChildren","organizations:ListParents",
    "organizations:ListPoliciesForTarget","organizations:ListRoots","organizations:ListPolicies","organizations:ListTargetsForPolicy"]}`},
-	{"PowerUserAccess", "Everything but users, groups, organisations and accounts.", `
-  {"Effect":"Allow","Resource":"*","NotAction":["iam:*","organizations:*","account:*"]},
+	{"PowerUserAccess", "Everything but users, groups, organisations, accounts and the deployment itself.", `
+  {"Effect":"Allow","Resource":"*","NotAction":["iam:*","organizations:*","account:*","keyturn:*"]},
   {"Effect":"Allow","Resource":"*","Action":["account:GetAccountInformation","account:GetPrimaryEmail","account:ListRegions",
    "iam:CreateServiceLinkedRole","iam:DeleteServiceLinkedRole","iam:ListRoles","organizations:DescribeOrganization"]}`},
 	{"ReadOnlyAccess", "Reading of everything but the values of secrets.", `

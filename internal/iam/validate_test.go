@@ -94,7 +94,7 @@ func TestManagedPolicies(t *testing.T) {
 	allows := map[string]struct{ yes, no []string }{
 		"AdministratorAccess":              {[]string{"iam:CreateUser", "secretsmanager:GetSecretValue"}, nil},
 		"ReadOnlyAccess":                   {[]string{"secretsmanager:DescribeSecret", "lambda:GetFunction"}, []string{"secretsmanager:GetSecretValue", "kms:Decrypt", "lambda:InvokeFunction"}},
-		"PowerUserAccess":                  {[]string{"secretsmanager:GetSecretValue", "iam:ListRoles"}, []string{"iam:CreateUser", "organizations:CreateAccount"}},
+		"PowerUserAccess":                  {[]string{"secretsmanager:GetSecretValue", "iam:ListRoles"}, []string{"iam:CreateUser", "organizations:CreateAccount", "keyturn:ListAccounts"}},
 		"SecretsManagerReadWrite":          {[]string{"secretsmanager:GetSecretValue", "kms:ListAliases"}, []string{"kms:Decrypt", "lambda:CreateFunction"}},
 		"AWSLambda_FullAccess":             {[]string{"lambda:CreateFunction"}, []string{"iam:PassRole", "secretsmanager:GetSecretValue"}},
 		"AWSKeyManagementServicePowerUser": {[]string{"kms:CreateKey", "kms:DescribeKey"}, []string{"kms:Decrypt", "kms:ScheduleKeyDeletion"}},
