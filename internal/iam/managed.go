@@ -25,11 +25,15 @@ func ManagedPolicies() []ManagedPolicy {
 	return list
 }
 
-// ManagedPolicyByARN returns one of ManagedPolicies. The partition of the ARN
-// does not matter.
+// managedPrefix begins the ARNs of AWS managed policies.
+const managedPrefix = "arn:aws:iam::aws:policy/"
+
+// ManagedPolicyByARN returns one of ManagedPolicies. No other spelling of the
+// ARN will do, because conditions such as those on iam:PolicyARN compare what
+// requests say.
 func ManagedPolicyByARN(s string) (ManagedPolicy, bool) {
-	_, name, ok := strings.Cut(s, ":iam::aws:policy/")
-	if !ok || !strings.HasPrefix(s, "arn:") {
+	name, ok := strings.CutPrefix(s, managedPrefix)
+	if !ok {
 		return ManagedPolicy{}, false
 	}
 	for _, m := range managedPolicies {
@@ -47,7 +51,7 @@ type managedPolicy struct{ name, description, statements string }
 func (m managedPolicy) policy() ManagedPolicy {
 	slash := strings.LastIndexByte(m.name, '/') + 1
 	return ManagedPolicy{
-		ARN:         "arn:aws:iam::aws:policy/" + m.name,
+		ARN:         managedPrefix + m.name,
 		Path:        "/" + m.name[:slash],
 		Name:        m.name[slash:],
 		Description: m.description,

@@ -132,7 +132,8 @@ func TestManagedPolicies(t *testing.T) {
 			}
 		}
 	}
-	for _, unknown := range []string{"AdministratorAccess", "arn:aws:iam::" + account + ":policy/AdministratorAccess", "arn:aws:iam::aws:policy/Nothing", "arn:aws:iam::aws:policy/AWSLambdaBasicExecutionRole"} {
+	for _, unknown := range []string{"AdministratorAccess", "arn:aws:iam::" + account + ":policy/AdministratorAccess", "arn:aws:iam::aws:policy/Nothing",
+		"arn:aws-cn:iam::aws:policy/AdministratorAccess", "arn:aws:x:iam::aws:policy/AdministratorAccess", "arn:aws:iam::aws:policy/administratoraccess", "arn:aws:iam::aws:policy/AWSLambdaBasicExecutionRole"} {
 		if m, ok := ManagedPolicyByARN(unknown); ok {
 			t.Errorf("%s finds %+v", unknown, m)
 		}
