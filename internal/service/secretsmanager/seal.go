@@ -169,6 +169,9 @@ func (s *Service) chosenKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, k
 	if err != nil {
 		return nil, err
 	}
+	if rec.Manager == key.AWS && rec.Account != sec.Account {
+		return nil, fault.New(fault.Denied, deniedKey).For(rec.ARN()) // it opens for its own account only (AWS docs)
+	}
 	if err := checkResolved(call, rec.ARN()); err != nil {
 		return nil, err
 	}
