@@ -25,11 +25,15 @@ func ManagedPolicies() []ManagedPolicy {
 	return list
 }
 
-// ManagedPolicyByARN returns one of ManagedPolicies. The partition of the ARN
-// does not matter.
+// managedPrefix begins the ARNs of AWS managed policies.
+const managedPrefix = "arn:aws:iam::aws:policy/"
+
+// ManagedPolicyByARN returns one of ManagedPolicies. No other spelling of the
+// ARN will do, because conditions such as those on iam:PolicyARN compare what
+// requests say.
 func ManagedPolicyByARN(s string) (ManagedPolicy, bool) {
-	_, name, ok := strings.Cut(s, ":iam::aws:policy/")
-	if !ok || !strings.HasPrefix(s, "arn:") {
+	name, ok := strings.CutPrefix(s, managedPrefix)
+	if !ok {
 		return ManagedPolicy{}, false
 	}
 	for _, m := range managedPolicies {
@@ -47,7 +51,7 @@ type managedPolicy struct{ name, description, statements string }
 func (m managedPolicy) policy() ManagedPolicy {
 	slash := strings.LastIndexByte(m.name, '/') + 1
 	return ManagedPolicy{
-		ARN:         "arn:aws:iam::aws:policy/" + m.name,
+		ARN:         managedPrefix + m.name,
 		Path:        "/" + m.name[:slash],
 		Name:        m.name[slash:],
 		Description: m.description,
@@ -82,8 +86,8 @@ var managedPolicies = []managedPolicy{
   {"Effect":"Allow","Resource":"*","Action":["iam:*","organizations:DescribeAccount","organizations:DescribeOrganization",
    "organizations:DescribeOrganizationalUnit","organizations:DescribePolicy","organizations:ListChildren","organizations:ListParents",
    "organizations:ListPoliciesForTarget","organizations:ListRoots","organizations:ListPolicies","organizations:ListTargetsForPolicy"]}`},
-	{"PowerUserAccess", "Everything but users, groups, organisations and accounts.", `
-  {"Effect":"Allow","Resource":"*","NotAction":["iam:*","organizations:*","account:*"]},
+	{"PowerUserAccess", "Everything but users, groups, organisations, accounts and the deployment itself.", `
+  {"Effect":"Allow","Resource":"*","NotAction":["iam:*","organizations:*","account:*","keyturn:*"]},
   {"Effect":"Allow","Resource":"*","Action":["account:GetAccountInformation","account:GetPrimaryEmail","account:ListRegions",
    "iam:CreateServiceLinkedRole","iam:DeleteServiceLinkedRole","iam:ListRoles","organizations:DescribeOrganization"]}`},
 	{"ReadOnlyAccess", "Reading of everything but the values of secrets.", `

@@ -99,7 +99,7 @@ func TestManagedPolicies(t *testing.T) {
 	allows := map[string]struct{ yes, no []string }{
 		"AdministratorAccess":              {[]string{"iam:CreateUser", "secretsmanager:GetSecretValue"}, nil},
 		"ReadOnlyAccess":                   {[]string{"secretsmanager:DescribeSecret", "lambda:GetFunction"}, []string{"secretsmanager:GetSecretValue", "kms:Decrypt", "lambda:InvokeFunction"}},
-		"PowerUserAccess":                  {[]string{"secretsmanager:GetSecretValue", "iam:ListRoles"}, []string{"iam:CreateUser", "organizations:CreateAccount"}},
+		"PowerUserAccess":                  {[]string{"secretsmanager:GetSecretValue", "iam:ListRoles"}, []string{"iam:CreateUser", "organizations:CreateAccount", "keyturn:ListAccounts"}},
 		"SecretsManagerReadWrite":          {[]string{"secretsmanager:GetSecretValue", "kms:ListAliases"}, []string{"kms:Decrypt", "lambda:CreateFunction"}},
 		"AWSLambda_FullAccess":             {[]string{"lambda:CreateFunction"}, []string{"iam:PassRole", "secretsmanager:GetSecretValue"}},
 		"AWSKeyManagementServicePowerUser": {[]string{"kms:CreateKey", "kms:DescribeKey"}, []string{"kms:Decrypt", "kms:ScheduleKeyDeletion"}},
@@ -137,7 +137,8 @@ func TestManagedPolicies(t *testing.T) {
 			}
 		}
 	}
-	for _, unknown := range []string{"AdministratorAccess", "arn:aws:iam::" + account + ":policy/AdministratorAccess", "arn:aws:iam::aws:policy/Nothing", "arn:aws:iam::aws:policy/AWSLambdaBasicExecutionRole"} {
+	for _, unknown := range []string{"AdministratorAccess", "arn:aws:iam::" + account + ":policy/AdministratorAccess", "arn:aws:iam::aws:policy/Nothing",
+		"arn:aws-cn:iam::aws:policy/AdministratorAccess", "arn:aws:x:iam::aws:policy/AdministratorAccess", "arn:aws:iam::aws:policy/administratoraccess", "arn:aws:iam::aws:policy/AWSLambdaBasicExecutionRole"} {
 		if m, ok := ManagedPolicyByARN(unknown); ok {
 			t.Errorf("%s finds %+v", unknown, m)
 		}

@@ -51,7 +51,7 @@ type Call struct {
 	in      Input
 	eventID string
 	stored  bool
-	also    []trail.Event
+	also    []*trail.Event
 }
 
 // Endpoint is a VPC endpoint: a way to the server with a policy of its own.
@@ -168,7 +168,7 @@ func (c *Call) Also(operation string, in Input, resources ...trail.Resource) {
 	e := c.outline()
 	e.ID, e.Name, e.ReadOnly = trail.NewEventID(), operation, readOnly(operation)
 	e.Request, e.Additional, e.Resources = elements(in), nil, resources
-	c.also = append(c.also, e)
+	c.also = append(c.also, &e)
 }
 
 // elements renders a request or an answer for an event, without its

@@ -25,14 +25,14 @@ const maxRootKeys = 2
 // CreateAccount makes an account with an access key of its root, whose secret
 // is never shown again.
 func (s *Service) CreateAccount(ctx context.Context, call *wire.Call, in *api.CreateAccountRequest) (*api.CreateAccountResponse, error) {
-	if err := s.authorise(call); err != nil {
-		return nil, err
-	}
 	account := &iam.Account{Name: *in.Name, CreatedAt: call.Time.Truncate(time.Millisecond)}
 	if in.AccountId != nil {
 		account.ID = *in.AccountId
 	} else {
 		account.ID = newAccountID()
+	}
+	if err := s.authoriseRoot(call, createKey, account.ID); err != nil {
+		return nil, err
 	}
 	stored, shown := s.newRootKey(account.ID, call.Time)
 	out := &api.CreateAccountResponse{Account: describe(account), AccessKey: shown}
@@ -155,7 +155,7 @@ func (s *Service) DescribeAccount(ctx context.Context, call *wire.Call, in *api.
 // CreateRootAccessKey makes another access key of an account's root, whose
 // secret is never shown again.
 func (s *Service) CreateRootAccessKey(ctx context.Context, call *wire.Call, in *api.CreateRootAccessKeyRequest) (*api.CreateRootAccessKeyResponse, error) {
-	if err := s.authorise(call); err != nil {
+	if err := s.authoriseRoot(call, createKey, *in.AccountId); err != nil {
 		return nil, err
 	}
 	concern(call, *in.AccountId)
@@ -182,7 +182,7 @@ func (s *Service) CreateRootAccessKey(ctx context.Context, call *wire.Call, in *
 // DeleteRootAccessKey removes an access key of an account's root at once. The
 // first account keeps one, because nobody could make another.
 func (s *Service) DeleteRootAccessKey(ctx context.Context, call *wire.Call, in *api.DeleteRootAccessKeyRequest) (*api.DeleteRootAccessKeyResponse, error) {
-	if err := s.authorise(call); err != nil {
+	if err := s.authoriseRoot(call, deleteKey, *in.AccountId); err != nil {
 		return nil, err
 	}
 	concern(call, *in.AccountId)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -271,6 +272,41 @@ func TestAuthorisation(t *testing.T) {
 		wantRefusal(t, "the reader's "+name, call(reader), "AccessDeniedException",
 			"User: arn:aws:iam::123456789012:user/reader is not authorized to perform: keyturn:"+name+" on resource: * because no identity-based policy allows the keyturn:"+name+" action")
 	}
+}
+
+// Policies from AWS that leave out IAM, in whichever way, do not know of these
+// actions. They must not make anybody a root: an access key of a root takes
+// IAM's permission as well.
+func TestRootKeysTakeIAM(t *testing.T) {
+	b := newBench(t, true)
+	ctx := t.Context()
+	made := b.account("payments", "210987654321")
+	second, err := b.c.CreateRootAccessKey(ctx, "210987654321")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const broad = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":["iam:*","organizations:*"],"Resource":"*"}%s]}`
+	power := b.user("power", fmt.Sprintf(broad, ""))
+	const denied = "User: arn:aws:iam::123456789012:user/power is not authorized to perform: iam:%sAccessKey on resource: arn:aws:iam::%s:root " +
+		"because no identity-based policy allows the iam:%[1]sAccessKey action"
+	_, err = power.CreateRootAccessKey(ctx, servicetest.Account)
+	wantRefusal(t, "the first account's root", err, "AccessDeniedException", fmt.Sprintf(denied, "Create", servicetest.Account))
+	_, err = power.CreateRootAccessKey(ctx, "210987654321")
+	wantRefusal(t, "another account's root", err, "AccessDeniedException", fmt.Sprintf(denied, "Create", "210987654321"))
+	_, err = power.CreateAccount(ctx, "mine", "333333333333")
+	wantRefusal(t, "a new account's root", err, "AccessDeniedException", fmt.Sprintf(denied, "Create", "333333333333"))
+	err = power.DeleteRootAccessKey(ctx, "210987654321", made.AccessKey.AccessKeyID)
+	wantRefusal(t, "a root's key", err, "AccessDeniedException", fmt.Sprintf(denied, "Delete", "210987654321"))
+	operator := b.user("operator", fmt.Sprintf(broad, `,{"Effect":"Allow","Action":"iam:*AccessKey","Resource":"arn:aws:iam::210987654321:root"}`))
+	if err := operator.DeleteRootAccessKey(ctx, "210987654321", second.AccessKeyID); err != nil {
+		t.Errorf("with both permissions: %v", err)
+	}
+	if _, err := operator.CreateRootAccessKey(ctx, "210987654321"); err != nil {
+		t.Errorf("with both permissions: %v", err)
+	}
+	_, err = operator.CreateRootAccessKey(ctx, servicetest.Account)
+	wantRefusal(t, "with both permissions on another root", err, "AccessDeniedException",
+		strings.Replace(fmt.Sprintf(denied, "Create", servicetest.Account), "power", "operator", 1))
 }
 
 // Changes are in the trail with who made them, and without the secrets.

@@ -4,6 +4,9 @@
 // It is served beside the AWS APIs, under the signing name keyturn, to
 // principals of the first account alone: its root, and those of its users and
 // roles whose policies allow the action, such as keyturn:CreateAccount, on *.
+// Access keys of roots take iam:CreateAccessKey or iam:DeleteAccessKey on the
+// root as well, because policies that were written for AWS, such as those that
+// allow everything but IAM, do not know that this API makes roots.
 package admin
 
 import (
@@ -68,6 +71,21 @@ func (s *Service) authorise(call *wire.Call) error {
 			call.Principal.ARN, call.Action())
 	}
 	return s.Guard.Action(call, "*")
+}
+
+// The actions of IAM that guard access keys of roots beside the call's own.
+const (
+	createKey = "iam:CreateAccessKey"
+	deleteKey = "iam:DeleteAccessKey"
+)
+
+// authoriseRoot is authorise for calls that make or remove an access key of an
+// account's root.
+func (s *Service) authoriseRoot(call *wire.Call, action, account string) error {
+	if err := s.authorise(call); err != nil {
+		return err
+	}
+	return s.Guard.On(call, action, &authz.Resource{ARN: authz.RootPrincipal(account, "").ARN, Account: s.Account})
 }
 
 // StartRekey starts to wrap all keys with the root key of the node that

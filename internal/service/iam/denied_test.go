@@ -351,6 +351,24 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// A managed policy has one ARN: a spelling of it that policies do not know
+// would get round what they say of it.
+func TestManagedPolicyHasOneARN(t *testing.T) {
+	b := newBench(t)
+	b.user("u")
+	c := b.as(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:*","Resource":"*"},
+		{"Effect":"Deny","Action":"iam:*","Resource":"*","Condition":{"ArnEquals":{"iam:PolicyARN":"arn:aws:iam::aws:policy/AdministratorAccess"}}},
+		{"Effect":"Deny","Action":"iam:*","Resource":"*","Condition":{"ArnEquals":{"iam:PermissionsBoundary":"arn:aws:iam::aws:policy/AdministratorAccess"}}}]}`)
+	for _, arn := range []string{"arn:aws:iam::aws:policy/AdministratorAccess", "arn:aws-cn:iam::aws:policy/AdministratorAccess", "arn:aws:x:iam::aws:policy/AdministratorAccess"} {
+		if err := c.call("AttachUserPolicy", &api.AttachUserPolicyRequest{UserName: new("u"), PolicyArn: &arn}); err == nil {
+			t.Errorf("%s was attached", arn)
+		}
+		if err := c.call("PutUserPermissionsBoundary", &api.PutUserPermissionsBoundaryRequest{UserName: new("u"), PermissionsBoundary: &arn}); err == nil {
+			t.Errorf("%s was made the boundary", arn)
+		}
+	}
+}
+
 // A new name has to be allowed as well as the old one.
 func TestRenameNeedsBoth(t *testing.T) {
 	b := newBench(t)

@@ -17,23 +17,26 @@ import (
 )
 
 // ref resolves what a call names, completed by a qualifier, and authorises
-// the call on it: by the caller's policies and the resource policy of exactly
-// that qualifier. What does not exist is refused as what does.
+// the call on it.
 func (s *Service) ref(ctx context.Context, call *wire.Call, name, qualifier *string) (function.Ref, error) {
-	return s.guarded(ctx, call, name, qualifier, nil)
-}
-
-// guarded is ref with further condition keys, which more gives for the
-// function and may be nil.
-func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier *string,
-	more func(*store.Tx, *function.Function) (iam.Context, error),
-) (function.Ref, error) {
-	ref, err := function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
+	ref, err := resolve(call, name, qualifier)
 	if err != nil {
 		return ref, err
 	}
+	return ref, s.authorize(ctx, call, ref, nil)
+}
+
+func resolve(call *wire.Call, name, qualifier *string) (function.Ref, error) {
+	return function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
+}
+
+// authorize authorises the call on a function, version or alias, by the
+// caller's policies and the resource policy of exactly that. What does not
+// exist is refused as what does. more, which may be nil, gives further
+// condition keys.
+func (s *Service) authorize(ctx context.Context, call *wire.Call, ref function.Ref, more func(*store.Tx, *function.Function) (iam.Context, error)) error {
 	var r *authz.Resource
-	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
 		if isNotFound(err) {
 			f, err = &function.Function{}, nil
@@ -52,11 +55,10 @@ func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier 
 	if err == nil {
 		err = s.cfg.Guard.On(call, "", r)
 	}
-	if err != nil {
-		return ref, err
+	if err == nil {
+		call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
 	}
-	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref, nil
+	return err
 }
 
 // either asks a second Context for what the first does not have.
@@ -69,9 +71,13 @@ func either(first, second iam.Context) iam.Context {
 	}
 }
 
-// whole is ref for operations on a function as a whole (AWS: recorded).
+// whole is ref for operations on a function as a whole (AWS: recorded), which
+// is what they are authorised on, however the function was named.
 func (s *Service) whole(ctx context.Context, call *wire.Call, name *string) (function.Ref, error) {
-	ref, err := s.ref(ctx, call, name, nil)
+	ref, err := resolve(call, name, nil)
+	if err == nil {
+		err = s.authorize(ctx, call, ref.Unqualified(), nil)
+	}
 	if err == nil {
 		err = checkWhole(ref)
 	}
@@ -89,7 +95,8 @@ func checkWhole(ref function.Ref) error {
 // newRef resolves the name of a function that is to be created and authorises
 // all that this takes. A function that has the name already has no say.
 func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFunctionRequest) (function.Ref, error) {
-	ref, err := function.Resolve(*in.FunctionName, "", call.Region, call.Principal.Account)
+	given, err := resolve(call, in.FunctionName, nil)
+	ref := given.Unqualified()
 	if err != nil {
 		return ref, err
 	}
@@ -97,7 +104,7 @@ func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFun
 	if err := s.cfg.Guard.On(call, "", made); err != nil {
 		return ref, err
 	}
-	if err := checkWhole(ref); err != nil {
+	if err := checkWhole(given); err != nil {
 		return ref, err
 	}
 	if len(in.Tags) > 0 {
@@ -106,7 +113,7 @@ func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFun
 		}
 	}
 	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref.Unqualified(), s.authorizeSettings(ctx, call, ref, function.Config{}, settings{
+	return ref, s.authorizeSettings(ctx, call, ref, function.Config{}, settings{
 		Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment,
 	})
 }

@@ -221,3 +221,39 @@ func TestReplicationKeyPermissions(t *testing.T) {
 	none := b.user(account, "none", smOnly)
 	b.okAs(none, "ReplicateSecretToRegions", `{"SecretId":"d","AddReplicaRegions":[{"Region":"eu-west-1"}]}`)
 }
+
+// Only the account's own default key takes no permission: neither a customer
+// key whose alias ends like its, nor that of another account.
+func TestNoOtherKeyIsDefault(t *testing.T) {
+	b := newBench(t)
+	b.create("s", "1")
+	b.addKey(away, "x/alias/aws/secretsmanager")
+	b.must(b.Guard.EnsureDefaultKey(t.Context(), stranger, away))
+	b.must(b.Guard.EnsureDefaultKey(t.Context(), stranger, home))
+	none := b.user(account, "none", smOnly)
+	for _, id := range []string{"alias/x/alias/aws/secretsmanager", "arn:aws:kms:eu-west-1:" + stranger + ":alias/aws/secretsmanager"} {
+		b.refusedAs(none, "ReplicateSecretToRegions", `{"SecretId":"s","AddReplicaRegions":[{"Region":"eu-west-1","KmsKeyId":"`+id+`"}]}`, "AccessDeniedException", kmsText)
+	}
+	b.okAs(none, "ReplicateSecretToRegions", `{"SecretId":"s","AddReplicaRegions":[{"Region":"eu-west-1","KmsKeyId":"alias/aws/secretsmanager"}]}`)
+	// The other account's default key is no key for this account's secret,
+	// though the other account's people may use it for theirs.
+	b.setKeyPolicy(b.addKey(home, "k"), forAccount+`,`+forStranger)
+	address := b.ok("CreateSecret", withToken(`"Name":"shared","KmsKeyId":"alias/k","SecretString":"1"`))["ARN"].(string)
+	b.govern("shared", forStranger)
+	eve := b.user(stranger, "eve", everything)
+	theirs := ""
+	b.must(b.Store.View(t.Context(), func(tx *store.Tx) error {
+		alias, err := tx.Alias(stranger, home, "alias/aws/secretsmanager")
+		if err == nil {
+			theirs = "arn:aws:kms:us-east-1:" + stranger + ":key/" + alias.KeyID
+		}
+		return err
+	}))
+	if _, refused := b.post(eve, "UpdateSecret", `{"SecretId":"`+address+`","KmsKeyId":"`+theirs+`","SecretString":"2","ClientRequestToken":"`+tok("v2")+`"}`); refused == nil {
+		t.Error("a secret was sealed with another account's default key")
+	}
+	if got := b.stored(home, "shared"); got.KMSKeyID != "alias/k" {
+		t.Errorf("the secret's key is %q by now", got.KMSKeyID)
+	}
+	b.value(root, "shared")
+}

@@ -87,7 +87,7 @@ func (s *Service) checkReplicaKeys(tx *store.Tx, call *wire.Call, sec *secret.Se
 // checkReplicaKey is checkReplicaKeys for the key of one region, in which the
 // call is taken to be made. The default key takes no permission.
 func (s *Service) checkReplicaKey(tx *store.Tx, call *wire.Call, sec *secret.Secret, region, keyID string) error {
-	if isDefaultKey(keyID) {
+	if isDefaultKey(sec.Account, keyID) {
 		return checkAccount(call, sec, keyID)
 	}
 	there := *call

@@ -3,9 +3,9 @@ package secretsmanager
 import (
 	"context"
 	"crypto/subtle"
-	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/rotation"
@@ -86,14 +86,17 @@ func reveal(v *secret.Version, plain secret.Plaintext) (text *string, binary []b
 // checkAccount refuses a caller of another account to whom no key policy
 // could give access, as keyID is the default key (AWS: recorded).
 func checkAccount(call *wire.Call, sec *secret.Secret, keyID string) error {
-	if call.Principal.Account != sec.Account && isDefaultKey(keyID) {
+	if call.Principal.Account != sec.Account && isDefaultKey(sec.Account, keyID) {
 		return fault.New(fault.State, "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
 	}
 	return nil
 }
 
-// isDefaultKey reports whether a KmsKeyId names the default key.
-func isDefaultKey(id string) bool { return id == "" || strings.HasSuffix(id, key.DefaultAlias) }
+// isDefaultKey reports whether a KmsKeyId names the account's default key.
+func isDefaultKey(account, id string) bool {
+	a, _ := arn.Parse(id)
+	return id == "" || id == key.DefaultAlias || a.Service == "kms" && a.Account == account && a.Resource == key.DefaultAlias
+}
 
 // noteAccess stores the day of the readings that are the first of the day. A
 // read does not fail for want of that.
