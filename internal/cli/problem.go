@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,25 +14,40 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// awsConfig reads the configuration of AWS's tools.
+// awsConfig reads the configuration of AWS's tools. For the credentials of a
+// role the SDK asks AWS, even if the environment names one endpoint for
+// everything, unless it names one for STS as well: here that is the same.
 func awsConfig(ctx context.Context) (aws.Config, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithLogger(logging.Nop{}))
+	if err == nil && cfg.BaseEndpoint != nil && os.Getenv(stsEndpoint) == "" {
+		if err = os.Setenv(stsEndpoint, *cfg.BaseEndpoint); err == nil {
+			cfg, err = config.LoadDefaultConfig(ctx, config.WithLogger(logging.Nop{}))
+		}
+	}
 	if err != nil {
 		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
 	}
 	return cfg, nil
 }
 
-// needCredentials refuses a configuration that leads to none. The SDK's own
-// report on its search names services that few have.
+const stsEndpoint = "AWS_ENDPOINT_URL_STS"
+
+// needCredentials refuses a configuration that leads to none.
 func needCredentials(ctx context.Context, cfg *aws.Config) error {
-	if cfg.Credentials != nil {
-		if _, err := cfg.Credentials.Retrieve(ctx); err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
+	if cfg.Credentials == nil {
+		return errNoCredentials
 	}
-	return errors.New(`no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as with eval "$(keyturn env)", or AWS_PROFILE`)
+	_, err := cfg.Credentials.Retrieve(ctx)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return ctx.Err()
+	case strings.Contains(err.Error(), "EC2 IMDS"): // where the SDK's search ends
+		return errNoCredentials
+	}
+	return fmt.Errorf("getting credentials: %w", err)
 }
+
+var errNoCredentials = errors.New(`no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as with eval "$(keyturn env)", or AWS_PROFILE`)
 
 // problem is what people get to read of an error. In place of the SDK's report
 // on a request it has what the service said, or that nobody did.
