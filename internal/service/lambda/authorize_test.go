@@ -393,6 +393,16 @@ func TestPermissionPrincipal(t *testing.T) {
 	check(t, add(k.Client, "events", "events.amazonaws.com"))
 	check(t, remove("service"))
 	check(t, remove("account"))
+	// An account has two names; a Deny that has one of them is for both.
+	for _, named := range []string{foreign, "arn:aws:iam::" + foreign + ":root"} {
+		but := k.ann(`{"Effect":"Allow","Action":"lambda:*","Resource":"*"},
+			{"Effect":"Deny","Action":"lambda:AddPermission","Resource":"*","Condition":{"StringEquals":{"lambda:Principal":"` + named + `"}}}`)
+		for _, principal := range []string{foreign, "arn:aws:iam::" + foreign + ":root"} {
+			if err := add(but, "both", principal); !isDenied(err) {
+				t.Errorf("%s with %s denied: got %v", principal, named, err)
+			}
+		}
+	}
 	for _, sid := range []string{"events", "none"} {
 		servicetest.WantError(t, sid, remove(sid), "AccessDeniedException", 403, refusal(annARN, "lambda:RemovePermission", functionARN("f"), noPolicy))
 	}
