@@ -286,6 +286,29 @@ func TestPermissionOfANamesake(t *testing.T) {
 	wantError(t, err, "InvalidParameterValueException", 400, "The provided principal was invalid. Please check the principal and try again.")
 }
 
+// A link to code needs no signature, so events, which others may read, have
+// none.
+func TestNoLinkInEvents(t *testing.T) {
+	k := newKit(t).run()
+	out, err := k.PublishLayerVersion(t.Context(), &sdk.PublishLayerVersionInput{LayerName: aws.String("l"), Content: &types.LayerVersionContentInput{ZipFile: layerZip(t, "x")}})
+	check(t, err)
+	if !strings.HasPrefix(*out.Content.Location, codeSite) {
+		t.Errorf("got the link %s", *out.Content.Location)
+	}
+	check(t, k.store.View(t.Context(), func(tx *store.Tx) error {
+		events, _, err := tx.Events(store.EventQuery{Account: account, Region: region, Limit: 50})
+		if len(events) == 0 {
+			t.Error("there is no event")
+		}
+		for _, e := range events {
+			if strings.Contains(string(e.JSON), codeSite) || !strings.Contains(string(e.JSON), *out.Content.CodeSha256) {
+				t.Errorf("got %s", e.JSON)
+			}
+		}
+		return err
+	}))
+}
+
 // To give a function its role, its layers, its tags or its network takes
 // permissions of their own.
 func TestCreateFunctionPermissions(t *testing.T) {
