@@ -230,12 +230,16 @@ func (s *Service) ListRetirableGrants(ctx context.Context, call *wire.Call, in *
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Guard.Action(call, *in.RetiringPrincipal); err != nil {
+	name := *in.RetiringPrincipal
+	if isPrincipal(name) {
+		name = principalARN(name) // the number of an account is no resource, which would be the caller's own
+	}
+	if err := s.Guard.Action(call, name); err != nil {
 		return nil, err
 	}
 	var out *api.ListGrantsResponse
 	return out, s.Store.View(ctx, func(tx *store.Tx) error {
-		retiring, err := bind(tx, call, *in.RetiringPrincipal)
+		retiring, err := bind(tx, call, name)
 		if err != nil {
 			return err
 		}
