@@ -385,6 +385,26 @@ func TestTagsOfNew(t *testing.T) {
 	}
 }
 
+// Tags of AWS's own are not to be had: policies may trust them.
+func TestReservedTags(t *testing.T) {
+	b := newBench(t)
+	b.user("u")
+	c := b.as(statements(`"Effect":"Allow","Action":"iam:*","Resource":"*"`))
+	for _, key := range []string{"aws:x", "AWS:cloudformation:stack-name"} {
+		tags := []api.Tag{{Key: &key, Value: new("v")}}
+		for _, in := range []struct {
+			operation string
+			in        wire.Input
+		}{
+			{"TagUser", &api.TagUserRequest{UserName: new("u"), Tags: tags}}, {"CreateUser", &api.CreateUserRequest{UserName: new("v"), Tags: tags}},
+		} {
+			if err := c.call(in.operation, in.in); !fault.Is(err, fault.Parameter) {
+				t.Errorf("%s with %s: got %v", in.operation, key, err)
+			}
+		}
+	}
+}
+
 // A new name has to be allowed as well as the old one.
 func TestRenameNeedsBoth(t *testing.T) {
 	b := newBench(t)
