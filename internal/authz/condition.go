@@ -216,13 +216,21 @@ func tagValue(tags []iam.Tag, name string) iam.Value {
 	return iam.Value{}
 }
 
+// contextValue returns the value of a pair, whose key is in lower case: all of
+// them if the keys of several pairs differ in case only, so that none can hide
+// another.
 func contextValue(c key.EncryptionContext, name string) iam.Value {
-	for k, v := range c {
-		if strings.EqualFold(k, name) {
-			return iam.Text(v)
+	var v iam.Value
+	for k, text := range c {
+		switch {
+		case !strings.EqualFold(k, name):
+		case v.IsZero():
+			v = iam.Text(text)
+		default:
+			v = iam.List(append(v.Strings(), text))
 		}
 	}
-	return iam.Value{}
+	return v
 }
 
 // given is a text that is there under a condition and unless it is empty.

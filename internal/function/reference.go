@@ -24,7 +24,7 @@ func ParseRef(s string) (ref Ref, ok bool) {
 	if arn.IsARN(s) {
 		a, ok := arn.Parse(s)
 		rest, isFunction := strings.CutPrefix(a.Resource, "function:")
-		if !ok || !isFunction || a.Service != "lambda" || a.Account == "" || a.Region == "" {
+		if !ok || !isFunction || a.Service != "lambda" || a.Account == "" || a.Region == "" || a.Partition != arn.Partition(a.Region) {
 			return Ref{}, false
 		}
 		ref.Region, ref.Account = a.Region, a.Account
@@ -166,7 +166,7 @@ func IsAlias(qualifier string) bool {
 func ParseLayerARN(s string) (region, account, name string, version int64, ok bool) {
 	a, ok := arn.Parse(s)
 	rest, isLayer := strings.CutPrefix(a.Resource, "layer:")
-	if !ok || !isLayer || a.Service != "lambda" {
+	if !ok || !isLayer || a.Service != "lambda" || a.Partition != arn.Partition(a.Region) {
 		return "", "", "", 0, false
 	}
 	name, number, versioned := strings.Cut(rest, ":")

@@ -2,6 +2,7 @@ package function_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,6 +130,20 @@ func TestQualifiers(t *testing.T) {
 	}
 }
 
+// A function has one ARN: policies would not know it by another partition.
+func TestOnePartition(t *testing.T) {
+	for s, want := range map[string]bool{
+		"arn:aws:lambda:us-east-1:123456789012:function:f":     true,
+		"arn:aws-cn:lambda:cn-north-1:123456789012:function:f": true,
+		"arn:aws-cn:lambda:us-east-1:123456789012:function:f":  false,
+		"arn:x:lambda:us-east-1:123456789012:function:f:1":     false,
+	} {
+		if _, ok := function.ParseRef(s); ok != want {
+			t.Errorf("%s: got %v, want %v", s, ok, want)
+		}
+	}
+}
+
 func TestParseLayerARN(t *testing.T) {
 	type layer struct {
 		Region, Account, Name string
@@ -147,6 +162,8 @@ func TestParseLayerARN(t *testing.T) {
 		base + ":0":  {},
 		"deps":       {},
 		base + ":1x": {},
+		strings.Replace(base, "arn:aws:", "arn:aws-cn:", 1):    {}, // policies would not know it by that
+		"arn:aws-cn:lambda:cn-north-1:123456789012:layer:deps": {"cn-north-1", "123456789012", "deps", 0, true},
 	} {
 		if diff := cmp.Diff(want, parse(in)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", in, diff)

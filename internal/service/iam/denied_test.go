@@ -369,6 +369,55 @@ func TestManagedPolicyHasOneARN(t *testing.T) {
 	}
 }
 
+// Tags from the beginning take the permission for tagging as well (AWS docs),
+// else they would open to their author what policies open by tags.
+func TestTagsOfNew(t *testing.T) {
+	b := newBench(t)
+	tags := []api.Tag{{Key: new("team"), Value: new("red")}}
+	for _, tc := range []struct {
+		operation, tagging, resource string
+		in, plain                    wire.Input
+	}{
+		{"CreateUser", "TagUser", userARN, &api.CreateUserRequest{UserName: new("u"), Tags: tags}, &api.CreateUserRequest{UserName: new("u")}},
+		{
+			"CreateRole", "TagRole", roleARN, &api.CreateRoleRequest{RoleName: new("r"), AssumeRolePolicyDocument: new(trust), Tags: tags},
+			&api.CreateRoleRequest{RoleName: new("r"), AssumeRolePolicyDocument: new(trust)},
+		},
+		{
+			"CreatePolicy", "TagPolicy", policyARN, &api.CreatePolicyRequest{PolicyName: new("p"), Path: new("/x/"), PolicyDocument: new(policy), Tags: tags},
+			&api.CreatePolicyRequest{PolicyName: new("p"), Path: new("/x/"), PolicyDocument: new(policy)},
+		},
+		{
+			"CreateOpenIDConnectProvider", "TagOpenIDConnectProvider", providerARN, &api.CreateOpenIDConnectProviderRequest{Url: new("https://k8s.example"), Tags: tags},
+			&api.CreateOpenIDConnectProviderRequest{Url: new("https://k8s.example")},
+		},
+	} {
+		c := b.as(statements(`"Effect":"Allow","Action":"iam:Create*","Resource":"*"`))
+		c.want(tc.operation+" with tags", c.call(tc.operation, tc.in), false, "iam:"+tc.tagging, tc.resource)
+		c.want(tc.operation+" without tags", c.call(tc.operation, tc.plain), true, "", "")
+	}
+}
+
+// Tags of AWS's own are not to be had: policies may trust them.
+func TestReservedTags(t *testing.T) {
+	b := newBench(t)
+	b.user("u")
+	c := b.as(statements(`"Effect":"Allow","Action":"iam:*","Resource":"*"`))
+	for _, key := range []string{"aws:x", "AWS:cloudformation:stack-name"} {
+		tags := []api.Tag{{Key: &key, Value: new("v")}}
+		for _, in := range []struct {
+			operation string
+			in        wire.Input
+		}{
+			{"TagUser", &api.TagUserRequest{UserName: new("u"), Tags: tags}}, {"CreateUser", &api.CreateUserRequest{UserName: new("v"), Tags: tags}},
+		} {
+			if err := c.call(in.operation, in.in); !fault.Is(err, fault.Parameter) {
+				t.Errorf("%s with %s: got %v", in.operation, key, err)
+			}
+		}
+	}
+}
+
 // A new name has to be allowed as well as the old one.
 func TestRenameNeedsBoth(t *testing.T) {
 	b := newBench(t)

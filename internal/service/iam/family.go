@@ -23,6 +23,8 @@ type family[T any] struct {
 	// "role deploy" (AWS: reported); "" names it by its ARN. Its path, which
 	// the caller may not know, stays unsaid.
 	noun string
+	// tagging is the action that guards tags; "" where there are none.
+	tagging string
 	// find returns the one that a request names in the account; the name is
 	// an ARN for policies and providers.
 	find func(tx *store.Tx, account, name string) (*T, error)
@@ -146,10 +148,16 @@ func (f *family[T]) change(ctx context.Context, call *wire.Call, name string, ou
 }
 
 // create stores something new with the call's event, once it is authorised
-// and check has nothing against it.
+// and check has nothing against it. Tags take a permission of their own (AWS
+// docs).
 func (f *family[T]) create(ctx context.Context, call *wire.Call, x *T, out wire.Output, check func(*store.Tx) error) error {
 	if err := f.allow(call, x, ""); err != nil {
 		return err
+	}
+	if f.tagging != "" && !call.Condition("aws:tagkeys").IsZero() {
+		if err := f.Guard.On(call, f.tagging, f.about(x).resource(call)); err != nil {
+			return err
+		}
 	}
 	return f.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := check(tx); err != nil {

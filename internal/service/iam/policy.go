@@ -30,6 +30,7 @@ func policyFamily(cfg Config) family[iam.CustomerPolicy] {
 		Config:   cfg,
 		resource: "AWS::IAM::Policy",
 		noun:     "policy",
+		tagging:  "iam:TagPolicy",
 		find:     findPolicy,
 		absent:   absentPolicy,
 		save:     (*store.Tx).SaveCustomerPolicy,

@@ -27,6 +27,7 @@ func providerFamily(cfg Config) family[iam.Provider] {
 	return family[iam.Provider]{
 		Config:   cfg,
 		resource: "AWS::IAM::OIDCProvider",
+		tagging:  "iam:TagOpenIDConnectProvider",
 		find: func(tx *store.Tx, account, provider string) (*iam.Provider, error) {
 			if err := checkARN(provider); err != nil {
 				return nil, err

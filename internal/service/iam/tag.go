@@ -38,6 +38,9 @@ func addTags(tags []iam.Tag, add []api.Tag, quota string) ([]iam.Tag, error) {
 		if seen[folded] {
 			return nil, fault.New(fault.Parameter, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		}
+		if strings.HasPrefix(folded, "aws:") { // text assumed
+			return nil, fault.New(fault.Parameter, "aws: prefixed tag key names are not allowed for external use.")
+		}
 		seen[folded] = true
 		tags = slices.DeleteFunc(tags, func(old iam.Tag) bool { return strings.ToLower(old.Key) == folded })
 		tags = append(tags, iam.Tag{Key: *t.Key, Value: *t.Value})

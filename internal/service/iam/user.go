@@ -16,6 +16,7 @@ func userFamily(cfg Config) family[iam.User] {
 		Config:   cfg,
 		resource: "AWS::IAM::User",
 		noun:     "user",
+		tagging:  "iam:TagUser",
 		find:     (*store.Tx).User,
 		absent:   func(account, name string) *iam.User { return &iam.User{Account: account, Name: name, Path: "/"} },
 		save:     (*store.Tx).SaveUser,

@@ -69,10 +69,10 @@ func ofGrant(in *api.CreateGrantRequest, name string) iam.Value {
 	case "kms:grantisforawsresource":
 		return truth(false)
 	case "kms:granteeprincipal":
-		return iam.Text(*in.GranteePrincipal)
+		return iam.Text(principalARN(*in.GranteePrincipal))
 	case "kms:retiringprincipal":
 		if in.RetiringPrincipal != nil {
-			return iam.Text(*in.RetiringPrincipal)
+			return iam.Text(principalARN(*in.RetiringPrincipal))
 		}
 	case "kms:grantoperations":
 		return iam.List(in.Operations)

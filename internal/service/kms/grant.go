@@ -95,14 +95,20 @@ func bind(tx *store.Tx, call *wire.Call, name string) (string, error) {
 	if !isPrincipal(name) {
 		return "", noPrincipal(name)
 	}
-	if !arn.IsARN(name) {
-		name = authz.RootPrincipal(name, "").ARN
-	}
-	bound, err := authz.BindPrincipal(tx, name, call.Principal.Account)
+	bound, err := authz.BindPrincipal(tx, principalARN(name), call.Principal.Account)
 	if fault.Is(err, fault.NotFound) {
 		return "", noPrincipal(name)
 	}
 	return bound, err
+}
+
+// principalARN returns the ARN of a principal of a grant: an account is its
+// root.
+func principalARN(name string) string {
+	if arn.IsARN(name) {
+		return name
+	}
+	return authz.RootPrincipal(name, "").ARN
 }
 
 // noPrincipal is KMS's refusal of a name that nobody has (AWS: reported).
@@ -224,12 +230,16 @@ func (s *Service) ListRetirableGrants(ctx context.Context, call *wire.Call, in *
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Guard.Action(call, *in.RetiringPrincipal); err != nil {
+	name := *in.RetiringPrincipal
+	if isPrincipal(name) {
+		name = principalARN(name) // the number of an account is no resource, which would be the caller's own
+	}
+	if err := s.Guard.Action(call, name); err != nil {
 		return nil, err
 	}
 	var out *api.ListGrantsResponse
 	return out, s.Store.View(ctx, func(tx *store.Tx) error {
-		retiring, err := bind(tx, call, *in.RetiringPrincipal)
+		retiring, err := bind(tx, call, name)
 		if err != nil {
 			return err
 		}

@@ -431,3 +431,17 @@ func TestListRetirableGrants(t *testing.T) {
 	_, err = b.c.ListRetirableGrants(ctx, &sdk.ListRetirableGrantsInput{RetiringPrincipal: aws.String("x")})
 	servicetest.WantError(t, "nobody", err, "InvalidArnException", 400, "ARN does not refer to a valid principal: x")
 }
+
+// The grants that another account may retire are that account's to list, by
+// whichever of its names it is asked for.
+func TestRetirableGrantsOfOthers(t *testing.T) {
+	b := newBench(t)
+	b.known([]string{"app"}, nil)
+	foreignRoot := "arn:aws:iam::" + foreign + ":root"
+	b.grant(b.key(), user(account, "app").ARN, func(in *sdk.CreateGrantInput) { in.RetiringPrincipal = &foreignRoot }, "Decrypt")
+	app := b.as(user(account, "app"), allowing("*", "kms:*"))
+	for _, name := range []string{foreignRoot, foreign} {
+		_, err := app.ListRetirableGrants(t.Context(), &sdk.ListRetirableGrantsInput{RetiringPrincipal: &name})
+		b.wantCode("grants that "+name+" may retire", err, "AccessDeniedException")
+	}
+}

@@ -5,6 +5,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/kms"
 	"github.com/keyturn/keyturn/internal/arn"
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/store"
@@ -15,6 +16,12 @@ import (
 func (s *Service) CreateKey(ctx context.Context, call *wire.Call, in *api.CreateKeyRequest) (*api.CreateKeyResponse, error) {
 	if err := s.Guard.Action(call, "*"); err != nil {
 		return nil, err
+	}
+	if len(in.Tags) > 0 { // which take that permission as well (AWS docs)
+		anyKey := arn.New("kms", call.Region, call.Principal.Account, "key/*").String()
+		if err := s.Guard.On(call, "kms:TagResource", &authz.Resource{ARN: anyKey}); err != nil {
+			return nil, err
+		}
 	}
 	n, err := newKey(call, in)
 	if err != nil {

@@ -324,3 +324,47 @@ func TestConditions(t *testing.T) {
 		b.wantCode(tc.key+" is not "+tc.fail, tc.call(b.as(app, policy(tc.fail))), "AccessDeniedException")
 	}
 }
+
+// What a request says in one of several spellings is one value for policies.
+func TestSpellingsEvadeNoCondition(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.known([]string{"app"}, nil)
+	id := b.key()
+	deny := func(condition string) *sdk.Client {
+		return b.as(user(account, "app"), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"},
+			{"Effect":"Deny","Action":"kms:*","Resource":"*","Condition":{`+condition+`}}]}`)
+	}
+	const foreignRoot = "arn:aws:iam::" + foreign + ":root"
+	c := deny(`"ArnEquals":{"kms:GranteePrincipal":"` + foreignRoot + `","kms:RetiringPrincipal":"` + foreignRoot + `"}`)
+	for _, name := range []string{foreignRoot, foreign} {
+		_, err := c.CreateGrant(ctx, &sdk.CreateGrantInput{KeyId: &id, GranteePrincipal: &name, RetiringPrincipal: &name, Operations: []types.GrantOperation{"Decrypt"}})
+		b.wantCode("a grant to "+name, err, "AccessDeniedException")
+	}
+	// Keys of an encryption context are compared without regard to case: of
+	// pairs that differ in nothing else each counts, always.
+	for _, condition := range []string{
+		`"StringEquals":{"kms:EncryptionContext:Tier":"secret"}`, `"StringEquals":{"kms:EncryptionContext:tier":"plain"}`,
+	} {
+		c := deny(condition)
+		for range 20 {
+			_, err := c.Encrypt(ctx, &sdk.EncryptInput{KeyId: &id, Plaintext: []byte("x"), EncryptionContext: map[string]string{"Tier": "plain", "TIER": "secret"}})
+			b.wantCode("denied by "+condition, err, "AccessDeniedException")
+		}
+	}
+}
+
+// Tags from the beginning take the permission for tagging as well, else they
+// would open to their author what policies open by tags.
+func TestTagsOfNewKeys(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.known([]string{"app"}, nil)
+	app := user(account, "app")
+	tagged := &sdk.CreateKeyInput{Tags: []types.Tag{{TagKey: aws.String("Team"), TagValue: aws.String("red")}}}
+	c := b.as(app, allowing("*", "kms:CreateKey"))
+	_, err := c.CreateKey(ctx, tagged)
+	servicetest.WantError(t, "tags", err, "AccessDeniedException", 400, refusal(app, "kms:TagResource", prefix+"key/*", "identity-based policy"))
+	_, err = c.CreateKey(ctx, &sdk.CreateKeyInput{})
+	b.must(err)
+	_, err = b.as(app, allowing("*", "kms:CreateKey", "kms:TagResource")).CreateKey(ctx, tagged)
+	b.must(err)
+}

@@ -265,7 +265,7 @@ func conditions(in wire.Input, key string) iam.Value {
 	case *api.UpdateFunctionConfigurationRequest:
 		return settingKeys(in.Layers, in.VpcConfig)(key)
 	case *api.AddPermissionRequest:
-		return firstOf(key, text("lambda:principal", in.Principal), text("lambda:eventsourcetoken", in.EventSourceToken),
+		return firstOf(key, principals(spellings(*in.Principal)), text("lambda:eventsourcetoken", in.EventSourceToken),
 			text("lambda:functionurlauthtype", in.FunctionUrlAuthType))
 	case *api.TagResourceRequest:
 		return tagKeys(in.Tags)(key)

@@ -319,6 +319,29 @@ func TestPermissionOfANamesake(t *testing.T) {
 	wantError(t, err, "InvalidParameterValueException", 400, "The provided principal was invalid. Please check the principal and try again.")
 }
 
+// A link to code needs no signature, so events, which others may read, have
+// none.
+func TestNoLinkInEvents(t *testing.T) {
+	k := newKit(t).run()
+	out, err := k.PublishLayerVersion(t.Context(), &sdk.PublishLayerVersionInput{LayerName: aws.String("l"), Content: &types.LayerVersionContentInput{ZipFile: layerZip(t, "x")}})
+	check(t, err)
+	if !strings.HasPrefix(*out.Content.Location, codeSite) {
+		t.Errorf("got the link %s", *out.Content.Location)
+	}
+	check(t, k.store.View(t.Context(), func(tx *store.Tx) error {
+		events, _, err := tx.Events(store.EventQuery{Account: account, Region: region, Limit: 50})
+		if len(events) == 0 {
+			t.Error("there is no event")
+		}
+		for _, e := range events {
+			if strings.Contains(string(e.JSON), codeSite) || !strings.Contains(string(e.JSON), *out.Content.CodeSha256) {
+				t.Errorf("got %s", e.JSON)
+			}
+		}
+		return err
+	}))
+}
+
 // To give a function its role, its layers, its tags or its network takes
 // permissions of their own.
 func TestCreateFunctionPermissions(t *testing.T) {
@@ -426,6 +449,16 @@ func TestPermissionPrincipal(t *testing.T) {
 	check(t, add(k.Client, "events", "events.amazonaws.com"))
 	check(t, remove("service"))
 	check(t, remove("account"))
+	// An account has two names; a Deny that has one of them is for both.
+	for _, named := range []string{foreign, "arn:aws:iam::" + foreign + ":root"} {
+		but := k.ann(`{"Effect":"Allow","Action":"lambda:*","Resource":"*"},
+			{"Effect":"Deny","Action":"lambda:AddPermission","Resource":"*","Condition":{"StringEquals":{"lambda:Principal":"` + named + `"}}}`)
+		for _, principal := range []string{foreign, "arn:aws:iam::" + foreign + ":root"} {
+			if err := add(but, "both", principal); !isDenied(err) {
+				t.Errorf("%s with %s denied: got %v", principal, named, err)
+			}
+		}
+	}
 	for _, sid := range []string{"events", "none"} {
 		servicetest.WantError(t, sid, remove(sid), "AccessDeniedException", 403, refusal(annARN, "lambda:RemovePermission", functionARN("f"), noPolicy))
 	}

@@ -146,7 +146,7 @@ func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.C
 	}
 	var out *api.FunctionConfiguration
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		f, err := s.newFunction(ctx, tx, ref, in, code)
+		f, err := s.newFunction(reader{ctx, tx, call}, ref, in, code)
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.C
 }
 
 // newFunction makes the record of a function that does not exist yet.
-func (s *Service) newFunction(ctx context.Context, tx *store.Tx, ref function.Ref, in *api.CreateFunctionRequest, code upload) (*function.Function, error) {
+func (s *Service) newFunction(r reader, ref function.Ref, in *api.CreateFunctionRequest, code upload) (*function.Function, error) {
 	f := &function.Function{
 		ID: uuid.NewString(), Account: ref.Account, Region: ref.Region, Name: ref.Name, NextVersion: 1, Tags: in.Tags,
 		Config: function.Config{
@@ -180,7 +180,7 @@ func (s *Service) newFunction(ctx context.Context, tx *store.Tx, ref function.Re
 		c.Architectures = in.Architectures
 	}
 	c.BeginCreation()
-	err := s.apply(ctx, tx, f, settings{
+	err := s.apply(r, f, settings{
 		Runtime: in.Runtime, Role: in.Role, Handler: in.Handler, Description: in.Description, Timeout: in.Timeout, MemorySize: in.MemorySize,
 		VPC: in.VpcConfig, Environment: in.Environment, DeadLetter: in.DeadLetterConfig, KMSKeyARN: in.KMSKeyArn, Tracing: in.TracingConfig,
 		Layers: in.Layers, Storage: in.EphemeralStorage, SnapStart: in.SnapStart, Logging: in.LoggingConfig,

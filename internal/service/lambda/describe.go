@@ -7,7 +7,6 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
 	"github.com/keyturn/keyturn/internal/arn"
-	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/invocation"
@@ -63,12 +62,9 @@ func (s *Service) describeEnvironment(r reader, f *function.Function, c *functio
 	if err != nil {
 		return nil, err
 	}
-	rec, cause := box.Key()
-	if rec != nil {
-		use := authz.KeyUse{Action: "kms:Decrypt", Context: invocation.VariableContext(f.ARN()), Via: via}
-		if denied := s.cfg.Guard.UseKey(r.tx, r.call, rec, use); denied != nil {
-			cause = denied
-		}
+	_, cause := box.Key()
+	if denied := s.mayOpen(r, f, &box); denied != nil {
+		cause = denied
 	}
 	if cause == nil {
 		variables, err := s.cfg.Invoker.OpenVariables(r.ctx, box)

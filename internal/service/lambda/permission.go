@@ -125,19 +125,33 @@ func grantee(ref function.Ref, sid string) func(*store.Tx, *function.Function) (
 				continue
 			}
 			for _, p := range statement.Principal {
-				named = append(named, p)
-				if a, ok := arn.Parse(p); ok && a.Resource == "root" {
-					named = append(named, a.Account)
-				}
+				named = append(named, spellings(p)...)
 			}
 		}
-		return func(key string) iam.Value {
-			if key != "lambda:principal" {
-				return iam.Value{}
-			}
-			return iam.List(named)
-		}, err
+		return principals(named), err
 	}
+}
+
+// principals is the condition key lambda:Principal.
+func principals(named []string) iam.Context {
+	return func(key string) iam.Value {
+		if key != "lambda:principal" {
+			return iam.Value{}
+		}
+		return iam.List(named)
+	}
+}
+
+// spellings returns all names of a principal: an account has its number and
+// the ARN of its root.
+func spellings(principal string) []string {
+	if a, ok := arn.Parse(principal); ok && a.Resource == "root" {
+		return []string{principal, a.Account}
+	}
+	if function.IsAccount(principal) {
+		return []string{principal, authz.RootPrincipal(principal, "").ARN}
+	}
+	return []string{principal}
 }
 
 // RemovePermission removes a statement from a resource policy.

@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
+	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/invocation"
@@ -38,7 +40,7 @@ func set[T any](to *T, from *T) {
 }
 
 // apply changes the live configuration of f and checks the result.
-func (s *Service) apply(ctx context.Context, tx *store.Tx, f *function.Function, in settings) error {
+func (s *Service) apply(r reader, f *function.Function, in settings) error {
 	c := &f.Config
 	set(&c.Runtime, in.Runtime)
 	set(&c.Handler, in.Handler)
@@ -65,9 +67,9 @@ func (s *Service) apply(ctx context.Context, tx *store.Tx, f *function.Function,
 		c.Logging = newLogging(c.Logging, in.Logging)
 	}
 	for _, step := range []func() error{
-		func() error { return setRole(tx, f, in.Role) },
-		func() error { return s.setVariables(ctx, tx, f, in.Environment) },
-		func() error { return setLayers(tx, f, in.Layers) },
+		func() error { return setRole(r.tx, f, in.Role) },
+		func() error { return s.setVariables(r, f, in.Environment) },
+		func() error { return setLayers(r.tx, f, in.Layers) },
 		c.Check,
 	} {
 		if err := step(); err != nil {
@@ -110,7 +112,7 @@ func setRole(tx *store.Tx, f *function.Function, role *string) error {
 // them to the function's KMS key if that is another one now. The same ones
 // under the same key are kept as they were sealed, so that nothing counts as
 // changed.
-func (s *Service) setVariables(ctx context.Context, tx *store.Tx, f *function.Function, in *api.Environment) error {
+func (s *Service) setVariables(r reader, f *function.Function, in *api.Environment) error {
 	c := &f.Config
 	if in != nil && len(in.Variables) == 0 {
 		c.Environment, c.EnvironmentKey = nil, ""
@@ -119,16 +121,16 @@ func (s *Service) setVariables(ctx context.Context, tx *store.Tx, f *function.Fu
 	if in == nil && (sameKey || c.Environment == nil) || in != nil && len(in.Variables) == 0 {
 		return nil
 	}
-	box, err := s.cfg.Invoker.BoxVariables(tx, f, c)
+	box, err := s.cfg.Invoker.BoxVariables(r.tx, f, c)
 	if err != nil {
 		return err
 	}
-	old, err := s.cfg.Invoker.OpenVariables(ctx, box)
+	old, err := s.cfg.Invoker.OpenVariables(r.ctx, box)
 	if in == nil {
-		if err != nil {
+		if err := cmp.Or(err, s.mayOpen(r, f, &box)); err != nil {
 			return err
 		}
-		return s.cfg.Invoker.SealVariables(ctx, tx, f, old)
+		return s.cfg.Invoker.SealVariables(r.ctx, r.tx, f, old)
 	}
 	if err := function.CheckVariables(in.Variables); err != nil {
 		return err
@@ -136,7 +138,18 @@ func (s *Service) setVariables(ctx context.Context, tx *store.Tx, f *function.Fu
 	if err == nil && sameKey && maps.Equal(old, in.Variables) {
 		return nil
 	}
-	return s.cfg.Invoker.SealVariables(ctx, tx, f, in.Variables)
+	return s.cfg.Invoker.SealVariables(r.ctx, r.tx, f, in.Variables)
+}
+
+// mayOpen authorises the reader to decrypt environment variables, if a KMS key
+// seals them.
+func (s *Service) mayOpen(r reader, f *function.Function, box *invocation.VariableBox) error {
+	rec, _ := box.Key()
+	if rec == nil {
+		return nil
+	}
+	use := authz.KeyUse{Action: "kms:Decrypt", Context: invocation.VariableContext(f.ARN()), Via: via}
+	return s.cfg.Guard.UseKey(r.tx, r.call, rec, use)
 }
 
 // setLayers replaces the layers; nil leaves them. Layers are used in the
@@ -234,7 +247,7 @@ func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Ca
 		if err != nil {
 			return nil, err
 		}
-		err = s.apply(ctx, tx, f, settings{
+		err = s.apply(reader{ctx, tx, call}, f, settings{
 			Runtime: in.Runtime, Role: in.Role, Handler: in.Handler, Description: in.Description, Timeout: in.Timeout, MemorySize: in.MemorySize,
 			VPC: in.VpcConfig, Environment: in.Environment, DeadLetter: in.DeadLetterConfig, KMSKeyARN: in.KMSKeyArn, Tracing: in.TracingConfig,
 			Layers: in.Layers, Storage: in.EphemeralStorage, SnapStart: in.SnapStart, Logging: in.LoggingConfig,

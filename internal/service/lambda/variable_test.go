@@ -161,6 +161,28 @@ func TestVariablesKeyPermissions(t *testing.T) {
 	servicetest.WantError(t, "a disabled key", err, "InvalidParameterValueException", 400, invalid+rec.ARN()+" is disabled.")
 }
 
+// To take variables from under a key opens them: whoever may not decrypt must
+// not get to see them by another key, or by none.
+func TestVariablesLeaveKeyWithDecrypt(t *testing.T) {
+	k := newKit(t).run()
+	rec, own := k.newKey(), k.newKey()
+	in := k.input("f", showVariable)
+	in.KMSKeyArn, in.Environment = aws.String(rec.ARN()), &types.Environment{Variables: map[string]string{"VAR": "v"}}
+	k.create(in)
+	lambdaAndOwn := `{"Effect":"Allow","Action":"lambda:*","Resource":"*"},{"Effect":"Allow","Action":"kms:*","Resource":"` + own.ARN() + `"}`
+	move := func(statements, to string) error {
+		_, err := k.ann(statements).UpdateFunctionConfiguration(t.Context(), &sdk.UpdateFunctionConfigurationInput{FunctionName: aws.String("f"), KMSKeyArn: &to})
+		return err
+	}
+	for _, to := range []string{"", own.ARN()} {
+		servicetest.WantError(t, "to "+to, move(lambdaAndOwn, to), "AccessDeniedException", 403, refusal(annARN, "kms:Decrypt", rec.ARN(), noPolicy))
+		if got := k.stored("f").EnvironmentKey; got != rec.ARN() {
+			t.Errorf("the variables are under %q by now", got)
+		}
+	}
+	check(t, move(lambdaAndOwn+`,{"Effect":"Allow","Action":"kms:Decrypt","Resource":"`+rec.ARN()+`"}`, own.ARN()))
+}
+
 func wantPrefix(t *testing.T, err error, code, prefix string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), code+": "+prefix) {
