@@ -393,7 +393,11 @@ func TestTagsOfNew(t *testing.T) {
 		},
 	} {
 		c := b.as(statements(`"Effect":"Allow","Action":"iam:Create*","Resource":"*"`))
-		c.want(tc.operation+" with tags", c.call(tc.operation, tc.in), false, "iam:"+tc.tagging, tc.resource)
+		err, action := c.call(tc.operation, tc.in), "iam:"+tc.tagging // what is new is named by its ARN
+		text := action + " on resource: " + tc.resource + " because no identity-based policy allows the " + action + " action"
+		if !fault.Is(err, fault.Denied) || !strings.HasSuffix(err.Error(), text) {
+			t.Errorf("%s with tags: got %v, want %s", tc.operation, err, text)
+		}
 		c.want(tc.operation+" without tags", c.call(tc.operation, tc.plain), true, "", "")
 	}
 }
