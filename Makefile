@@ -10,8 +10,8 @@ TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc
 
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
-	./internal/function/environment ./internal/invocation ./internal/rotation \
-	./internal/service/secretsmanager ./internal/service/lambda
+	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/invocation ./internal/rotation \
+	./internal/service/secretsmanager ./internal/service/kms ./internal/service/lambda
 
 .PHONY: help
 help: ## List the targets.

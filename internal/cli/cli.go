@@ -76,7 +76,7 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 		return int(quiet)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
+		_, _ = fmt.Fprintln(stderr, "keyturn:", problem(err))
 		return exitFailed
 	}
 	return 0

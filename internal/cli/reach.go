@@ -12,7 +12,6 @@ import (
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/keyturn/keyturn/internal/admin"
@@ -43,9 +42,9 @@ func (f *operatorFlags) config(ctx context.Context) (aws.Config, error) {
 		}
 		return reachConfig(reach)
 	}
-	cfg, err := config.LoadDefaultConfig(ctx)
+	cfg, err := awsConfig(ctx)
 	if err != nil {
-		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
+		return cfg, err
 	}
 	if aws.ToString(cfg.BaseEndpoint) == "" {
 		return cfg, errors.New(`which server? Give --data with the folder of one that runs here, or set AWS_ENDPOINT_URL and credentials, as with eval "$(keyturn env)"`)
@@ -53,7 +52,7 @@ func (f *operatorFlags) config(ctx context.Context) (aws.Config, error) {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
 	}
-	return cfg, nil
+	return cfg, needCredentials(ctx, &cfg)
 }
 
 // reachConfig reaches a server on this machine as its root.

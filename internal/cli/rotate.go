@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
-
 	"github.com/keyturn/keyturn/internal/rotate"
 	"github.com/keyturn/keyturn/internal/schedule"
 )
@@ -21,9 +19,12 @@ type rotateCmd struct {
 // Run rotates through the AWS API that the environment names, as every AWS
 // client does.
 func (c *rotateCmd) Run(p *program) error {
-	cfg, err := config.LoadDefaultConfig(p.ctx)
+	cfg, err := awsConfig(p.ctx)
 	if err != nil {
-		return fmt.Errorf("reading the AWS configuration: %w", err)
+		return err
+	}
+	if err := needCredentials(p.ctx, &cfg); err != nil {
+		return err
 	}
 	r, err := rotate.Start(p.ctx, rotate.NewClients(cfg), c.Secret)
 	if err != nil {
@@ -37,7 +38,7 @@ func (c *rotateCmd) Run(p *program) error {
 	defer cancel()
 	err = r.Watch(ctx, func(l rotate.Line) { _, _ = fmt.Fprintln(p.stdout, l.Text()) })
 	if errors.Is(err, rotate.ErrNotSucceeded) {
-		_, _ = fmt.Fprintf(p.stderr, "keyturn: %v\n", err)
+		_, _ = fmt.Fprintln(p.stderr, "keyturn:", problem(err))
 		return exitError(exitFailed)
 	}
 	if err != nil {

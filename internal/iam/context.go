@@ -1,6 +1,8 @@
 package iam
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,6 +78,26 @@ func ContextOf(values map[string][]string) Context {
 		lowered[key] = append(lowered[key], list...)
 	}
 	return func(key string) Value { return List(lowered[key]) }
+}
+
+// TagContext returns a Context with tags: each value under a prefix in lower
+// case, such as aws:resourcetag/, and all keys under the name list, unless that
+// is "". Of tags whose keys differ by case only, the first in order counts.
+func TagContext(prefix, list string, tags map[string]string) Context {
+	return func(key string) Value {
+		name, one := strings.CutPrefix(key, prefix)
+		if !one && (list == "" || key != list) || len(tags) == 0 {
+			return Value{}
+		}
+		keys := slices.Sorted(maps.Keys(tags))
+		if !one {
+			return List(keys)
+		}
+		if i := slices.IndexFunc(keys, func(k string) bool { return strings.EqualFold(k, name) }); i >= 0 {
+			return Text(tags[keys[i]])
+		}
+		return Value{}
+	}
 }
 
 // value returns what the request has for a key in lower case. What Context

@@ -102,8 +102,22 @@ func (d *Document) CheckIdentity() error {
 	if err := d.ForbidPrincipals(); err != nil {
 		return err
 	}
+	if err := d.every((*Statement).checkSid); err != nil {
+		return err
+	}
 	return d.every((*Statement).checkResources)
 }
+
+// checkSid holds for what IAM keeps. Policies of resources are freer: KMS's
+// own default one has spaces in its Sid.
+func (s *Statement) checkSid() error {
+	if strings.ContainsFunc(s.Sid, notAlphanumeric) {
+		return fault.New(fault.Policy, "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*")
+	}
+	return nil
+}
+
+func notAlphanumeric(r rune) bool { return notInVendor(r) || r == '-' || r == '.' }
 
 // CheckManaged is CheckIdentity for a managed policy, which has to be in the
 // current version of the language.
@@ -133,6 +147,9 @@ func (d *Document) CheckResource() error {
 // InvalidPrincipal.
 func (d *Document) CheckTrust() error {
 	if err := d.RequirePrincipals(); err != nil {
+		return err
+	}
+	if err := d.every((*Statement).checkSid); err != nil {
 		return err
 	}
 	return d.every(func(s *Statement) error {

@@ -26,6 +26,7 @@ func TestMalformedPolicyDocument(t *testing.T) {
 		anyone = `,"Principal":"*"`
 		syntax = "Syntax errors in policy."
 		vendor = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
+		sid    = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
 	)
 	for _, tc := range []struct {
 		use, text, want string
@@ -50,6 +51,8 @@ func TestMalformedPolicyDocument(t *testing.T) {
 		{"identity", oneStatement(`"Effect":"Allow","Action":"a:b","NotResource":"a%s"`), `Resource a%s must be in ARN format or "*".`},
 		{"identity", oneStatement(good + anyone), "Policy document should not specify a principal."},
 		{"identity", `{"Statement":[{"Sid":"s",` + good + `},{"Sid":"s",` + good + `}]}`, "Statement IDs (SID) in a single policy must be unique."},
+		{"identity", oneStatement(good + `,"Sid":"read it"`), sid},
+		{"identity", oneStatement(good + `,"Sid":"Read2"`), ""},
 		{"identity", oneStatement(good), ""},
 		{"identity", oneStatement(`"Effect":"Allow","Action":["*","*:*","a:b*"],"Resource":"arn:x"`), ""},
 		{"managed", oneStatement(good), "Policy document must be version 2012-10-17 or greater."},
@@ -60,6 +63,8 @@ func TestMalformedPolicyDocument(t *testing.T) {
 		{"resource", oneStatement(`"Effect":"Allow","Action":"a:b"` + anyone), "Policy statement must contain resources."},
 		{"resource", oneStatement(good + `,"Principal":{"AWS":"bob"}`), `Invalid principal in policy: "AWS":"bob"`},
 		{"resource", oneStatement(good + anyone), ""},
+		{"resource", oneStatement(good + anyone + `,"Sid":"read it"`), ""},
+		{"trust", oneStatement(trust + anyone + `,"Sid":"lambda-only"`), sid},
 		{"trust", oneStatement(trust), "Missing required field Principal"},
 		{"trust", oneStatement(trust + anyone + `,"Resource":"*"`), "Has prohibited field Resource"},
 		{"trust", oneStatement(trust + anyone + `,"NotResource":"*"`), "Has prohibited field NotResource"},

@@ -2,7 +2,6 @@ package invocation
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -39,26 +38,14 @@ func Resource(tx *store.Tx, functionARN string) (*authz.Resource, error) {
 // exactly what ref names, and the function's tags.
 func ResourceOf(ref function.Ref, f *function.Function) *authz.Resource {
 	r := &authz.Resource{ARN: ref.ARN(), Account: ref.Account, Policy: f.PolicyText(ref.Qualifier)}
+	tags := iam.TagContext("aws:resourcetag/", "", f.Tags)
 	r.Context = func(key string) iam.Value {
-		if name, ok := strings.CutPrefix(key, "aws:resourcetag/"); ok {
-			return tagValue(f.Tags, name)
-		}
 		if key == "lambda:functionarn" {
 			return iam.Text(r.ARN)
 		}
-		return iam.Value{}
+		return tags(key)
 	}
 	return r
-}
-
-// tagValue returns the value of a tag, whose key is in lower case.
-func tagValue(tags map[string]string, name string) iam.Value {
-	for key, value := range tags {
-		if strings.EqualFold(key, name) {
-			return iam.Text(value)
-		}
-	}
-	return iam.Value{}
 }
 
 // secretsManager is the principal that rotations invoke functions as.

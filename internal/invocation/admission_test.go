@@ -132,3 +132,17 @@ func TestCanInvokeQualified(t *testing.T) {
 		}
 	}
 }
+
+// The condition keys that a function gives: its ARN as it was named, and its
+// tags without regard to the case of their keys.
+func TestResourceContext(t *testing.T) {
+	ref := function.Ref{Region: servicetest.Region, Account: servicetest.Account, Name: "f", Qualifier: "live"}
+	r := ResourceOf(ref, &function.Function{Tags: map[string]string{"Team": "blue"}})
+	for key, want := range map[string]string{
+		"lambda:functionarn": functionARN + ":live", "aws:resourcetag/team": "blue", "aws:resourcetag/other": "", "aws:requesttag/team": "",
+	} {
+		if got := strings.Join(r.Context(key).Strings(), ","); got != want {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package invocation
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/authz"
@@ -69,13 +68,9 @@ func (p *permit) write(tx *store.Tx, s stream, who iam.Principal) error {
 }
 
 func (p *permit) on(call *wire.Call, action string, g *loggroup.Group, stream string) error {
-	return p.guard.On(call, action, &authz.Resource{ARN: g.StreamARN(stream), Account: g.Account, Context: func(key string) iam.Value {
-		name, ok := strings.CutPrefix(key, "aws:resourcetag/")
-		if !ok {
-			return iam.Value{}
-		}
-		return tagValue(g.Tags, name)
-	}})
+	return p.guard.On(call, action, &authz.Resource{
+		ARN: g.StreamARN(stream), Account: g.Account, Context: iam.TagContext("aws:resourcetag/", "", g.Tags),
+	})
 }
 
 // maxTold bounds the groups that are remembered.

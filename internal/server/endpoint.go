@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -42,7 +44,16 @@ func ReadEndpoint(path string) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("reading a VPC endpoint: %w", err)
 	}
 	var e Endpoint
-	if err := json.Unmarshal(b, &e); err != nil {
+	// A member that is misspelt must not leave the endpoint without a policy.
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err = d.Decode(&e)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("there is more than one JSON object")
+		}
+	}
+	if err != nil {
 		return Endpoint{}, fmt.Errorf("reading the VPC endpoint in %s: %w", path, err)
 	}
 	return e, nil

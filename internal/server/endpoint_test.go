@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -68,5 +69,23 @@ func TestBadEndpoints(t *testing.T) {
 		cfg := config(t)
 		cfg.Endpoints = []server.Endpoint{e}
 		wantRefusal(t, cfg, want)
+	}
+}
+
+// A file that says something else than it seems to is not taken: with a
+// misspelt PolicyDocument everything could go through.
+func TestMisspeltEndpoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "endpoint.json")
+	for text, want := range map[string]string{
+		`{"VpcEndpointId":"vpce-1","VpcId":"vpc-1","PolicyDocumnet":{}}`: `unknown field "PolicyDocumnet"`,
+		`{"VpcEndpointId":"vpce-1"} {}`:                                  `more than one JSON object`,
+		`{"VpcEndpointId":`:                                              `unexpected EOF`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.ReadEndpoint(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
 	}
 }

@@ -62,9 +62,12 @@ func (s *Store) Run(ctx context.Context) error {
 
 // Peers connects the processes that share one database.
 type Peers struct {
-	// Announce makes the transaction tell the others, when it commits,
-	// what it touched.
+	// Announce makes the transaction tell the others, if it commits, what
+	// it touched.
 	Announce func(ctx context.Context, c Conn, topics []string) error
+	// Committed is called when a transaction that announced something may
+	// have been committed. It must not wait.
+	Committed func()
 	// Follow tells the feed what others announce, until ctx ends.
 	Follow func(ctx context.Context, feed *Feed) error
 }
@@ -94,7 +97,9 @@ type Feed struct {
 	watchers []*func([]string)
 }
 
-func newFeed(alone bool) *Feed {
+// NewFeed returns the feed of a process: one that owns its database alone is
+// always current, another once Prove is called.
+func NewFeed(alone bool) *Feed {
 	f := &Feed{start: time.Now(), seed: maphash.MakeSeed()}
 	if alone {
 		f.until.Store(forever)
@@ -128,8 +133,9 @@ func raise(v *atomic.Uint64, n uint64) {
 	}
 }
 
-// Prove tells that every change that was committed before the time until,
-// less the bound of the backend, has arrived.
+// Prove tells that the process has heard of every change that was committed
+// before now, and may count on it until then: the bound on how old what
+// caches give can be.
 func (f *Feed) Prove(until time.Time) { f.until.Store(int64(until.Sub(f.start))) }
 
 // Lose tells that changes may have been missed.

@@ -70,11 +70,23 @@ func (tx *Tx) GrantsNamed(account, region, keyID, name string) ([]*key.Grant, er
 // Grants returns up to limit grants on a key, only those to grantee unless
 // that is "", in the order of their IDs and beginning behind the ID after.
 func (tx *Tx) Grants(account, region, keyID, grantee, after string, limit int) ([]*key.Grant, error) {
+	place := grantPlace{keyPlace{account, region, keyID}, grantee, after, limit}
+	if tx.recalling {
+		return recall(tx, tx.memory.grants, place)
+	}
+	list, err := tx.listGrants(place)
+	if err == nil && tx.memory != nil {
+		tx.memory.grants.Put(tx.mark, place, list, KeyTopic(keyID))
+	}
+	return list, err
+}
+
+func (tx *Tx) listGrants(p grantPlace) ([]*key.Grant, error) {
 	query := `SELECT ` + grantColumns + ` FROM kms_grant g WHERE g.account = $1 AND g.region = $2 AND g.key_id = $3 AND g.id > $4`
-	args := []any{account, region, keyID, after, limit}
-	if grantee != "" {
+	args := []any{p.account, p.region, p.id, p.after, p.limit}
+	if p.grantee != "" {
 		query += ` AND g.grantee = $6`
-		args = append(args, grantee)
+		args = append(args, p.grantee)
 	}
 	return tx.grants(query+` ORDER BY g.id LIMIT $5`, args...)
 }
@@ -89,6 +101,7 @@ func (tx *Tx) RetirableGrants(region, retiring, after string, limit int) ([]*key
 
 // SaveGrant stores a new grant. The key must exist.
 func (tx *Tx) SaveGrant(g *key.Grant) error {
+	tx.Touch(KeyTopic(g.KeyID))
 	operations, _ := json.Marshal(g.Operations) // strings always encode
 	_, err := tx.exec(`INSERT INTO kms_grant (account, region, key_id, id, name, grantee, retiring, issuer, operations, equals, subset, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
@@ -100,5 +113,6 @@ func (tx *Tx) SaveGrant(g *key.Grant) error {
 // DeleteGrant removes a grant. It returns an error of kind NotFound if it is
 // gone already.
 func (tx *Tx) DeleteGrant(account, region, keyID, id string) error {
+	tx.Touch(KeyTopic(keyID))
 	return tx.change(`DELETE FROM kms_grant WHERE account = $1 AND region = $2 AND key_id = $3 AND id = $4`, account, region, keyID, id)
 }

@@ -18,6 +18,7 @@ const DefaultCache = 64 << 20
 type memory struct {
 	secrets *Cache[versionPlace, *secret.Secret]
 	keys    *Cache[keyPlace, *key.Record]
+	grants  *Cache[grantPlace, []*key.Grant]
 }
 
 // versionPlace is how a version was asked for.
@@ -30,9 +31,16 @@ type versionPlace struct {
 
 type keyPlace struct{ account, region, id string }
 
+// grantPlace is how grants on a key were asked for.
+type grantPlace struct {
+	keyPlace
+	grantee, after string
+	limit          int
+}
+
 func newMemory(s *Store, bytes int64) memory {
-	forKeys := bytes / 8
-	return memory{NewCache(s, bytes-forKeys, secretSize), NewCache(s, forKeys, keySize)}
+	forKeys := bytes / 16 // and as much for grants
+	return memory{NewCache(s, bytes-2*forKeys, secretSize), NewCache(s, forKeys, keySize), NewCache(s, forKeys, grantsSize)}
 }
 
 // Sizes of structures without the text in them, in bytes.
@@ -70,6 +78,19 @@ func keySize(_ keyPlace, k *key.Record) int64 {
 	return int64(n)
 }
 
+func grantsSize(p grantPlace, list []*key.Grant) int64 {
+	n := smallBase + len(p.grantee) + len(p.after)
+	for _, g := range list {
+		n += keyBase + len(g.Name) + len(g.Grantee) + len(g.Retiring) + len(g.Issuer) + smallBase*len(g.Operations)
+		for _, ec := range []key.EncryptionContext{g.Equals, g.Subset} {
+			for k, v := range ec {
+				n += smallBase + len(k) + len(v)
+			}
+		}
+	}
+	return int64(n)
+}
+
 // errMissed tells that a read is not to be had from memory.
 var errMissed = errors.New("not in memory")
 
@@ -77,7 +98,7 @@ var errMissed = errors.New("not in memory")
 // meanwhile, before it asks the database.
 const maxRecalls = 3
 
-// Read is View for what is read over and over: ReadVersion and Key. When
+// Read is View for what is read over and over: ReadVersion, Key and Grants. When
 // memory has all that fn reads, no statement runs and no lock is taken. What
 // fn gets is of one moment, not before Read was called, on whatever node;
 // but see Current for changes made by other processes. The records are

@@ -79,7 +79,7 @@ type Conn interface {
 // caches takes up to cache bytes; 0 means DefaultCache, less than 0 none.
 func New(b Backend, cache int64) *Store {
 	s := &Store{backend: b, peers: b.Peers()}
-	s.feed = newFeed(s.peers == nil)
+	s.feed = NewFeed(s.peers == nil)
 	if cache == 0 {
 		cache = DefaultCache
 	}
@@ -134,6 +134,9 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	})
 	if len(topics) > 0 && mayBeStored(err) {
 		s.feed.Changed(topics)
+		if s.peers != nil {
+			s.peers.Committed()
+		}
 	}
 	return s.explain(ctx, err)
 }

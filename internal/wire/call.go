@@ -51,7 +51,7 @@ type Call struct {
 	in      Input
 	eventID string
 	stored  bool
-	also    []trail.Event
+	also    []*trail.Event
 }
 
 // Endpoint is a VPC endpoint: a way to the server with a policy of its own.
@@ -123,7 +123,7 @@ func (c *Call) event(out Output) trail.Event {
 	if c.op == nil || !c.op.opaque {
 		e.Request = elements(c.in)
 	}
-	if out != nil && !e.ReadOnly && (c.op == nil || !c.op.model.Void && !c.op.opaque) {
+	if out != nil && (c.op == nil && !e.ReadOnly || c.op != nil && c.op.answered && !c.op.opaque) {
 		e.Response = elements(out)
 	}
 	return e
@@ -168,7 +168,7 @@ func (c *Call) Also(operation string, in Input, resources ...trail.Resource) {
 	e := c.outline()
 	e.ID, e.Name, e.ReadOnly = trail.NewEventID(), operation, readOnly(operation)
 	e.Request, e.Additional, e.Resources = elements(in), nil, resources
-	c.also = append(c.also, e)
+	c.also = append(c.also, &e)
 }
 
 // elements renders a request or an answer for an event, without its

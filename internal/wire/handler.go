@@ -137,14 +137,11 @@ func (h *Handler) record(c *Call, out Output, err error, p public) error {
 		e := c.event(out)
 		return h.write(&e)
 	}
-	var list []*trail.Event
+	list := make([]*trail.Event, 0, 1+len(c.also))
 	if !c.stored {
 		list = append(list, new(c.event(out)))
 	}
-	for i := range c.also {
-		list = append(list, &c.also[i])
-	}
-	return h.write(list...)
+	return h.write(append(list, c.also...)...)
 }
 
 func (h *Handler) write(events ...*trail.Event) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -78,6 +79,8 @@ type Service struct {
 	// Opaque are operations whose events leave requestParameters and
 	// responseElements out, because they carry the user's data.
 	Opaque []string
+	// Answered are reads whose events show the answer, as those of changes do.
+	Answered []string
 }
 
 // binding is an operation ready to be called.
@@ -89,7 +92,9 @@ type binding struct {
 	source  string // of events
 	action  string
 	opaque  bool
-	limit   int64
+	// answered tells whether events show the answer.
+	answered bool
+	limit    int64
 }
 
 // bind checks that a service's operations are those of its model, and
@@ -107,6 +112,7 @@ func bind(s *Service) map[string]*binding {
 			panic(fmt.Sprintf("wire: %s of %s has other types than the model's", op.name, s.Model.ID))
 		}
 		b := &binding{service: s, model: m, op: op, event: op.name, source: sourceOf(s.Model.SigningName), limit: MaxBody}
+		b.answered = !m.Void && (!readOnly(op.name) || slices.Contains(s.Answered, op.name))
 		b.action = s.Model.SigningName + ":" + cmp.Or(s.Actions[op.name], op.name)
 		if name := s.EventNames[op.name]; name != "" {
 			b.event = name

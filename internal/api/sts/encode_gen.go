@@ -77,7 +77,9 @@ func (x *Credentials) EncodeJSON(e *wire.Encoder) {
 	if !e.Trail() {
 		e.String("SecretAccessKey", x.SecretAccessKey)
 	}
-	e.String("SessionToken", x.SessionToken)
+	if !e.Trail() {
+		e.String("SessionToken", x.SessionToken)
+	}
 	e.Time("Expiration", x.Expiration)
 	e.End()
 }

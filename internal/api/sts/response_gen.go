@@ -60,7 +60,7 @@ type AssumedRoleUser struct {
 type Credentials struct {
 	AccessKeyId     *string    // required, 16 to 128 characters
 	SecretAccessKey *string    // required, sensitive
-	SessionToken    *string    // required
+	SessionToken    *string    // required, sensitive
 	Expiration      *time.Time // required
 }
 

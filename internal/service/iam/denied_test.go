@@ -44,10 +44,23 @@ func (c *caller) call(operation string, in wire.Input) error {
 	return err
 }
 
+// shown is how a refusal of the action calls the resource with the ARN: what
+// the request only names goes by its noun, what it makes by its ARN.
+func shown(action, resource string) string {
+	kind, name, _ := strings.Cut(strings.TrimPrefix(resource, accountARN), "/")
+	switch {
+	case strings.Contains(resource, ":policy/") && action != "iam:CreatePolicy":
+		return "policy " + resource
+	case (kind == "user" || kind == "group" || kind == "role") && !strings.EqualFold(action, "iam:Create"+kind):
+		return kind + " " + name
+	}
+	return resource
+}
+
 // want demands that a call was refused, or went on, on a resource.
 func (c *caller) want(what string, err error, allowed bool, action, resource string) {
 	c.t.Helper()
-	text := "User: " + annARN + " is not authorized to perform: " + action + " on resource: " + resource + " because no identity-based policy allows the " + action + " action"
+	text := "User: " + annARN + " is not authorized to perform: " + action + " on resource: " + shown(action, resource) + " because no identity-based policy allows the " + action + " action"
 	switch {
 	case !allowed && (!fault.Is(err, fault.Denied) || !strings.HasSuffix(err.Error(), text)):
 		c.t.Errorf("%s:\ngot  %v\nwant %s", what, err, text)

@@ -19,6 +19,10 @@ type family[T any] struct {
 	Config
 	// resource is the type of resource in events.
 	resource string
+	// noun is how refusals call one that is named in the request, as in
+	// "role deploy" (AWS: reported); "" names it by its ARN. Its path, which
+	// the caller may not know, stays unsaid.
+	noun string
 	// tagging is the action that guards tags; "" where there are none.
 	tagging string
 	// find returns the one that a request names in the account; the name is
@@ -61,16 +65,26 @@ func (a about) resource(call *wire.Call) *authz.Resource {
 	}}
 }
 
-// allow authorises the call on something that exists, or would.
-func (f *family[T]) allow(call *wire.Call, x *T) error {
+// allow authorises the call on something that exists, or would. shown is what
+// a refusal calls it, or "" for its ARN.
+func (f *family[T]) allow(call *wire.Call, x *T, shown string) error {
 	a := f.about(x)
 	call.Resources = []trail.Resource{{Type: f.resource, Name: a.arn}}
 	r := a.resource(call)
+	r.Shown = shown
 	// AWS's own policies are every account's to read, and nobody's to change.
 	if strings.HasPrefix(a.arn, awsPolicies) && reads(call) {
 		r.Account = call.Principal.Account
 	}
 	return f.Guard.On(call, "", r)
+}
+
+// shown is what a refusal calls the one that a request names.
+func (f *family[T]) shown(name string) string {
+	if f.noun == "" {
+		return ""
+	}
+	return f.noun + " " + name
 }
 
 // awsPolicies is how the ARNs of AWS managed policies begin.
@@ -92,7 +106,7 @@ func (f *family[T]) get(tx *store.Tx, call *wire.Call, name string) (*T, error) 
 		}
 		x = f.absent(call.Principal.Account, name)
 	}
-	if err := f.allow(call, x); err != nil {
+	if err := f.allow(call, x, f.shown(name)); err != nil {
 		return nil, err
 	}
 	if !found {
@@ -137,7 +151,7 @@ func (f *family[T]) change(ctx context.Context, call *wire.Call, name string, ou
 // and check has nothing against it. Tags take a permission of their own (AWS
 // docs).
 func (f *family[T]) create(ctx context.Context, call *wire.Call, x *T, out wire.Output, check func(*store.Tx) error) error {
-	if err := f.allow(call, x); err != nil {
+	if err := f.allow(call, x, ""); err != nil {
 		return err
 	}
 	if f.tagging != "" && !call.Condition("aws:tagkeys").IsZero() {

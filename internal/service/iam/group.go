@@ -19,6 +19,7 @@ func groupFamily(cfg Config) family[iam.Group] {
 	return family[iam.Group]{
 		Config:   cfg,
 		resource: "AWS::IAM::Group",
+		noun:     "group",
 		find:     (*store.Tx).Group,
 		absent:   func(account, name string) *iam.Group { return &iam.Group{Account: account, Name: name, Path: "/"} },
 		save:     (*store.Tx).SaveGroup,
@@ -113,7 +114,7 @@ func (s *Service) UpdateGroup(ctx context.Context, call *wire.Call, in *api.Upda
 		if in.NewPath != nil {
 			g.Path = *in.NewPath
 		}
-		return s.groups.allow(call, g)
+		return s.groups.allow(call, g, s.groups.shown(g.Name))
 	})
 }
 

@@ -29,6 +29,7 @@ func policyFamily(cfg Config) family[iam.CustomerPolicy] {
 	return family[iam.CustomerPolicy]{
 		Config:   cfg,
 		resource: "AWS::IAM::Policy",
+		noun:     "policy",
 		tagging:  "iam:TagPolicy",
 		find:     findPolicy,
 		absent:   absentPolicy,

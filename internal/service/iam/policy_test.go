@@ -82,7 +82,7 @@ func TestForeignPolicy(t *testing.T) {
 	b.role("r")
 	for _, arn := range []string{"arn:aws:iam::999999999999:policy/p", "arn:aws:iam::999999999999:policy/none"} {
 		_, err := b.c.GetPolicy(ctx, &sdk.GetPolicyInput{PolicyArn: &arn})
-		servicetest.WantError(t, "get", err, "AccessDenied", 403, "User: arn:aws:iam::123456789012:root is not authorized to perform: iam:GetPolicy on resource: "+
+		servicetest.WantError(t, "get", err, "AccessDenied", 403, "User: arn:aws:iam::123456789012:root is not authorized to perform: iam:GetPolicy on resource: policy "+
 			arn+" because no resource-based policy allows the iam:GetPolicy action")
 		_, err = b.c.AttachRolePolicy(ctx, &sdk.AttachRolePolicyInput{RoleName: aws.String("r"), PolicyArn: &arn})
 		servicetest.WantError(t, "attach", err, "NoSuchEntity", 404, "Policy "+arn+" does not exist or is not attachable.")
@@ -189,7 +189,7 @@ func TestAWSPolicies(t *testing.T) {
 	m, _ := records.ManagedPolicyByARN(readWrite)
 	wantDocument(t, version.PolicyVersion.Document, m.Document)
 	_, err = b.c.DeletePolicy(ctx, &sdk.DeletePolicyInput{PolicyArn: aws.String(readWrite)})
-	servicetest.WantError(t, "delete", err, "AccessDenied", 403, "User: arn:aws:iam::123456789012:root is not authorized to perform: iam:DeletePolicy on resource: "+
+	servicetest.WantError(t, "delete", err, "AccessDenied", 403, "User: arn:aws:iam::123456789012:root is not authorized to perform: iam:DeletePolicy on resource: policy "+
 		readWrite+" because no resource-based policy allows the iam:DeletePolicy action")
 }
 

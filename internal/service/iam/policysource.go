@@ -56,7 +56,7 @@ func (s *Service) principalPolicies(tx *store.Tx, call *wire.Call, from string) 
 func sourceOf[T any](f *family[T], tx *store.Tx, call *wire.Call, from, account, name string) (*T, error) {
 	if account != call.Principal.Account {
 		x := f.absent(account, name)
-		if err := f.allow(call, x); err != nil {
+		if err := f.allow(call, x, ""); err != nil {
 			return nil, err
 		}
 		return nil, f.missing(name)

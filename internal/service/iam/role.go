@@ -18,6 +18,7 @@ func roleFamily(cfg Config) family[iam.Role] {
 	return family[iam.Role]{
 		Config:   cfg,
 		resource: "AWS::IAM::Role",
+		noun:     "role",
 		tagging:  "iam:TagRole",
 		find:     (*store.Tx).Role,
 		absent:   func(account, name string) *iam.Role { return &iam.Role{Account: account, Name: name, Path: "/"} },

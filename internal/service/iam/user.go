@@ -15,6 +15,7 @@ func userFamily(cfg Config) family[iam.User] {
 	return family[iam.User]{
 		Config:   cfg,
 		resource: "AWS::IAM::User",
+		noun:     "user",
 		tagging:  "iam:TagUser",
 		find:     (*store.Tx).User,
 		absent:   func(account, name string) *iam.User { return &iam.User{Account: account, Name: name, Path: "/"} },
@@ -161,7 +162,7 @@ func (s *Service) UpdateUser(ctx context.Context, call *wire.Call, in *api.Updat
 		if in.NewPath != nil {
 			u.Path = *in.NewPath
 		}
-		return s.users.allow(call, u)
+		return s.users.allow(call, u, s.users.shown(u.Name))
 	})
 }
 

@@ -93,7 +93,12 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string, use authz.KeyUs
 		return nil, err
 	}
 	use.Alias = r.alias
-	return rec, s.admit(tx, call, rec, use)
+	err = s.admit(tx, call, rec, use)
+	if fault.Is(err, fault.Denied) && r.alias != "" && r.account != call.Principal.Account {
+		// Which keys stand behind another account's aliases is not to be told.
+		return nil, s.hide(call, r, use.Action, err)
+	}
+	return rec, err
 }
 
 // admit authorises the use of a key, whose account gets an event, too.

@@ -192,6 +192,8 @@ func TestHiddenKeys(t *testing.T) {
 			refusal(stranger, "kms:DescribeKey", prefix+"key/"+absent, "resource-based policy")},
 		{"another account's no alias", stranger, []string{allowing("*", "kms:*")}, prefix + "alias/none", "AccessDeniedException",
 			refusal(stranger, "kms:DescribeKey", prefix+"alias/none", "resource-based policy")},
+		{"another account's alias", stranger, []string{allowing("*", "kms:*")}, prefix + "alias/there", "AccessDeniedException",
+			refusal(stranger, "kms:DescribeKey", prefix+"alias/there", "resource-based policy")},
 	} {
 		_, err := b.as(tc.caller, tc.policy...).DescribeKey(ctx, &sdk.DescribeKeyInput{KeyId: &tc.name})
 		servicetest.WantError(t, tc.what, err, tc.code, 400, tc.text)

@@ -17,23 +17,26 @@ import (
 )
 
 // ref resolves what a call names, completed by a qualifier, and authorises
-// the call on it: by the caller's policies and the resource policy of exactly
-// that qualifier. What does not exist is refused as what does.
+// the call on it.
 func (s *Service) ref(ctx context.Context, call *wire.Call, name, qualifier *string) (function.Ref, error) {
-	return s.guarded(ctx, call, name, qualifier, nil)
-}
-
-// guarded is ref with further condition keys, which more gives for the
-// function and may be nil.
-func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier *string,
-	more func(*store.Tx, *function.Function) (iam.Context, error),
-) (function.Ref, error) {
-	ref, err := function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
+	ref, err := resolve(call, name, qualifier)
 	if err != nil {
 		return ref, err
 	}
+	return ref, s.authorize(ctx, call, ref, nil)
+}
+
+func resolve(call *wire.Call, name, qualifier *string) (function.Ref, error) {
+	return function.Resolve(value(name), value(qualifier), call.Region, call.Principal.Account)
+}
+
+// authorize authorises the call on a function, version or alias, by the
+// caller's policies and the resource policy of exactly that. What does not
+// exist is refused as what does. more, which may be nil, gives further
+// condition keys.
+func (s *Service) authorize(ctx context.Context, call *wire.Call, ref function.Ref, more func(*store.Tx, *function.Function) (iam.Context, error)) error {
 	var r *authz.Resource
-	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
 		if isNotFound(err) {
 			f, err = &function.Function{}, nil
@@ -52,11 +55,10 @@ func (s *Service) guarded(ctx context.Context, call *wire.Call, name, qualifier 
 	if err == nil {
 		err = s.cfg.Guard.On(call, "", r)
 	}
-	if err != nil {
-		return ref, err
+	if err == nil {
+		call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
 	}
-	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref, nil
+	return err
 }
 
 // either asks a second Context for what the first does not have.
@@ -69,9 +71,13 @@ func either(first, second iam.Context) iam.Context {
 	}
 }
 
-// whole is ref for operations on a function as a whole (AWS: recorded).
+// whole is ref for operations on a function as a whole (AWS: recorded), which
+// is what they are authorised on, however the function was named.
 func (s *Service) whole(ctx context.Context, call *wire.Call, name *string) (function.Ref, error) {
-	ref, err := s.ref(ctx, call, name, nil)
+	ref, err := resolve(call, name, nil)
+	if err == nil {
+		err = s.authorize(ctx, call, ref.Unqualified(), nil)
+	}
 	if err == nil {
 		err = checkWhole(ref)
 	}
@@ -89,7 +95,8 @@ func checkWhole(ref function.Ref) error {
 // newRef resolves the name of a function that is to be created and authorises
 // all that this takes. A function that has the name already has no say.
 func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFunctionRequest) (function.Ref, error) {
-	ref, err := function.Resolve(*in.FunctionName, "", call.Region, call.Principal.Account)
+	given, err := resolve(call, in.FunctionName, nil)
+	ref := given.Unqualified()
 	if err != nil {
 		return ref, err
 	}
@@ -97,7 +104,7 @@ func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFun
 	if err := s.cfg.Guard.On(call, "", made); err != nil {
 		return ref, err
 	}
-	if err := checkWhole(ref); err != nil {
+	if err := checkWhole(given); err != nil {
 		return ref, err
 	}
 	if len(in.Tags) > 0 {
@@ -106,15 +113,15 @@ func (s *Service) newRef(ctx context.Context, call *wire.Call, in *api.CreateFun
 		}
 	}
 	call.Resources = []trail.Resource{{Type: functionType, Name: ref.FunctionARN()}}
-	return ref.Unqualified(), s.authorizeSettings(ctx, call, ref, settings{
+	return ref, s.authorizeSettings(ctx, call, ref, function.Config{}, settings{
 		Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment,
 	})
 }
 
-// authorizeSettings authorises what a configuration takes beside the call's
-// own action: to hand the role to Lambda, to read the layers, and to look at
-// the network.
-func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref function.Ref, in settings) error {
+// authorizeSettings authorises what a change of a configuration takes beside
+// the call's own action: to hand the role to Lambda, to read the layers, to
+// look at the network, and to seal with the KMS key.
+func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref function.Ref, c function.Config, in settings) error {
 	if in.Role != nil {
 		if err := s.passRole(ctx, call, ref, *in.Role); err != nil {
 			return err
@@ -128,9 +135,10 @@ func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref fu
 	if err := s.lookAtNetwork(call, in.VPC); err != nil {
 		return err
 	}
-	c, err := s.expected(ctx, ref, in)
-	if err != nil {
-		return err
+	set(&c.Role, in.Role)
+	set(&c.KMSKeyARN, in.KMSKeyARN)
+	if in.VPC != nil {
+		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
 	}
 	if in.KMSKeyARN != nil || in.Environment != nil {
 		if err := s.useKey(ctx, call, ref, c.KMSKeyARN, in.KMSKeyARN != nil); err != nil {
@@ -143,26 +151,18 @@ func (s *Service) authorizeSettings(ctx context.Context, call *wire.Call, ref fu
 	return s.cfg.Invoker.CheckAttachable(ctx, c.Role, ref)
 }
 
-// expected returns the role, the network and the KMS key that a function is
-// going to have.
-func (s *Service) expected(ctx context.Context, ref function.Ref, in settings) (c function.Config, err error) {
-	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		f, err := tx.Function(ref.Account, ref.Region, ref.Name)
-		if isNotFound(err) {
-			c = function.Config{}
-			return nil
-		}
-		if err == nil {
-			c = f.Config
-		}
-		return err
+// authorizeChange is authorizeSettings for a function that exists; one that
+// does not is found missing later.
+func (s *Service) authorizeChange(ctx context.Context, call *wire.Call, ref function.Ref, in settings) error {
+	var c function.Config
+	err := s.read(ctx, ref, func(_ *store.Tx, f *function.Function) error {
+		c = f.Config
+		return nil
 	})
-	set(&c.Role, in.Role)
-	set(&c.KMSKeyARN, in.KMSKeyARN)
-	if in.VPC != nil {
-		c.VPC = &function.VPC{SubnetIDs: in.VPC.SubnetIds}
+	if err != nil && !isNotFound(err) {
+		return err
 	}
-	return c, err
+	return s.authorizeSettings(ctx, call, ref, c, in)
 }
 
 // via is the service that uses keys on behalf of its callers.
@@ -297,20 +297,7 @@ func text(name string, given *string) iam.Context {
 
 // tagKeys are the condition keys of the tags in a request.
 func tagKeys(tags map[string]string) iam.Context {
-	return func(key string) iam.Value {
-		name, isTag := strings.CutPrefix(key, "aws:requesttag/")
-		var keys []string
-		for k, v := range tags {
-			if isTag && strings.EqualFold(k, name) {
-				return iam.Text(v)
-			}
-			keys = append(keys, k)
-		}
-		if key != "aws:tagkeys" {
-			return iam.Value{}
-		}
-		return iam.List(keys)
-	}
+	return iam.TagContext("aws:requesttag/", "aws:tagkeys", tags)
 }
 
 func settingKeys(layers []string, vpc *api.VpcConfig) iam.Context {

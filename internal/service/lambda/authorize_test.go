@@ -184,6 +184,39 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A function is protected as a whole by its ARN, however it is named.
+func TestLatestByName(t *testing.T) {
+	k := newKit(t).run()
+	k.create(k.input("f", echo))
+	ann := k.ann(allowsAll + `,{"Effect":"Deny","Action":"lambda:*","Resource":"` + functionARN("f") + `"}`)
+	latest := aws.String("f:$LATEST")
+	for name, call := range map[string]func() error{
+		"UpdateFunctionCode": func() error {
+			_, err := ann.UpdateFunctionCode(t.Context(), &sdk.UpdateFunctionCodeInput{FunctionName: latest, ZipFile: zipOf(t, echo)})
+			return err
+		},
+		"PublishVersion": func() error {
+			_, err := ann.PublishVersion(t.Context(), &sdk.PublishVersionInput{FunctionName: latest})
+			return err
+		},
+		"PutFunctionConcurrency": func() error {
+			_, err := ann.PutFunctionConcurrency(t.Context(), &sdk.PutFunctionConcurrencyInput{FunctionName: latest, ReservedConcurrentExecutions: aws.Int32(0)})
+			return err
+		},
+		"PutFunctionEventInvokeConfig": func() error {
+			_, err := ann.PutFunctionEventInvokeConfig(t.Context(), &sdk.PutFunctionEventInvokeConfigInput{FunctionName: aws.String("f"), Qualifier: aws.String("$LATEST"), MaximumRetryAttempts: aws.Int32(0)})
+			return err
+		},
+		"DeleteFunction": func() error {
+			_, err := ann.DeleteFunction(t.Context(), &sdk.DeleteFunctionInput{FunctionName: aws.String("f")})
+			return err
+		},
+	} {
+		servicetest.WantError(t, name, call(), "AccessDeniedException", 403,
+			"User: "+annARN+" is not authorized to perform: lambda:"+name+" on resource: "+functionARN("f")+" with an explicit deny in an identity-based policy")
+	}
+}
+
 // Another account invokes by ARN what the function's policy lets it, and only
 // if its own policies do too.
 func TestAcrossAccounts(t *testing.T) {
@@ -446,12 +479,12 @@ func TestResourceTags(t *testing.T) {
 	}
 	out, err := get(mine, "mine")
 	check(t, err)
-	if out.Tags != nil {
-		t.Errorf("without lambda:ListTags: got tags %v", out.Tags)
+	if want := refusal(annARN, "lambda:ListTags", functionARN("mine"), noPolicy); out.Tags != nil || out.TagsError == nil || *out.TagsError.Message != want {
+		t.Errorf("without lambda:ListTags: got tags %v and %v", out.Tags, out.TagsError)
 	}
 	out, err = get(mine+`,{"Effect":"Allow","Action":"lambda:ListTags","Resource":"*"}`, "mine")
 	check(t, err)
-	if out.Tags["Team"] != "blue" {
+	if out.Tags["Team"] != "blue" || out.TagsError != nil {
 		t.Errorf("with lambda:ListTags: got tags %v", out.Tags)
 	}
 	_, err = get(mine, "theirs")

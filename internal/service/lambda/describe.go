@@ -142,7 +142,8 @@ func findVersion(tx *store.Tx, f *function.Function, ref function.Ref) (target, 
 }
 
 // GetFunction returns one version of a function with a link to its code, and
-// with the tags if the caller may list them (AWS: recorded).
+// with the tags if the caller may list them (AWS: recorded) or with why not
+// (AWS service model).
 func (s *Service) GetFunction(ctx context.Context, call *wire.Call, in *api.GetFunctionRequest) (*api.GetFunctionResponse, error) {
 	ref, err := s.ref(ctx, call, in.FunctionName, in.Qualifier)
 	if err != nil {
@@ -156,7 +157,10 @@ func (s *Service) GetFunction(ctx context.Context, call *wire.Call, in *api.GetF
 		Configuration: described,
 		Code:          &api.FunctionCodeLocation{RepositoryType: new("S3"), Location: new(s.cfg.CodeURL(t.config.CodeSHA256))},
 	}
-	if len(t.f.Tags) > 0 && s.cfg.Guard.On(call, "lambda:ListTags", invocation.ResourceOf(ref.Unqualified(), t.f)) == nil {
+	err = s.cfg.Guard.On(call, "lambda:ListTags", invocation.ResourceOf(ref.Unqualified(), t.f))
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		out.TagsError = &api.TagsError{ErrorCode: new("AccessDeniedException"), Message: &e.Message}
+	} else if len(t.f.Tags) > 0 {
 		out.Tags = t.f.Tags
 	}
 	if t.f.Reserved != nil {

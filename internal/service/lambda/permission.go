@@ -116,13 +116,12 @@ func changePolicy(tx *store.Tx, f *function.Function, ref function.Ref, revision
 
 // grantee gives lambda:Principal for the statement that a call is to remove
 // (AWS docs): who it names, and the account if that is its root.
-func grantee(in *api.RemovePermissionRequest) func(*store.Tx, *function.Function) (iam.Context, error) {
+func grantee(ref function.Ref, sid string) func(*store.Tx, *function.Function) (iam.Context, error) {
 	return func(tx *store.Tx, f *function.Function) (iam.Context, error) {
-		ref, _ := function.ParseRef(*in.FunctionName)
-		policy, err := show(tx, f.Policies[cmp.Or(value(in.Qualifier), ref.Qualifier)])
+		policy, err := show(tx, f.Policies[ref.Qualifier])
 		var named []string
 		for _, statement := range policy.Statements {
-			if statement.Sid != *in.StatementId {
+			if statement.Sid != sid {
 				continue
 			}
 			for _, p := range statement.Principal {
@@ -157,7 +156,10 @@ func spellings(principal string) []string {
 
 // RemovePermission removes a statement from a resource policy.
 func (s *Service) RemovePermission(ctx context.Context, call *wire.Call, in *api.RemovePermissionRequest) (*api.RemovePermissionResponse, error) {
-	ref, err := s.guarded(ctx, call, in.FunctionName, in.Qualifier, grantee(in))
+	ref, err := resolve(call, in.FunctionName, in.Qualifier)
+	if err == nil {
+		err = s.authorize(ctx, call, ref, grantee(ref, *in.StatementId))
+	}
 	if err := cmp.Or(err, checkPolicyRef(ref)); err != nil {
 		return nil, err
 	}

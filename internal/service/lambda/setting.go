@@ -97,13 +97,19 @@ func (s *Service) GetAccountSettings(ctx context.Context, call *wire.Call, _ *ap
 	}, nil
 }
 
-// async resolves whose EventInvokeConfig a call means: "" is $LATEST.
+// async resolves whose EventInvokeConfig a call means: "" is $LATEST, and that
+// of $LATEST the function's.
 func (s *Service) async(ctx context.Context, call *wire.Call, name, qualifier *string) (function.Ref, error) {
-	ref, err := s.ref(ctx, call, name, qualifier)
-	if ref.Qualifier == "" {
-		ref.Qualifier = function.Latest
+	ref, err := resolve(call, name, qualifier)
+	if err != nil {
+		return ref, err
 	}
-	return ref, err
+	if ref.Qualifier == "" || ref.Qualifier == function.Latest {
+		err = s.authorize(ctx, call, ref.Unqualified(), nil)
+		ref.Qualifier = function.Latest
+		return ref, err
+	}
+	return ref, s.authorize(ctx, call, ref, nil)
 }
 
 func describeAsync(ref function.Ref, c function.AsyncConfig) *api.FunctionEventInvokeConfig {

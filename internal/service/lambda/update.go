@@ -228,7 +228,7 @@ func finish(f *function.Function, before *function.Config) {
 func (s *Service) UpdateFunctionConfiguration(ctx context.Context, call *wire.Call, in *api.UpdateFunctionConfigurationRequest) (*api.FunctionConfiguration, error) {
 	ref, err := s.whole(ctx, call, in.FunctionName)
 	if err == nil {
-		err = s.authorizeSettings(ctx, call, ref, settings{Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment})
+		err = s.authorizeChange(ctx, call, ref, settings{Role: in.Role, Layers: in.Layers, VPC: in.VpcConfig, KMSKeyARN: in.KMSKeyArn, Environment: in.Environment})
 	}
 	if err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func (at address) resource(action string, g *loggroup.Group) *authz.Resource {
 		r.ARN = named.ARN()
 	}
 	if g != nil {
-		r.Context = tagKeys("aws:resourcetag/", "", g.Tags)
+		r.Context = iam.TagContext("aws:resourcetag/", "", g.Tags)
 	}
 	return r
 }
@@ -149,23 +149,7 @@ func conditions(in wire.Input, key string) iam.Value {
 const allKeys = "aws:tagkeys"
 
 func requestTags(tags map[string]string) iam.Context {
-	return tagKeys("aws:requesttag/", allKeys, tags)
-}
-
-// tagKeys gives tags as condition keys: each value under a prefix, all keys
-// under a name of their own unless that is "".
-func tagKeys(prefix, all string, tags map[string]string) iam.Context {
-	return func(key string) iam.Value {
-		name, one := strings.CutPrefix(key, prefix)
-		var keys []string
-		for k, v := range tags {
-			if one && strings.EqualFold(k, name) {
-				return iam.Text(v)
-			}
-			keys = append(keys, k)
-		}
-		return keysIf(key == all, keys)
-	}
+	return iam.TagContext("aws:requesttag/", allKeys, tags)
 }
 
 func keysIf(asked bool, keys []string) iam.Value {

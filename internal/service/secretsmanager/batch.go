@@ -50,7 +50,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	}
 	for i := range b.opened {
 		r := &b.opened[i]
-		about := resource(r.secret)
+		about := resourceOf(r.sealed.arn)
 		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, about)
 		if r.secret.Account == call.Principal.Account { // other owners are told of their own secrets only, above
 			call.Resources = append(call.Resources, about)

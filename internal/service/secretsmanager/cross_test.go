@@ -24,7 +24,7 @@ const (
 	kmsText        = "Access to KMS is not allowed"
 	otherKeyText   = "Access to KMS is not allowed. This version of secret is not encrypted with the current KMS key."
 	openText       = "Secrets Manager can't decrypt the protected secret text using the provided KMS key."
-	sealText       = "Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the key is available and enabled."
+	sealText       = "Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state."
 )
 
 // forStranger is a statement that lets the other account do everything with

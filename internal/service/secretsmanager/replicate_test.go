@@ -159,7 +159,7 @@ func TestReplicationKeyFailure(t *testing.T) {
 	b.create("s", "1")
 	b.ok("ReplicateSecretToRegions", `{"SecretId":"s","AddReplicaRegions":[{"Region":"eu-west-1","KmsKeyId":"alias/there"},{"Region":"ap-southeast-2","KmsKeyId":"alias/none"}]}`)
 	b.replicate()
-	want := "eu-west-1 Failed Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the key is available and enabled.; " +
+	want := "eu-west-1 Failed Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state.; " +
 		"ap-southeast-2 Failed The operation failed because of an invalid KMS key: Invalid keyId"
 	if got := replicas(b.ok("DescribeSecret", `{"SecretId":"s"}`)); got != want {
 		t.Errorf("got %s", got)

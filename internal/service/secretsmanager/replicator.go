@@ -192,7 +192,7 @@ func (r *Replicator) seal(ctx context.Context, c *copying, region string) error 
 		if err != nil {
 			return err
 		}
-		if c.made[c.boxes[i].versionID], err = r.service.seal(ctx, c.key, address, c.boxes[i].versionID, plain); err != nil {
+		if c.made[c.boxes[i].context[key.SecretVersionID]], err = r.service.seal(ctx, c.key, address, c.boxes[i].context[key.SecretVersionID], plain); err != nil {
 			return err
 		}
 	}

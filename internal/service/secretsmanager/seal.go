@@ -46,9 +46,10 @@ func (v value) check() error {
 // sealed is what it takes to open a version: read in a transaction, opened
 // after it.
 type sealed struct {
-	arn, versionID string
-	key            *key.Record
-	box            []byte
+	arn     string // the secret's
+	context key.EncryptionContext
+	key     *key.Record
+	box     []byte
 }
 
 // knownKeys are the keys that one call found in one transaction, by ARN. nil
@@ -61,7 +62,9 @@ const via = "secretsmanager"
 // sealedVersion returns a version's sealed value with its key, on which it
 // authorises the call.
 func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secret, v *secret.Version, known knownKeys) (sealed, error) {
-	use := authz.KeyUse{Action: "kms:Decrypt", Context: key.SecretContext(sec.ARN(), v.ID), Via: via}
+	box := sealed{arn: sec.ARN()}
+	box.context = key.SecretContext(box.arn, v.ID)
+	use := authz.KeyUse{Action: "kms:Decrypt", Context: box.context, Via: via}
 	rec, err := known[v.KeyARN], error(nil)
 	if rec != nil {
 		err = s.Guard.UseKey(tx, call, rec, use)
@@ -74,7 +77,8 @@ func (s *Service) sealedVersion(tx *store.Tx, call *wire.Call, sec *secret.Secre
 	if err != nil {
 		return sealed{}, cannotOpen(err)
 	}
-	return boxOf(tx, sec, v, rec)
+	box.key = rec
+	return box, box.load(tx, sec, v)
 }
 
 // deniedKey is all that Secrets Manager tells of a key that the caller may not
@@ -94,20 +98,25 @@ func (s *Service) deniedVersion(tx *store.Tx, sec *secret.Secret, v *secret.Vers
 	return fault.New(fault.Denied, deniedKey).Because(cause)
 }
 
+// boxOf is sealedVersion for work that the server does by itself.
 func boxOf(tx *store.Tx, sec *secret.Secret, v *secret.Version, rec *key.Record) (sealed, error) {
-	box := v.Sealed
-	if box == nil {
-		var err error
-		if box, err = tx.SealedValue(sec.ID, v.ID); err != nil {
-			return sealed{}, fault.Wrap(err, "reading the value of version "+v.ID)
-		}
+	box := sealed{arn: sec.ARN(), key: rec}
+	box.context = key.SecretContext(box.arn, v.ID)
+	return box, box.load(tx, sec, v)
+}
+
+// load takes the sealed value from the version, or reads it.
+func (b *sealed) load(tx *store.Tx, sec *secret.Secret, v *secret.Version) (err error) {
+	if b.box = v.Sealed; b.box == nil {
+		b.box, err = tx.SealedValue(sec.ID, v.ID)
+		err = fault.Wrap(err, "reading the value of version "+v.ID)
 	}
-	return sealed{sec.ARN(), v.ID, rec, box}, nil
+	return err
 }
 
 // open opens a value.
 func (s *Service) open(ctx context.Context, box *sealed) (secret.Plaintext, error) {
-	plain, err := s.Keys.Open(ctx, box.key, key.SecretContext(box.arn, box.versionID), box.box)
+	plain, err := s.Keys.Open(ctx, box.key, box.context, box.box)
 	if err != nil {
 		return secret.Plaintext{}, cannotOpen(err)
 	}
@@ -124,15 +133,15 @@ func cannotOpen(err error) error {
 	return err
 }
 
-// cannotSeal turns what is wrong with a key into EncryptionFailure, whose
-// texts are not known.
+// cannotSeal turns what is wrong with a key into EncryptionFailure, in the
+// words of AWS's service model.
 func cannotSeal(err error) error {
 	switch fault.KindOf(err) {
 	case fault.Denied:
 		return fault.New(fault.Denied, deniedKey).Because(err)
 	case fault.Encryption, key.KeyDisabled, key.KeyState:
 		return fault.New(fault.Encryption, "Secrets Manager can't encrypt the protected secret text using the provided KMS key. "+
-			"Check that the key is available and enabled.").Because(err)
+			"Check that the KMS key is available, enabled, and not in an invalid state.").Because(err)
 	}
 	return err
 }

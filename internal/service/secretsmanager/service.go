@@ -196,8 +196,10 @@ func concern(call *wire.Call, sec *secret.Secret) {
 }
 
 // resource is the secret as events name it.
-func resource(sec *secret.Secret) trail.Resource {
-	return trail.Resource{Type: "AWS::SecretsManager::Secret", Name: sec.ARN()}
+func resource(sec *secret.Secret) trail.Resource { return resourceOf(sec.ARN()) }
+
+func resourceOf(secretARN string) trail.Resource {
+	return trail.Resource{Type: "AWS::SecretsManager::Secret", Name: secretARN}
 }
 
 // output is a pointer to a response.

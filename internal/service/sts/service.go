@@ -37,7 +37,7 @@ func (s *Service) Wire() *wire.Service {
 		wire.Handle("AssumeRoleWithWebIdentity", s.AssumeRoleWithWebIdentity),
 		wire.Handle("GetCallerIdentity", s.GetCallerIdentity),
 		wire.Handle("GetSessionToken", s.GetSessionToken),
-	}}
+	}, Answered: []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetSessionToken"}}
 }
 
 // Kinds of this service's own errors.

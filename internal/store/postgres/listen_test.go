@@ -121,8 +121,8 @@ func TestNodesHearEachOther(t *testing.T) {
 	}
 }
 
-// TestManyTopics announces more than fits into a notification, and more than
-// is worth it.
+// TestManyTopics announces few, many and too many topics, from a process that
+// ends before it notified anybody.
 func TestManyTopics(t *testing.T) {
 	url := newURL()
 	one, two := newNode(t, url), newNode(t, url)
@@ -130,7 +130,7 @@ func TestManyTopics(t *testing.T) {
 	for _, tc := range []struct {
 		topics int
 		all    bool
-	}{{1, false}, {500, false}, {5000, true}} {
+	}{{1, false}, {900, false}, {1100, true}} {
 		two.heard.Take()
 		var want []string
 		err := one.Update(t.Context(), func(tx *store.Tx) error {
@@ -155,6 +155,106 @@ func TestManyTopics(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%d topics: heard %d topics, want %d", tc.topics, len(got), len(want))
 		}
+	}
+}
+
+// TestLateCommit commits in another order than transactions began: each is
+// heard of, and once.
+func TestLateCommit(t *testing.T) {
+	url := newURL()
+	n := newNode(t, url)
+	storetest.Follow(t, n.Store)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	begin := func(topic string) *sql.Tx {
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(`INSERT INTO change (xid, topics) VALUES (pg_current_xact_id()::text::bigint, $1)`, topic); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	wantHeard := func(want string) {
+		t.Helper()
+		var got []string
+		storetest.Eventually(t, want+" is heard", func() bool {
+			got = append(got, n.heard.Take()...)
+			return slices.Contains(got, want)
+		})
+		if len(got) != 1 {
+			t.Errorf("heard %q, want %s once", got, want)
+		}
+	}
+	n.heard.Take()
+	slow, lost := begin("slow"), begin("lost")
+	for _, topic := range []string{"fast", "faster"} {
+		if err := begin(topic).Commit(); err != nil {
+			t.Fatal(err)
+		}
+		wantHeard(topic)
+	}
+	if err := lost.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantHeard("slow")
+	if err := begin("last").Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantHeard("last")
+}
+
+// TestChangesRemoved looks that rows are removed once all nodes must have
+// read them, and that a node which comes later than that begins anew.
+func TestChangesRemoved(t *testing.T) {
+	url := newURL()
+	n := newNode(t, url)
+	n.set(t, "before", 1)
+	feed := store.NewFeed(false)
+	e, err := postgres.NewEar(t.Context(), url, feed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	wantRows := func(want string) {
+		t.Helper()
+		if err := e.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var got sql.NullString
+		if err := db.QueryRow(`SELECT string_agg(topics, ' ' ORDER BY xid) FROM change`).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got.String != want {
+			t.Errorf("got rows %q, want %q", got.String, want)
+		}
+	}
+	n.set(t, "after", 1)
+	wantRows("before after")
+	e.Age(150 * time.Second)
+	wantRows("after")
+	e.Age(150 * time.Second)
+	wantRows("")
+	n.set(t, "more", 1)
+	e.Sleep(50 * time.Second)
+	if err := e.Poll(t.Context()); err != nil {
+		t.Errorf("after a short sleep: %v", err)
+	}
+	e.Sleep(70 * time.Second)
+	if err := e.Poll(t.Context()); err == nil {
+		t.Error("a node that slept through removals goes on")
 	}
 }
 

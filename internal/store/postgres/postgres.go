@@ -107,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 	}
 	listening := config.Copy()
 	listening.RuntimeParams["application_name"] += " listening"
-	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger}}, cfg.Cache), nil
+	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1)}}, cfg.Cache), nil
 }
 
 // tune sets what every connection needs unless the URL says otherwise.
@@ -150,7 +150,11 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 	if err := makeSchema(ctx, c, searchPath); err != nil {
 		return err
 	}
-	return store.Migrate(ctx, c, types(), "BEGIN")
+	if err := store.Migrate(ctx, c, types(), "BEGIN"); err != nil {
+		return err
+	}
+	_, err = c.ExecContext(ctx, changeTable)
+	return err
 }
 
 // makeSchema makes the first schema of the search path if no schema of it
@@ -177,7 +181,7 @@ type backend struct {
 
 // Peers implements store.Backend.
 func (b *backend) Peers() *store.Peers {
-	return &store.Peers{Announce: b.listener.announce, Follow: b.listener.follow}
+	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Follow: b.listener.follow}
 }
 
 // conn runs statements in a transaction.

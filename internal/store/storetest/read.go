@@ -28,6 +28,14 @@ func keyOf(id string) func(tx *store.Tx) (*key.Record, error) {
 	return func(tx *store.Tx) (*key.Record, error) { return tx.Key(account, region, id) }
 }
 
+func grantOn(keyID, id string) *key.Grant {
+	return &key.Grant{Account: account, Region: region, KeyID: keyID, ID: id, Grantee: "someone", Operations: []string{"Decrypt"}, CreatedAt: noon0}
+}
+
+func grantsOn(keyID string) func(tx *store.Tx) ([]*key.Grant, error) {
+	return func(tx *store.Tx) ([]*key.Grant, error) { return tx.Grants(account, region, keyID, "someone", "", 10) }
+}
+
 // testRecall looks that what was read once takes no statement the next time,
 // and that everything else does.
 func testRecall(t *testing.T, open OpenFaulty) {
@@ -135,15 +143,22 @@ func testReadChanges(t *testing.T, open Open) {
 			k.State = key.Disabled
 			return tx.SaveKey(k)
 		}},
+		{"grant", func(tx *store.Tx) error { return tx.SaveGrant(grantOn("k", "g1")) }},
+		{"another grant", func(tx *store.Tx) error { return tx.SaveGrant(grantOn("k", "g2")) }},
+		{"a grant less", func(tx *store.Tx) error { return tx.DeleteGrant(account, region, "k", "g1") }},
 	} {
 		recall(t, s, current("x"))
 		recall(t, s, keyOf("k"))
+		recall(t, s, grantsOn("k"))
 		update(t, s, tc.change)
 		if diff := cmp.Diff(read(t, s, current("x")), recall(t, s, current("x"))); diff != "" {
 			t.Errorf("%s: the secret from memory (-want +got):\n%s", tc.name, diff)
 		}
 		if diff := cmp.Diff(read(t, s, keyOf("k")), recall(t, s, keyOf("k"))); diff != "" {
 			t.Errorf("%s: the key from memory (-want +got):\n%s", tc.name, diff)
+		}
+		if diff := cmp.Diff(read(t, s, grantsOn("k")), recall(t, s, grantsOn("k"))); diff != "" {
+			t.Errorf("%s: the grants from memory (-want +got):\n%s", tc.name, diff)
 		}
 	}
 	update(t, s, func(tx *store.Tx) error { return tx.DeleteSecret(x.ID) })

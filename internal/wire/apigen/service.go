@@ -65,6 +65,7 @@ func services() []service {
 			operations: strings.Fields(`
 				AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity
 				GetSessionToken`),
+			secret: []string{"tokenType"},
 		},
 		{
 			pkg: "iam", folder: "iam", version: "2010-05-08",

@@ -1,0 +1,29 @@
+package iam
+
+import (
+	"strings"
+	"testing"
+)
+
+// Tags are found without regard to the case of their keys, always the same one
+// of several, and their keys are listed in order.
+func TestTagContext(t *testing.T) {
+	tags := map[string]string{"team": "red", "Team": "blue", "TEAM": "green", "cost/center": "7"}
+	for range 20 { // maps have no order of their own
+		c := TagContext("aws:requesttag/", "aws:tagkeys", tags)
+		for key, want := range map[string]string{
+			"aws:requesttag/team": "green", "aws:requesttag/cost/center": "7", "aws:requesttag/none": "", "aws:requesttag/": "",
+			"aws:tagkeys": "TEAM,Team,cost/center,team", "aws:resourcetag/team": "",
+		} {
+			if got := strings.Join(c(key).Strings(), ","); got != want {
+				t.Fatalf("%s: got %q, want %q", key, got, want)
+			}
+		}
+	}
+	if v := TagContext("aws:resourcetag/", "", tags)(""); !v.IsZero() {
+		t.Errorf("no key: got %v", v.Strings())
+	}
+	if v := TagContext("aws:requesttag/", "aws:tagkeys", nil)("aws:tagkeys"); !v.IsZero() {
+		t.Errorf("no tags: got %v", v.Strings())
+	}
+}
