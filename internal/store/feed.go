@@ -92,6 +92,9 @@ type Feed struct {
 	start time.Time
 	seed  maphash.Seed
 	last  [stamps]atomic.Uint64
+	// doubt counts the updates of this process that touch the topic and may
+	// or may not be stored yet.
+	doubt [stamps]atomic.Int32
 
 	mu       sync.RWMutex
 	watchers []*func([]string)
@@ -120,6 +123,25 @@ func (f *Feed) Changed(topics []string) {
 	defer f.mu.RUnlock()
 	for _, fn := range f.watchers {
 		(*fn)(topics)
+	}
+}
+
+// begin puts the topics in doubt: their changes are about to be stored, so
+// that some readers will see them while others find what was before in
+// caches.
+func (f *Feed) begin(topics []string) {
+	for _, t := range topics {
+		f.doubt[f.slot(t)].Add(1)
+	}
+	if len(topics) > 0 {
+		f.count.Add(1)
+	}
+}
+
+// end takes the topics out of doubt, after Changed.
+func (f *Feed) end(topics []string) {
+	for _, t := range topics {
+		f.doubt[f.slot(t)].Add(-1)
 	}
 }
 
@@ -160,7 +182,7 @@ func (f *Feed) holds(m Mark, slots []uint32) bool {
 		return false
 	}
 	for _, s := range slots {
-		if f.last[s].Load() > uint64(m) {
+		if f.doubt[s].Load() != 0 || f.last[s].Load() > uint64(m) {
 			return false
 		}
 	}

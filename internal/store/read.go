@@ -100,9 +100,10 @@ const maxRecalls = 3
 
 // Read is View for what is read over and over: ReadVersion, Key and Grants. When
 // memory has all that fn reads, no statement runs and no lock is taken. What
-// fn gets is of one moment, not before Read was called, on whatever node;
-// but see Current for changes made by other processes. The records are
-// shared: fn must not change them.
+// fn gets is of one moment, not before Read was called, as far as this
+// process makes the changes; what others change is seen record by record,
+// within the bound of Current. The records are shared: fn must not change
+// them.
 func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return ended(err)

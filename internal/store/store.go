@@ -124,13 +124,20 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	defer s.end()
 	var topics []string
+	defer func() { s.feed.end(topics) }()
 	err := s.backend.Update(ctx, func(c Conn) error {
+		s.feed.end(topics)
+		topics = nil
 		tx := &Tx{ctx: ctx, conn: c}
 		if err := run(tx, fn); err != nil {
 			return err
 		}
+		if err := s.announce(ctx, c, tx.topics); err != nil {
+			return err
+		}
 		topics = tx.topics
-		return s.announce(ctx, c, topics)
+		s.feed.begin(topics)
+		return nil
 	})
 	if len(topics) > 0 && mayBeStored(err) {
 		s.feed.Changed(topics)
