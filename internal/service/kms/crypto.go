@@ -140,10 +140,8 @@ func (s *Service) named(tx *store.Tx, call *wire.Call, id string, use authz.KeyU
 	if err != nil {
 		return nil, err
 	}
-	concern(call, rec)
-	err = s.Guard.UseKey(tx, call, rec, use)
+	err = s.admit(tx, call, rec, use)
 	if rec.Account != call.Principal.Account && fault.Is(err, fault.Denied) {
-		call.Resources = nil
 		return nil, hidden.Because(err)
 	}
 	if err != nil {

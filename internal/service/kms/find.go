@@ -101,10 +101,15 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string, use authz.KeyUs
 	return rec, err
 }
 
-// admit authorises the use of a key, whose account gets an event, too.
+// admit authorises the use of a key, whose account gets an event, too. Who is
+// refused another account's key finds nothing of it in the event, either.
 func (s *Service) admit(tx *store.Tx, call *wire.Call, rec *key.Record, use authz.KeyUse) error {
 	concern(call, rec)
-	return s.Guard.UseKey(tx, call, rec, use)
+	err := s.Guard.UseKey(tx, call, rec, use)
+	if err != nil && rec.Account != call.Principal.Account {
+		call.Resources = nil
+	}
+	return err
 }
 
 // hide returns unknown to callers who may do the action with any key that

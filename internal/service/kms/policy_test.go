@@ -197,6 +197,10 @@ func TestHiddenKeys(t *testing.T) {
 	} {
 		_, err := b.as(tc.caller, tc.policy...).DescribeKey(ctx, &sdk.DescribeKeyInput{KeyId: &tc.name})
 		servicetest.WantError(t, tc.what, err, tc.code, 400, tc.text)
+		// Nor from the caller's own trail.
+		if e, text := b.read("DescribeKey"); tc.caller.Account == foreign && (e["resources"] != nil || !strings.Contains(tc.name, id) && strings.Contains(text, id)) {
+			t.Errorf("%s: got the event %s", tc.what, text)
+		}
 	}
 }
 
