@@ -6,14 +6,21 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 )
 
-// maxCompiled bounds the policies of resources that are kept compiled.
-const maxCompiled = 4096
+// compiledText bounds the policies of resources that are kept compiled, by
+// their texts, in bytes; compiled they take policyFactor as much. compiledBase
+// is what one takes beside its text.
+const (
+	compiledText = 4 << 20
+	compiledBase = 256
+)
 
 // compiler compiles policies of resources and keeps them by their texts: a
 // changed policy is another text, so nothing has to be told of a change.
 type compiler struct {
 	mu   sync.RWMutex
 	kept map[string]*iam.Policy
+	// text is the size of what is kept.
+	text int
 }
 
 // compile returns the policy, or nil for "".
@@ -33,10 +40,15 @@ func (c *compiler) compile(text string) *iam.Policy {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.kept == nil || len(c.kept) >= maxCompiled {
-		c.kept = make(map[string]*iam.Policy)
+	if other := c.kept[text]; other != nil {
+		return other // somebody else was faster
+	}
+	size := len(text) + compiledBase
+	if c.kept == nil || c.text+size > compiledText {
+		c.kept, c.text = make(map[string]*iam.Policy), 0
 	}
 	c.kept[text] = p
+	c.text += size
 	return p
 }
 

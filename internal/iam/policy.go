@@ -116,15 +116,17 @@ func object(text []byte) ([]member, error) {
 		return nil, errors.Join(errors.New("not a JSON object"), err)
 	}
 	var members []member
+	seen := map[string]bool{}
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
 			return nil, err
 		}
 		m := member{name: name.(string)} // the decoder admits no other token here
-		if slices.ContainsFunc(members, func(o member) bool { return o.name == m.name }) {
+		if seen[m.name] {
 			return nil, fmt.Errorf("%q occurs twice", m.name)
 		}
+		seen[m.name] = true
 		if err := d.Decode(&m.value); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
@@ -175,6 +176,10 @@ func (s *Service) useKey(ctx context.Context, call *wire.Call, ref function.Ref,
 	if keyARN == "" {
 		return nil
 	}
+	invalid := fault.New(fault.Parameter, "Invalid keyId '%s'", keyARN)
+	if a, _ := arn.Parse(keyARN); !strings.HasPrefix(a.Resource, "key/") {
+		return invocation.InvalidKey(invalid) // before a refusal tells which key an alias stands for
+	}
 	use := authz.KeyUse{Action: "kms:Encrypt", Context: invocation.VariableContext(ref.FunctionARN()), Via: via}
 	var rec *key.Record
 	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -185,7 +190,7 @@ func (s *Service) useKey(ctx context.Context, call *wire.Call, ref function.Ref,
 		return s.cfg.Guard.UseKey(tx, call, rec, use)
 	})
 	if err == nil && rec.ARN() != keyARN {
-		err = fault.New(fault.Parameter, "Invalid keyId '%s'", keyARN)
+		err = invalid
 	}
 	if err != nil {
 		return invocation.InvalidKey(err)

@@ -183,6 +183,23 @@ func TestVariablesLeaveKeyWithDecrypt(t *testing.T) {
 	check(t, move(lambdaAndOwn+`,{"Effect":"Allow","Action":"kms:Decrypt","Resource":"`+rec.ARN()+`"}`, own.ARN()))
 }
 
+// Which key stands behind another account's alias is not to be learned.
+func TestVariablesKeyByForeignAlias(t *testing.T) {
+	k := newKit(t).run()
+	rec, err := key.NewRecord(t.Context(), k.Keeper, key.NewKey{Account: foreign, Region: region}, time.Now())
+	check(t, err)
+	k.setKey(rec, key.Enabled)
+	check(t, k.store.Update(t.Context(), func(tx *store.Tx) error {
+		return tx.SaveAlias(&key.Alias{Name: "alias/theirs", Account: foreign, Region: region, KeyID: rec.ID, CreatedAt: rec.CreatedAt, UpdatedAt: rec.CreatedAt})
+	}))
+	in := k.input("f", showVariable)
+	in.KMSKeyArn = aws.String("arn:aws:kms:" + region + ":" + foreign + ":alias/theirs")
+	_, err = k.CreateFunction(t.Context(), in)
+	if err == nil || strings.Contains(err.Error(), rec.ID) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func wantPrefix(t *testing.T, err error, code, prefix string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), code+": "+prefix) {
