@@ -19,7 +19,7 @@ const module = "github.com/keyturn/keyturn/"
 // below it. Packages of one layer do not import each other, except inside
 // one "x/..." family.
 var layers = [][]string{
-	{"fault"},
+	{"fault", "plaintext"},
 	{"arn", "schedule", "sigv4", "oidc", "pgserver"},
 	{"iam", "key/...", "loggroup", "function"},
 	{"secret", "trail", "function/environment"},
@@ -36,35 +36,45 @@ var layers = [][]string{
 
 // clients talk to the AWS APIs through the SDK and know nothing of the
 // server's inside.
-var clients = []string{"admin", "rotate", "rotator", "doctor", "rehearse"}
+var clients = []string{"admin", "rotate", "rotator/...", "doctor", "rehearse"}
 
 // only lists imports that few packages may have, with the packages that may.
 var only = map[string][]string{
 	"net/http": {
 		"sigv4", "oidc", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
-		"admin", "rotate", "rotator", "doctor", "rehearse", "key/keeper",
+		"admin", "rotate", "rotator/...", "doctor", "rehearse", "key/keeper",
 	},
-	"database/sql":                      {"store/..."},
-	"modernc.org/sqlite":                {"store/sqlite"},
-	"github.com/jackc/pgx":              {"store/postgres", "rotator", "demo"},
-	"github.com/aws/aws-sdk-go-v2":      {"admin", "rotate", "rotator", "doctor", "rehearse", "demo", "apitest", "cli"},
-	"gocloud.dev":                       {"key/keeper"},
-	"cloud.google.com/go":               {"key/keeper"},
-	"google.golang.org":                 {"key/keeper"},
-	"github.com/Azure":                  {"key/keeper"},
-	"github.com/hashicorp":              {"key/keeper"},
-	"github.com/go-jose":                {"oidc"},
-	"github.com/landlock-lsm":           {"function/environment"},
-	"github.com/alecthomas/kong":        {"cli"},
-	"github.com/prometheus":             {"server"},
-	module + "internal/apitest":         {},
-	module + "internal/servicetest":     {},
-	module + "internal/oidc/oidctest":   {},
-	module + "internal/store/storetest": {},
+	"database/sql":                          {"store/...", "rotator/..."},
+	"modernc.org/sqlite":                    {"store/sqlite"},
+	"github.com/jackc/pgx":                  {"store/postgres", "rotator/postgres", "rotator/redshift", "demo"},
+	"github.com/aws/aws-sdk-go-v2":          {"admin", "rotate", "rotator/...", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"github.com/go-sql-driver/mysql":        {"rotator/mysql"},
+	"github.com/microsoft/go-mssqldb":       {"rotator/sqlserver"},
+	"github.com/sijms/go-ora":               {"rotator/oracle"},
+	"go.mongodb.org/mongo-driver":           {"rotator/mongo"},
+	"github.com/redis/go-redis":             {"rotator/redis"},
+	"github.com/rabbitmq":                   {"rotator/rabbitmq"},
+	"github.com/go-ldap":                    {"rotator/directory"},
+	"github.com/jcmturner":                  {"rotator/directory"},
+	"golang.org/x/crypto/ssh":               {"rotator/ssh"},
+	"gocloud.dev":                           {"key/keeper"},
+	"cloud.google.com/go":                   {"key/keeper"},
+	"google.golang.org":                     {"key/keeper"},
+	"github.com/Azure":                      {"key/keeper"},
+	"github.com/hashicorp":                  {"key/keeper"},
+	"github.com/go-jose":                    {"oidc"},
+	"github.com/landlock-lsm":               {"function/environment"},
+	"github.com/alecthomas/kong":            {"cli"},
+	"github.com/prometheus":                 {"server"},
+	module + "internal/apitest":             {},
+	module + "internal/servicetest":         {},
+	module + "internal/oidc/oidctest":       {},
+	module + "internal/store/storetest":     {},
+	module + "internal/rotator/rotatortest": {},
 }
 
 // neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {
@@ -95,8 +105,8 @@ func checkLayer(t *testing.T, pkg, dep string) {
 	if slices.Contains(testOnly, pkg) {
 		return
 	}
-	if slices.Contains(clients, pkg) {
-		if dep != "fault" && dep != "arn" && dep != "schedule" {
+	if isClient(pkg) {
+		if !slices.Contains([]string{"fault", "arn", "plaintext", "schedule"}, dep) && !(covers("rotator/...", pkg) && covers("rotator/...", dep)) {
 			t.Errorf("%s is a client and imports %s", pkg, dep)
 		}
 		return
@@ -106,7 +116,7 @@ func checkLayer(t *testing.T, pkg, dep string) {
 	switch {
 	case from < 0:
 		t.Errorf("%s stands in no layer", pkg)
-	case to < 0 && !slices.Contains(clients, dep):
+	case to < 0 && !isClient(dep):
 		t.Errorf("%s, imported by %s, stands in no layer", dep, pkg)
 	case to > from, to == from && (family != depFamily || !strings.HasSuffix(family, "/...")):
 		t.Errorf("%s imports %s, which is not below it", pkg, dep)
@@ -114,6 +124,10 @@ func checkLayer(t *testing.T, pkg, dep string) {
 	if covers("service/...", pkg) && covers("service/...", dep) {
 		t.Errorf("%s imports %s: services do not know each other", pkg, dep)
 	}
+}
+
+func isClient(pkg string) bool {
+	return slices.ContainsFunc(clients, func(p string) bool { return covers(p, pkg) })
 }
 
 // layerOf returns the layer of a package and the pattern that placed it; -1

@@ -23,6 +23,11 @@ const (
 	GoOne    Family = "go"
 )
 
+// RotatorHandler is what the handlers of built-in rotators begin with. A
+// function of a provided runtime that has such a handler and no bootstrap of
+// its own runs on the server's.
+const RotatorHandler = "rotator."
+
 // Runtime is one row of AWS's table of Lambda runtimes.
 type Runtime struct {
 	// ID is AWS's identifier, such as "python3.12".

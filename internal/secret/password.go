@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/plaintext"
 )
 
 // The character classes of GetRandomPassword (AWS docs).
@@ -48,13 +49,13 @@ func DefaultPasswordRules() PasswordRules {
 //
 // Errors: fault.Parameter for rules that no password meets (AWS: texts
 // recorded, code assumed), fault.Validation for a length out of bounds.
-func NewPassword(rules PasswordRules) (Plaintext, error) {
+func NewPassword(rules PasswordRules) (plaintext.Value, error) {
 	if err := checkLength(rules.Length); err != nil {
-		return Plaintext{}, err
+		return plaintext.Value{}, err
 	}
 	pool, required, err := rules.alphabet()
 	if err != nil {
-		return Plaintext{}, err
+		return plaintext.Value{}, err
 	}
 	var d dice
 	defer d.forget()
@@ -69,7 +70,7 @@ func NewPassword(rules PasswordRules) (Plaintext, error) {
 		j := d.below(i + 1)
 		password[i], password[j] = password[j], password[i]
 	}
-	return NewPlaintext(password), nil
+	return plaintext.New(password), nil
 }
 
 func checkLength(n int64) error {

@@ -3,7 +3,7 @@
 // structs out, no clock but the one passed in, no storage, no keys.
 //
 // A Version's value is kept sealed: an opaque byte string made by package
-// key. Plaintext exists only in values of type Plaintext, which redact
+// key. Plaintext exists only in values of type plaintext.Value, which redact
 // themselves wherever they are printed.
 package secret
 

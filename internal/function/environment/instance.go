@@ -149,6 +149,9 @@ func (e *environment) open() error {
 			return err
 		}
 	}
+	if e.place.bootstrap, err = e.standIn(); err != nil {
+		return err
+	}
 	if e.host.capability.confinement.ownUser() {
 		if e.place.userID, err = e.host.users.take(); err != nil {
 			return fault.Wrap(err, "choosing a user")

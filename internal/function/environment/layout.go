@@ -27,11 +27,18 @@ type placement struct {
 	task, opt, scratch string
 	// program is the interpreter, or "" when the program is in the code.
 	program string
+	// bootstrap is an executable of the host that stands in for the one that
+	// the code and the layers lack, or "".
+	bootstrap string
 	// userID is the environment's user, or 0 for the server's.
 	userID int
 	// ephemeralMB bounds each file in /tmp.
 	ephemeralMB int
 }
+
+// insideBootstrap is where a function with a file system of its own finds the
+// bootstrap that its code lacks.
+const insideBootstrap = "/var/keyturn/bootstrap"
 
 // systemFolders are the parts of the host that every program needs.
 var systemFolders = []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/nix/store"}
@@ -93,6 +100,9 @@ func (h *host) prepare(p placement) (launch, layout, error) {
 	}
 	at := layout{task: p.task, opt: orDefault(p.opt, h.empty), tmp: p.scratch, runtime: h.runtime, bundle: h.bundle}
 	plan.Paths = hostPaths(at, folders)
+	if p.bootstrap != "" {
+		plan.Paths = append(plan.Paths, access{Path: p.bootstrap})
+	}
 	return plan, at, nil
 }
 
@@ -120,6 +130,9 @@ func (h *host) ownRoot(plan *launch, p placement, folders []bind) {
 		bind{From: h.bundle, To: lambdaLayout.bundle},
 	)
 	plan.Binds = append(plan.Binds, bind{From: orDefault(p.opt, h.empty), To: lambdaLayout.opt})
+	if p.bootstrap != "" {
+		plan.Binds = append(plan.Binds, bind{From: p.bootstrap, To: insideBootstrap})
+	}
 	plan.Binds = append(plan.Binds, folders...)
 	for _, name := range trustedNames {
 		plan.Links = append(plan.Links, link{name, lambdaLayout.bundle})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -186,18 +187,38 @@ func (e *environment) start() *initFailure {
 	return nil
 }
 
-// bootstrap finds the program of a provided runtime, in the code or else in a
-// layer, as the function sees it.
+// bootstrap finds the program of a provided runtime as the function sees it:
+// in the code, else in a layer, else the one that stands in.
 func (e *environment) bootstrap(at layout) (string, bool) {
 	for _, dir := range []struct{ host, inside string }{{e.place.task, at.task}, {e.place.opt, at.opt}} {
-		if dir.host == "" {
-			continue
-		}
-		if info, err := os.Stat(filepath.Join(dir.host, "bootstrap")); err == nil && info.Mode().IsRegular() {
+		if hasBootstrap(dir.host) {
 			return dir.inside + "/bootstrap", true
 		}
 	}
-	return "", false
+	if e.place.bootstrap != "" && e.host.capability.confinement.namespaces() {
+		return insideBootstrap, true
+	}
+	return e.place.bootstrap, e.place.bootstrap != ""
+}
+
+func hasBootstrap(dir string) bool {
+	if dir == "" {
+		return false
+	}
+	info, err := os.Stat(filepath.Join(dir, "bootstrap"))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// standIn returns the server's own executable for functions of a provided
+// runtime that have no bootstrap and name a built-in rotator as their handler:
+// the program is its own bootstrap.
+func (e *environment) standIn() (string, error) {
+	if e.runtime.Family != function.Provided || !strings.HasPrefix(e.spec.Handler, function.RotatorHandler) ||
+		hasBootstrap(e.place.task) || hasBootstrap(e.place.opt) {
+		return "", nil
+	}
+	path, err := os.Executable()
+	return path, fault.Wrap(err, "looking for the server's own program")
 }
 
 // serve hands one event to the runtime and returns what came of it. took is

@@ -6,6 +6,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/plaintext"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -123,7 +124,7 @@ func (b *batch) open(ctx context.Context) (*api.BatchGetSecretValueResponse, err
 	}
 	for i := range b.outcomes {
 		o := &b.outcomes[i]
-		var plain secret.Plaintext
+		var plain plaintext.Value
 		if o.err == nil {
 			plain, o.err = b.service.open(ctx, &o.reading.sealed)
 		}

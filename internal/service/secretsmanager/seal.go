@@ -7,6 +7,7 @@ import (
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/plaintext"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -17,13 +18,13 @@ import (
 type value struct {
 	text      *string
 	binary    []byte
-	plaintext secret.Plaintext
+	plaintext plaintext.Value
 }
 
 func newValue(text *string, binary []byte) value {
-	v := value{text: text, binary: binary, plaintext: secret.NewPlaintext(binary)}
+	v := value{text: text, binary: binary, plaintext: plaintext.New(binary)}
 	if text != nil {
-		v.plaintext = secret.NewPlaintext([]byte(*text))
+		v.plaintext = plaintext.New([]byte(*text))
 	}
 	return v
 }
@@ -115,12 +116,12 @@ func (b *sealed) load(tx *store.Tx, sec *secret.Secret, v *secret.Version) (err 
 }
 
 // open opens a value.
-func (s *Service) open(ctx context.Context, box *sealed) (secret.Plaintext, error) {
+func (s *Service) open(ctx context.Context, box *sealed) (plaintext.Value, error) {
 	plain, err := s.Keys.Open(ctx, box.key, box.context, box.box)
 	if err != nil {
-		return secret.Plaintext{}, cannotOpen(err)
+		return plaintext.Value{}, cannotOpen(err)
 	}
-	return secret.NewPlaintext(plain), nil
+	return plaintext.New(plain), nil
 }
 
 // cannotOpen turns what is wrong with a key into DecryptionFailure, whose
@@ -147,7 +148,7 @@ func cannotSeal(err error) error {
 }
 
 // seal seals a value for one version of the secret with the ARN.
-func (s *Service) seal(ctx context.Context, rec *key.Record, arn, versionID string, plain secret.Plaintext) ([]byte, error) {
+func (s *Service) seal(ctx context.Context, rec *key.Record, arn, versionID string, plain plaintext.Value) ([]byte, error) {
 	box, err := s.Keys.Seal(ctx, rec, key.SecretContext(arn, versionID), plain.Reveal())
 	return box, cannotSeal(err)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/plaintext"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
@@ -76,7 +77,7 @@ func (s *Service) read(tx *store.Tx, call *wire.Call, id, versionID, stage strin
 }
 
 // reveal returns the value as the member by which it was given.
-func reveal(v *secret.Version, plain secret.Plaintext) (text *string, binary []byte) {
+func reveal(v *secret.Version, plain plaintext.Value) (text *string, binary []byte) {
 	if v.Binary {
 		return nil, plain.Reveal()
 	}

@@ -1,4 +1,4 @@
-package secret
+package plaintext
 
 import (
 	"bytes"
@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-func TestPlaintextRedacts(t *testing.T) {
+func TestRedacts(t *testing.T) {
 	const value = "hunter2"
-	p := NewPlaintext([]byte(value))
+	p := New([]byte(value))
 	holder := struct{ Password Plaintext }{p}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "p", p, "holder", holder)
@@ -34,7 +34,7 @@ func TestPlaintextRedacts(t *testing.T) {
 	if string(p.Reveal()) != value || p.Len() != len(value) {
 		t.Error("Reveal or Len lost the value")
 	}
-	if !p.Equal(NewPlaintext([]byte(value))) || p.Equal(NewPlaintext([]byte("hunter3"))) || p.Equal(Plaintext{}) {
+	if !p.Equal(New([]byte(value))) || p.Equal(New([]byte("hunter3"))) || p.Equal(Value{}) {
 		t.Error("Equal is wrong")
 	}
 }

@@ -1,0 +1,97 @@
+// Package builtin lists the rotators that the keyturn program holds, and runs
+// one as a Lambda function.
+//
+// With Lambda's Runtime API in its environment, and a handler such as
+// rotator.postgres.single, the program is its own bootstrap, here and on AWS.
+package builtin
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambda/messages"
+
+	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/postgres"
+)
+
+// prefix is what handlers of built-in rotators begin with.
+const prefix = "rotator."
+
+// table makes the rotators by their names, which are ENGINE.STRATEGY.
+var table = map[string]func() rotator.Rotator{
+	"postgres.single":      single(postgres.New),
+	"postgres.superuser":   superuser(postgres.New),
+	"postgres.alternating": alternating(postgres.New),
+}
+
+func single(engine func() rotator.Engine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewSingleUser(engine()) }
+}
+
+func superuser(engine func() rotator.Engine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewSuperuser(engine()) }
+}
+
+func alternating(engine func() rotator.Engine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewAlternatingUsers(engine()) }
+}
+
+// Names returns the rotators' names in alphabetical order.
+func Names() []string { return slices.Sorted(maps.Keys(table)) }
+
+// New makes a rotator by its name; ok is false if there is none.
+func New(name string) (r rotator.Rotator, ok bool) {
+	create, ok := table[name]
+	if !ok {
+		return nil, false
+	}
+	return create(), true
+}
+
+// Handler is the Lambda handler of a rotator.
+func Handler(name string) string { return prefix + name }
+
+// RunIfAsked runs the rotator that the environment's handler names, and does
+// not return, if the process was started as a Lambda function's bootstrap.
+func RunIfAsked() {
+	handler := os.Getenv("_HANDLER")
+	if os.Getenv("AWS_LAMBDA_RUNTIME_API") == "" || !strings.HasPrefix(handler, prefix) {
+		return
+	}
+	run, err := start(strings.TrimPrefix(handler, prefix))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "keyturn:", err)
+		os.Exit(1)
+	}
+	lambda.Start(run)
+}
+
+// start makes the function's handler.
+func start(name string) (func(context.Context, rotator.Event) error, error) {
+	r, ok := New(name)
+	if !ok {
+		return nil, fmt.Errorf("the handler names the rotator %s, which does not exist; there are: %s", name, strings.Join(Names(), ", "))
+	}
+	h, err := rotator.NewHandler(context.Background(), r, os.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, e rotator.Event) error { return answer(h.Handle(ctx, e)) }, nil
+}
+
+// answer gives an error the errorType that callers of AWS's templates know.
+func answer(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := err.(*rotator.Error); ok {
+		return messages.InvokeResponse_Error{Type: e.Type, Message: e.Text}
+	}
+	return err
+}

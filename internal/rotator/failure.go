@@ -1,0 +1,136 @@
+package rotator
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Cause classifies why a server could not be used. It is a word of the log
+// lines, which the doctor and operators search for.
+type Cause string
+
+// The causes.
+const (
+	CauseDNS            Cause = "DNS"                  // the host's name has no address
+	CauseTCP            Cause = "TCP"                  // no connection to the address
+	CauseTimeout        Cause = "timeout"              // no answer in time
+	CauseTLS            Cause = "TLS"                  // no encrypted connection, or its certificate is not trusted
+	CauseTLSRequired    Cause = "TLS required"         // the server takes no plain connection
+	CauseAuthentication Cause = "authentication"       // name or password refused
+	CauseDatabase       Cause = "database missing"     // the database does not exist or may not be used
+	CauseConnections    Cause = "too many connections" // the server or the user has no connection left
+	CauseLocked         Cause = "account locked"       // the account is locked, expired or disabled
+	CausePolicy         Cause = "password policy"      // the server refuses the new password
+	CauseReadOnly       Cause = "read-only"            // a replica, or a server that takes no writes now
+	CausePermission     Cause = "permission"           // logged in, but not allowed
+	CauseMissingUser    Cause = "user missing"         // the user does not exist
+	CauseUnavailable    Cause = "server not ready"     // starting, stopping or broken off
+	CauseOther          Cause = "other"
+)
+
+// Failure is what a server did not do, and why. Text is the server's or the
+// network's own word, without any statement or password.
+type Failure struct {
+	Cause Cause
+	Text  string
+	// Code is the server's own error code, such as an SQLSTATE; "" for none.
+	Code string
+	err  error
+}
+
+// NewFailure makes a classified failure out of a driver's error.
+func NewFailure(cause Cause, code, text string, err error) *Failure {
+	return &Failure{Cause: cause, Code: code, Text: text, err: err}
+}
+
+// Error implements error.
+func (f *Failure) Error() string {
+	if f.Code != "" {
+		return string(f.Cause) + ": " + f.Text + " (" + f.Code + ")"
+	}
+	return string(f.Cause) + ": " + f.Text
+}
+
+// Unwrap returns the driver's error.
+func (f *Failure) Unwrap() error { return f.err }
+
+// Classify sorts the errors that every engine shares: name resolution,
+// connections, time, TLS. Any other error is of CauseOther, and its text is
+// kept: an engine must have put errors that could hold a statement aside
+// before.
+func Classify(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return NewFailure(causeOf(err), "", textOf(err), err)
+}
+
+func causeOf(err error) Cause {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsTimeout {
+		return CauseDNS
+	}
+	switch {
+	case isTLS(err):
+		return CauseTLS
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+		return CauseTimeout
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed):
+		return CauseUnavailable
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return CauseTCP
+	}
+	return CauseOther
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}
+
+func isTLS(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok
+}
+
+// textOf shortens what Go says to the innermost cause that says enough.
+func textOf(err error) string {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e.Err.Error()
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	return err.Error()
+}
+
+// elsewhere tells that the failure is of the way to the server, which is the
+// same for every other login to it.
+func (f *Failure) elsewhere() bool {
+	return f.Cause == CauseDNS || f.Cause == CauseTCP || f.Cause == CauseTimeout
+}

@@ -1,0 +1,98 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/keyturn/keyturn/internal/plaintext"
+)
+
+// Superuser changes the password of the secret's user through the superuser
+// whose secret masterarn names: for users that may not change their own, and
+// engines where nobody can.
+type Superuser struct{ strategy }
+
+// NewSuperuser makes the strategy for an engine.
+func NewSuperuser(e Engine) *Superuser { return &Superuser{strategy{e}} }
+
+// Create implements Rotator.
+func (s *Superuser) Create(ctx context.Context, r *Rotation) (plaintext.Value, error) {
+	return value(s.newPassword(ctx, r))
+}
+
+// Set implements Rotator. A version that logs in is demanded first, the
+// current or else the previous one: whoever may only write the secret must
+// not be able to take over any user of the server by the superuser's hand.
+func (s *Superuser) Set(ctx context.Context, r *Rotation) error {
+	cur, next, err := s.load(ctx, r)
+	if err != nil {
+		return err
+	}
+	r.Plan(4)
+	set, refused, err := s.done(ctx, r, next)
+	if set || err != nil {
+		return err
+	}
+	if err := sameUser(cur, next); err != nil {
+		return err
+	}
+	session, _, err := s.enter(ctx, r, cur, next, refused)
+	if err != nil {
+		return err
+	}
+	closeSession(ctx, session)
+	session, err = s.enterAsSuperuser(ctx, r, cur)
+	if err != nil {
+		return err
+	}
+	defer closeSession(ctx, session)
+	if err := session.SetPassword(ctx, next.Username, next.Password); err != nil {
+		return setFailed(r, next.Username, err)
+	}
+	s.passwordSet(r, next.Username)
+	return nil
+}
+
+// enterAsSuperuser logs in with the secret that the current version's
+// masterarn names.
+func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) (Session, error) {
+	arn := cur.Document.Text("masterarn")
+	if arn == "" {
+		return nil, MissingKey("masterarn")
+	}
+	master, err := s.superuser(ctx, r, cur, arn)
+	if err != nil {
+		return nil, err
+	}
+	session, err := r.Connect(ctx, s.engine, master, "superuser's")
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return nil, Invalid("Unable to log into database using credentials in master secret %s", arn).Because(f)
+	}
+	return session, err
+}
+
+// superuser reads the superuser's secret and checks that it is of the same
+// server.
+func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn string) (Login, error) {
+	d, err := r.DocumentOf(ctx, arn)
+	if err != nil {
+		return Login{}, err
+	}
+	if onlyCredentials(d) {
+		if d, err = r.located(ctx, arn, d); err != nil {
+			return Login{}, err
+		}
+	}
+	kind := s.engine.Kind()
+	master, err := kind.Login(d)
+	if err != nil {
+		return Login{}, err
+	}
+	if !kind.KeepsAdminDatabase {
+		master.Database = cur.Database
+	}
+	if same, err := r.sameServer(ctx, cur, master); err != nil || same {
+		return master, err
+	}
+	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
+}
