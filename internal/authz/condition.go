@@ -42,7 +42,7 @@ func (q *inquiry) value(name string) iam.Value {
 func (q *inquiry) global(name string) iam.Value {
 	call := q.call
 	if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {
-		return tagValue(principalTags(call.Principal.Identity), tag)
+		return iam.TagValue(principalTags(call.Principal.Identity), tag)
 	}
 	if tag, ok := strings.CutPrefix(name, "resourcetag/"); ok {
 		return q.resourceTag(tag)
@@ -184,17 +184,9 @@ func (q *inquiry) aliases() iam.Value {
 func (q *inquiry) resourceTag(name string) iam.Value {
 	switch {
 	case q.secret != nil:
-		for i := range q.secret.Tags {
-			if t := &q.secret.Tags[i]; strings.EqualFold(t.Key, name) {
-				return iam.Text(t.Value)
-			}
-		}
+		return iam.TagValue(q.secret.Tags, name)
 	case q.key != nil:
-		for i := range q.key.Tags {
-			if t := &q.key.Tags[i]; strings.EqualFold(t.Key, name) {
-				return iam.Text(t.Value)
-			}
-		}
+		return iam.TagValue(q.key.Tags, name)
 	}
 	return iam.Value{}
 }
@@ -204,16 +196,6 @@ func principalTags(id *iam.Identity) []iam.Tag {
 		return nil
 	}
 	return id.Tags
-}
-
-// tagValue returns the value of a tag, whose key is in lower case.
-func tagValue(tags []iam.Tag, name string) iam.Value {
-	for i := range tags {
-		if strings.EqualFold(tags[i].Key, name) {
-			return iam.Text(tags[i].Value)
-		}
-	}
-	return iam.Value{}
 }
 
 // contextValue returns the value of a pair, whose key is in lower case: all of

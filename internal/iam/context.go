@@ -100,6 +100,18 @@ func TagContext(prefix, list string, tags map[string]string) Context {
 	}
 }
 
+// TagValue returns the value of a tag, or nothing if there is none of the name.
+// Names are compared without regard to case (AWS docs); of tags whose keys
+// differ by case only, the first counts.
+func TagValue[T ~struct{ Key, Value string }](tags []T, name string) Value {
+	for i := range tags {
+		if t := Tag(tags[i]); strings.EqualFold(t.Key, name) {
+			return Text(t.Value)
+		}
+	}
+	return Value{}
+}
+
 // value returns what the request has for a key in lower case. What Context
 // says goes before what follows from the principal, so that a simulation can
 // choose.

@@ -53,7 +53,7 @@ func (a about) resource(call *wire.Call) *authz.Resource {
 		}
 		switch {
 		case isTag:
-			return tagValue(a.tags, tag)
+			return iam.TagValue(a.tags, tag)
 		case key == "iam:permissionsboundary":
 			// What the request sets counts more than what is set.
 			if v := call.Condition(key); !v.IsZero() || a.boundary == "" {

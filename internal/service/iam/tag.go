@@ -64,14 +64,3 @@ func pageOfTags(tags []iam.Tag, marker *string, size *int64) (list []api.Tag, ne
 	part, next := page(sorted, func(t iam.Tag) string { return t.Key }, marker, size)
 	return shownTags(part), next
 }
-
-// tagValue returns the value of a tag for conditions, which compare keys
-// without regard to case.
-func tagValue(tags []iam.Tag, name string) iam.Value {
-	for i := range tags {
-		if strings.EqualFold(tags[i].Key, name) {
-			return iam.Text(tags[i].Value)
-		}
-	}
-	return iam.Value{}
-}

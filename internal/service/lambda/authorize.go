@@ -232,14 +232,10 @@ func (s *Service) passRole(ctx context.Context, call *wire.Call, ref function.Re
 		if !ok {
 			name, ok = strings.CutPrefix(key, "iam:resourcetag/")
 		}
-		if ok {
-			for _, t := range tags {
-				if strings.EqualFold(t.Key, name) {
-					return iam.Text(t.Value)
-				}
-			}
+		if !ok {
+			return iam.Value{}
 		}
-		return iam.Value{}
+		return iam.TagValue(tags, name)
 	}})
 }
 

@@ -121,7 +121,7 @@ func conditions(in wire.Input, key string) iam.Value {
 	switch in := in.(type) {
 	case *api.AssumeRoleRequest:
 		if tag, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-			return tagValue(requestTags(in.Tags), tag)
+			return iam.TagValue(requestTags(in.Tags), tag)
 		}
 		switch key {
 		case "aws:tagkeys":

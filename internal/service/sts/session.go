@@ -135,7 +135,7 @@ func (a *assumed) resource(more iam.Context) *authz.Resource {
 	r.Context = func(key string) iam.Value {
 		for _, prefix := range [...]string{"aws:resourcetag/", "iam:resourcetag/"} {
 			if tag, ok := strings.CutPrefix(key, prefix); ok {
-				return tagValue(a.role.Tags, tag)
+				return iam.TagValue(a.role.Tags, tag)
 			}
 		}
 		if more == nil {
@@ -256,18 +256,7 @@ func requestTags(list []api.Tag) []iam.Tag {
 	return tags
 }
 
-func hasTag(tags []iam.Tag, key string) bool { return !tagValue(tags, key).IsZero() }
-
-// tagValue returns the value of a tag; keys are compared without regard to
-// case (AWS docs).
-func tagValue(tags []iam.Tag, key string) iam.Value {
-	for _, t := range tags {
-		if strings.EqualFold(t.Key, key) {
-			return iam.Text(t.Value)
-		}
-	}
-	return iam.Value{}
-}
+func hasTag(tags []iam.Tag, key string) bool { return !iam.TagValue(tags, key).IsZero() }
 
 func keysOf(tags []iam.Tag) iam.Value {
 	keys := make([]string, len(tags))

@@ -131,7 +131,7 @@ func (b *bearer) condition(key string) iam.Value {
 		return b.claim(claim)
 	}
 	if tag, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		return tagValue(b.tags(), tag)
+		return iam.TagValue(b.tags(), tag)
 	}
 	switch key {
 	case "aws:tagkeys":
