@@ -3,6 +3,7 @@ package iam
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,6 +44,20 @@ type Value struct {
 
 // Text is a single value.
 func Text(s string) Value { return Value{text: s, single: true} }
+
+// NonEmpty is a single value; "" is a missing key.
+func NonEmpty(s string) Value { return Value{text: s, single: s != ""} }
+
+// Optional is a single value; nil is a missing key.
+func Optional(s *string) Value {
+	if s == nil {
+		return Value{}
+	}
+	return Text(*s)
+}
+
+// Bool is true or false, as policies spell it.
+func Bool(b bool) Value { return Text(strconv.FormatBool(b)) }
 
 // List is the value of a key that can have several; an empty list is a
 // missing key (AWS docs).
@@ -130,12 +145,12 @@ func (p *Principal) value(key string) Value {
 	switch key {
 	case "aws:principalarn":
 		if p.Type == AssumedRole {
-			return optional(p.RoleARN)
+			return NonEmpty(p.RoleARN)
 		}
-		return optional(p.ARN)
+		return NonEmpty(p.ARN)
 	case "aws:principalaccount":
 		if p.hasAccount() {
-			return optional(p.Account)
+			return NonEmpty(p.Account)
 		}
 	case "aws:principaltype":
 		return p.typeValue()
@@ -143,23 +158,20 @@ func (p *Principal) value(key string) Value {
 		if p.IsZero() {
 			return Text("anonymous")
 		}
-		return optional(p.ID)
+		return NonEmpty(p.ID)
 	case "aws:username":
 		if p.Type == IAMUser {
-			return optional(p.Name)
+			return NonEmpty(p.Name)
 		}
 	case "aws:principalisawsservice":
-		if p.Type == Service {
-			return Text("true")
-		}
-		return Text("false")
+		return Bool(p.Type == Service)
 	case "aws:principalservicename":
 		if p.Type == Service {
-			return optional(p.InvokedBy)
+			return NonEmpty(p.InvokedBy)
 		}
 	case "lambda:sourcefunctionarn":
 		if p.Given != nil {
-			return optional(p.Given.SourceFunction)
+			return NonEmpty(p.Given.SourceFunction)
 		}
 	case "aws:tokenissuetime":
 		if !p.IssuedAt.IsZero() {
@@ -182,8 +194,6 @@ func (p *Principal) typeValue() Value {
 	}
 	return Value{}
 }
-
-func optional(s string) Value { return Value{text: s, single: s != ""} }
 
 // hasAccount reports whether the caller belongs to an account, whose IAM
 // policies concern it; services, web identities and anonymous callers do not.

@@ -15,9 +15,9 @@ func conditions(in wire.Input, key string) iam.Value {
 	case "aws:tagkeys":
 		return iam.List(tagKeys(in))
 	case "iam:policyarn":
-		return given(attachedPolicy(in))
+		return iam.Optional(attachedPolicy(in))
 	case "iam:permissionsboundary":
-		return given(boundary(in))
+		return iam.Optional(boundary(in))
 	}
 	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
 		for _, t := range tagsIn(in) {
@@ -27,13 +27,6 @@ func conditions(in wire.Input, key string) iam.Value {
 		}
 	}
 	return iam.Value{}
-}
-
-func given(s *string) iam.Value {
-	if s == nil {
-		return iam.Value{}
-	}
-	return iam.Text(*s)
 }
 
 // tagsIn returns the tags that a request sets.

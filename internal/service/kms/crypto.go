@@ -287,7 +287,7 @@ func onSameKey(tx *store.Tx, call *wire.Call, in *api.ReEncryptRequest, src sour
 		if err != nil && src.keyID != nil {
 			from = id(*src.keyID)
 		}
-		return truth(from != "" && from == id(*in.DestinationKeyId))
+		return iam.Bool(from != "" && from == id(*in.DestinationKeyId))
 	}
 }
 

@@ -289,10 +289,10 @@ func firstOf(key string, contexts ...iam.Context) iam.Value {
 
 func text(name string, given *string) iam.Context {
 	return func(key string) iam.Value {
-		if key != name || given == nil {
+		if key != name {
 			return iam.Value{}
 		}
-		return iam.Text(*given)
+		return iam.Optional(given)
 	}
 }
 

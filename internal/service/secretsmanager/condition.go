@@ -45,11 +45,11 @@ func conditions(in wire.Input, key string) iam.Value {
 		return replicaConditions(in.AddReplicaRegions, in.ForceOverwriteReplicaSecret, name)
 	case *api.PutResourcePolicyRequest:
 		if name == "blockpublicpolicy" {
-			return truth(given(in.BlockPublicPolicy))
+			return iam.Bool(given(in.BlockPublicPolicy))
 		}
 	case *api.ValidateResourcePolicyRequest:
 		if name == "blockpublicpolicy" {
-			return truth(true) // what it checks is just that
+			return iam.Bool(true) // what it checks is just that
 		}
 	}
 	return iam.Value{}
@@ -88,7 +88,7 @@ func deleteConditions(in *api.DeleteSecretRequest, name string) iam.Value {
 	force := given(in.ForceDeleteWithoutRecovery)
 	switch {
 	case name == "forcedeletewithoutrecovery":
-		return truth(force)
+		return iam.Bool(force)
 	case name != "recoverywindowindays":
 	case in.RecoveryWindowInDays != nil:
 		return iam.Text(strconv.FormatInt(*in.RecoveryWindowInDays, 10))
@@ -103,9 +103,9 @@ func rotateConditions(in *api.RotateSecretRequest, name string) iam.Value {
 	case "rotationlambdaarn":
 		return text(in.RotationLambdaARN)
 	case "modifyrotationrules":
-		return truth(in.RotationRules != nil)
+		return iam.Bool(in.RotationRules != nil)
 	case "rotateimmediately":
-		return truth(in.RotateImmediately == nil || *in.RotateImmediately)
+		return iam.Bool(in.RotateImmediately == nil || *in.RotateImmediately)
 	}
 	return iam.Value{}
 }
@@ -119,7 +119,7 @@ func replicaConditions(regions []api.ReplicaRegionType, overwrite *bool, name st
 		}
 		return iam.List(list)
 	case "forceoverwritereplicasecret":
-		return truth(given(overwrite))
+		return iam.Bool(given(overwrite))
 	}
 	return iam.Value{}
 }
@@ -155,14 +155,7 @@ func requestTags(in wire.Input, name string) iam.Value {
 }
 
 // text is the value of a member; none for one that is missing or empty.
-func text(s *string) iam.Value {
-	if given(s) == "" {
-		return iam.Value{}
-	}
-	return iam.Text(*s)
-}
-
-func truth(b bool) iam.Value { return iam.Text(strconv.FormatBool(b)) }
+func text(s *string) iam.Value { return iam.NonEmpty(given(s)) }
 
 // resolveKey notes in the call which key its KmsKeyId names, for the condition
 // key secretsmanager:KmsKeyArn. IDs and aliases are the account's.

@@ -129,18 +129,18 @@ func conditions(in wire.Input, key string) iam.Value {
 		case "sts:transitivetagkeys":
 			return iam.List(in.TransitiveTagKeys)
 		case "sts:externalid":
-			return optional(in.ExternalId)
+			return iam.Optional(in.ExternalId)
 		case "sts:rolesessionname":
-			return optional(in.RoleSessionName)
+			return iam.Optional(in.RoleSessionName)
 		case "sts:sourceidentity":
-			return optional(in.SourceIdentity)
+			return iam.Optional(in.SourceIdentity)
 		case "sts:durationseconds":
 			return seconds(in.DurationSeconds)
 		}
 	case *api.AssumeRoleWithWebIdentityRequest:
 		switch key {
 		case "sts:rolesessionname":
-			return optional(in.RoleSessionName)
+			return iam.Optional(in.RoleSessionName)
 		case "sts:durationseconds":
 			return seconds(in.DurationSeconds)
 		}

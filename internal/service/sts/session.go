@@ -266,13 +266,6 @@ func keysOf(tags []iam.Tag) iam.Value {
 	return iam.List(keys)
 }
 
-func optional(s *string) iam.Value {
-	if s == nil {
-		return iam.Value{}
-	}
-	return iam.Text(*s)
-}
-
 func seconds(n *int64) iam.Value {
 	if n == nil {
 		return iam.Value{}

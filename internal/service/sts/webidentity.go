@@ -141,9 +141,7 @@ func (b *bearer) condition(key string) iam.Value {
 	case "sts:transitivetagkeys":
 		return iam.List(b.claims.Transitive)
 	case "sts:sourceidentity":
-		if b.claims.SourceIdentity != "" {
-			return iam.Text(b.claims.SourceIdentity)
-		}
+		return iam.NonEmpty(b.claims.SourceIdentity)
 	}
 	return iam.Value{}
 }
@@ -161,9 +159,7 @@ func (b *bearer) claim(name string) iam.Value {
 	case "amr":
 		return iam.List(b.claims.AMR)
 	case "email":
-		if b.claims.Email != "" {
-			return iam.Text(b.claims.Email)
-		}
+		return iam.NonEmpty(b.claims.Email)
 	}
 	return iam.Value{}
 }
