@@ -127,6 +127,22 @@ func TagValue[T ~struct{ Key, Value string }](tags []T, name string) Value {
 	return Value{}
 }
 
+// RequestTags returns what the tags that a request sets give for a condition
+// key in lower case: aws:RequestTag/KEY and aws:TagKeys (AWS docs).
+func RequestTags[T ~struct{ Key, Value string }](key string, tags []T) Value {
+	if name, one := strings.CutPrefix(key, "aws:requesttag/"); one {
+		return TagValue(tags, name)
+	}
+	if key != "aws:tagkeys" {
+		return Value{}
+	}
+	keys := make([]string, len(tags))
+	for i := range tags {
+		keys[i] = Tag(tags[i]).Key
+	}
+	return List(keys)
+}
+
 // value returns what the request has for a key in lower case. What Context
 // says goes before what follows from the principal, so that a simulation can
 // choose.

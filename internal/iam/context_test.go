@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,24 @@ func TestTagContext(t *testing.T) {
 		t.Errorf("no key: got %v", v.Strings())
 	}
 	if v := TagContext("aws:requesttag/", "aws:tagkeys", nil)("aws:tagkeys"); !v.IsZero() {
+		t.Errorf("no tags: got %v", v.Strings())
+	}
+}
+
+// Tags of a request are found without regard to case, the first of several
+// with one name, and their keys are listed as they came.
+func TestRequestTags(t *testing.T) {
+	tags := []struct{ Key, Value string }{{"Team", "blue"}, {"team", "red"}, {"cost/center", "7"}, {"empty", ""}}
+	for key, want := range map[string][]string{
+		"aws:requesttag/team": {"blue"}, "aws:requesttag/cost/center": {"7"}, "aws:requesttag/empty": {""},
+		"aws:requesttag/none": nil, "aws:requesttag/": nil,
+		"aws:tagkeys": {"Team", "team", "cost/center", "empty"}, "aws:resourcetag/team": nil,
+	} {
+		if got := RequestTags(key, tags).Strings(); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
+	}
+	if v := RequestTags[Tag]("aws:tagkeys", nil); !v.IsZero() {
 		t.Errorf("no tags: got %v", v.Strings())
 	}
 }

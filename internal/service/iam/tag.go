@@ -13,6 +13,14 @@ import (
 // maxTags is the limit of a resource's tags (AWS docs).
 const maxTags = 50
 
+func requestTags(list []api.Tag) []iam.Tag {
+	tags := make([]iam.Tag, len(list))
+	for i, t := range list {
+		tags[i] = iam.Tag{Key: *t.Key, Value: *t.Value}
+	}
+	return tags
+}
+
 func shownTags(tags []iam.Tag) []api.Tag {
 	list := make([]api.Tag, len(tags))
 	for i := range tags {

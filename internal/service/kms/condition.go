@@ -2,7 +2,6 @@ package kms
 
 import (
 	"strconv"
-	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/kms"
 	"github.com/keyturn/keyturn/internal/iam"
@@ -87,21 +86,11 @@ func ofGrant(in *api.CreateGrantRequest, name string) iam.Value {
 }
 
 func ofTags(tags []api.Tag, name string) iam.Value {
-	wanted, one := strings.CutPrefix(name, "aws:requesttag/")
-	if !one && name != "aws:tagkeys" {
-		return iam.Value{}
+	set := make([]key.Tag, len(tags))
+	for i, t := range tags {
+		set[i] = key.Tag{Key: *t.TagKey, Value: *t.TagValue}
 	}
-	var keys []string
-	for i := range tags {
-		if one && strings.EqualFold(*tags[i].TagKey, wanted) {
-			return iam.Text(*tags[i].TagValue)
-		}
-		keys = append(keys, *tags[i].TagKey)
-	}
-	if one {
-		return iam.Value{}
-	}
-	return iam.List(keys)
+	return iam.RequestTags(name, set)
 }
 
 func number(n *int64, otherwise int) iam.Value {

@@ -22,7 +22,7 @@ const kmsKeyARN = "secretsmanager:kmskeyarn"
 func conditions(in wire.Input, key string) iam.Value {
 	service, name, _ := strings.Cut(key, ":")
 	if service == "aws" {
-		return requestTags(in, name)
+		return requestTags(in, key)
 	}
 	switch in := in.(type) {
 	case *api.GetSecretValueRequest:
@@ -125,30 +125,15 @@ func replicaConditions(regions []api.ReplicaRegionType, overwrite *bool, name st
 }
 
 // requestTags returns aws:RequestTag/KEY and aws:TagKeys.
-func requestTags(in wire.Input, name string) iam.Value {
-	var tags []api.Tag
+func requestTags(in wire.Input, key string) iam.Value {
 	switch in := in.(type) {
 	case *api.CreateSecretRequest:
-		tags = in.Tags
+		return iam.RequestTags(key, tagsIn(in.Tags))
 	case *api.TagResourceRequest:
-		tags = in.Tags
+		return iam.RequestTags(key, tagsIn(in.Tags))
 	case *api.UntagResourceRequest:
-		if name == "tagkeys" {
+		if key == "aws:tagkeys" {
 			return iam.List(in.TagKeys)
-		}
-	}
-	if name == "tagkeys" {
-		keys := make([]string, len(tags))
-		for i := range tags {
-			keys[i] = given(tags[i].Key)
-		}
-		return iam.List(keys)
-	}
-	if tag, ok := strings.CutPrefix(name, "requesttag/"); ok {
-		for i := range tags {
-			if strings.EqualFold(given(tags[i].Key), tag) {
-				return iam.Text(given(tags[i].Value))
-			}
 		}
 	}
 	return iam.Value{}

@@ -258,14 +258,6 @@ func requestTags(list []api.Tag) []iam.Tag {
 
 func hasTag(tags []iam.Tag, key string) bool { return !iam.TagValue(tags, key).IsZero() }
 
-func keysOf(tags []iam.Tag) iam.Value {
-	keys := make([]string, len(tags))
-	for i, t := range tags {
-		keys[i] = t.Key
-	}
-	return iam.List(keys)
-}
-
 func seconds(n *int64) iam.Value {
 	if n == nil {
 		return iam.Value{}

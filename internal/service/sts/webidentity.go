@@ -130,12 +130,7 @@ func (b *bearer) condition(key string) iam.Value {
 	if claim, ok := strings.CutPrefix(key, strings.ToLower(b.provider.URL)+":"); ok {
 		return b.claim(claim)
 	}
-	if tag, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		return iam.TagValue(b.tags(), tag)
-	}
 	switch key {
-	case "aws:tagkeys":
-		return keysOf(b.tags())
 	case "aws:federatedprovider":
 		return iam.Text(b.provider.ARN())
 	case "sts:transitivetagkeys":
@@ -143,7 +138,7 @@ func (b *bearer) condition(key string) iam.Value {
 	case "sts:sourceidentity":
 		return iam.NonEmpty(b.claims.SourceIdentity)
 	}
-	return iam.Value{}
+	return iam.RequestTags(key, b.tags())
 }
 
 func (b *bearer) claim(name string) iam.Value {
