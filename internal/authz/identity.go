@@ -229,15 +229,3 @@ func (k *Keyring) compile(text, name string) *iam.Policy {
 	}
 	return p
 }
-
-// closed returns a policy that denies everything.
-func closed(name string) *iam.Policy {
-	p, err := iam.Compile(&iam.Document{
-		Version:    iam.Version2012,
-		Statements: []iam.Statement{{Sid: "Unreadable", Effect: iam.Deny, Actions: []string{"*"}, Resources: []string{"*"}}},
-	}, name)
-	if err != nil {
-		panic("authz: " + err.Error()) // the document is fixed
-	}
-	return p
-}
