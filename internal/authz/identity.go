@@ -27,10 +27,12 @@ type holder struct {
 	text int
 }
 
-// policyFactor is about how much more memory a compiled policy takes than
-// its text.
+// policyFactor is the memory that a compiled policy is taken to need, in bytes
+// for each of its text. Measured, usual policies need 3 to 5, many short
+// statements 8, and long lists of very short patterns or values up to 50.
 const policyFactor = 8
 
+// holderSize estimates the memory that a user or role takes, in bytes.
 func holderSize(_ holderKey, h *holder) int64 {
 	return int64(1<<10 + policyFactor*h.text)
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // compiledText bounds the policies of resources that are kept compiled, by
-// their texts, in bytes; compiled they take policyFactor as much. compiledBase
-// is what one takes beside its text.
+// their texts, in bytes; policyFactor tells what they take compiled.
+// compiledBase is what one counts beside its text.
 const (
 	compiledText = 4 << 20
 	compiledBase = 256
