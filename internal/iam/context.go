@@ -127,6 +127,17 @@ func TagValue[T ~struct{ Key, Value string }](tags []T, name string) Value {
 	return Value{}
 }
 
+// ResourceTags returns what the tags of a resource of IAM give for a condition
+// key in lower case: aws:ResourceTag/KEY and iam:ResourceTag/KEY (AWS docs).
+func ResourceTags(key string, tags []Tag) Value {
+	for _, prefix := range [...]string{"aws:resourcetag/", "iam:resourcetag/"} {
+		if name, one := strings.CutPrefix(key, prefix); one {
+			return TagValue(tags, name)
+		}
+	}
+	return Value{}
+}
+
 // RequestTags returns what the tags that a request sets give for a condition
 // key in lower case: aws:RequestTag/KEY and aws:TagKeys (AWS docs).
 func RequestTags[T ~struct{ Key, Value string }](key string, tags []T) Value {

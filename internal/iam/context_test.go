@@ -46,3 +46,16 @@ func TestRequestTags(t *testing.T) {
 		t.Errorf("no tags: got %v", v.Strings())
 	}
 }
+
+// A resource's tags have two names, and one with an empty value is there.
+func TestResourceTags(t *testing.T) {
+	tags := []Tag{{"Team", "blue"}, {"empty", ""}}
+	for key, want := range map[string][]string{
+		"aws:resourcetag/team": {"blue"}, "iam:resourcetag/team": {"blue"}, "iam:resourcetag/empty": {""},
+		"iam:resourcetag/none": nil, "aws:requesttag/team": nil, "aws:tagkeys": nil,
+	} {
+		if got := ResourceTags(key, tags).Strings(); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
+	}
+}

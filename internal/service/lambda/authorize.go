@@ -228,14 +228,7 @@ func (s *Service) passRole(ctx context.Context, call *wire.Call, ref function.Re
 		case "iam:associatedresourcearn":
 			return iam.Text(ref.FunctionARN())
 		}
-		name, ok := strings.CutPrefix(key, "aws:resourcetag/")
-		if !ok {
-			name, ok = strings.CutPrefix(key, "iam:resourcetag/")
-		}
-		if !ok {
-			return iam.Value{}
-		}
-		return iam.TagValue(tags, name)
+		return iam.ResourceTags(key, tags)
 	}})
 }
 

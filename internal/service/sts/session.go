@@ -133,13 +133,8 @@ func (a *assumed) resource(more iam.Context) *authz.Resource {
 	}
 	r.Policy = a.role.TrustPolicy
 	r.Context = func(key string) iam.Value {
-		for _, prefix := range [...]string{"aws:resourcetag/", "iam:resourcetag/"} {
-			if tag, ok := strings.CutPrefix(key, prefix); ok {
-				return iam.TagValue(a.role.Tags, tag)
-			}
-		}
-		if more == nil {
-			return iam.Value{}
+		if v := iam.ResourceTags(key, a.role.Tags); !v.IsZero() || more == nil {
+			return v
 		}
 		return more(key)
 	}
