@@ -66,9 +66,10 @@ func removeTags(tags []iam.Tag, keys []string) []iam.Tag {
 	})
 }
 
-// pageOfTags lists tags by key.
-func pageOfTags(tags []iam.Tag, marker *string, size *int64) (list []api.Tag, next *string) {
+// pageOfTags lists tags by key, with the marker of the next page and whether
+// there is one.
+func pageOfTags(tags []iam.Tag, marker *string, size *int64) (list []api.Tag, next *string, more *bool) {
 	sorted := slices.SortedFunc(slices.Values(tags), func(a, b iam.Tag) int { return cmp.Compare(a.Key, b.Key) })
 	part, next := page(sorted, func(t iam.Tag) string { return t.Key }, marker, size)
-	return shownTags(part), next
+	return shownTags(part), next, new(next != nil)
 }
