@@ -20,7 +20,7 @@ const module = "github.com/keyturn/keyturn/"
 // one "x/..." family.
 var layers = [][]string{
 	{"fault", "plaintext"},
-	{"arn", "schedule", "sigv4", "oidc", "pgserver"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
 	{"iam", "key/...", "loggroup", "function"},
 	{"secret", "trail", "function/environment"},
 	{"store/...", "wire/..."},

@@ -1,5 +1,5 @@
 // Package arn parses and builds Amazon Resource Names and applies the rules
-// by which a caller's SecretId or FunctionName finds a resource.
+// by which a caller's SecretId or KeyId finds a resource.
 package arn
 
 import "strings"
@@ -107,4 +107,39 @@ func ParseSecretRef(id string) SecretRef {
 		ref.Name = name
 	}
 	return ref
+}
+
+// KeyRef is what a KeyId names: a KMS key, by its ID or by an alias.
+type KeyRef struct {
+	Account, Region string
+	// ID is "" where there is an alias.
+	ID string
+	// Alias begins with "alias/", or is "".
+	Alias string
+}
+
+// ParseKeyRef reads a key ID, a key ARN, an alias or an alias ARN; what is no
+// ARN is one of the given region and account. IDs are not checked. ok is false
+// for an ARN that is not KMS's.
+func ParseKeyRef(id, region, account string) (r KeyRef, ok bool) {
+	r = KeyRef{Account: account, Region: region, ID: id}
+	if IsARN(id) {
+		a, ok := Parse(id)
+		if !ok || a.Service != "kms" {
+			return KeyRef{}, false
+		}
+		r = KeyRef{Account: a.Account, Region: a.Region, ID: strings.TrimPrefix(a.Resource, "key/")}
+	}
+	if strings.HasPrefix(r.ID, "alias/") {
+		r.ID, r.Alias = "", r.ID
+	}
+	return r, true
+}
+
+// ARN is the address of what is named.
+func (r KeyRef) ARN() string {
+	if r.Alias != "" {
+		return New("kms", r.Region, r.Account, r.Alias).String()
+	}
+	return New("kms", r.Region, r.Account, "key/"+r.ID).String()
 }

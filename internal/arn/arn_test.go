@@ -55,3 +55,32 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestParseKeyRef(t *testing.T) {
+	const id = "1234abcd-12ab-34cd-56ef-1234567890ab"
+	for _, c := range []struct {
+		id   string
+		want KeyRef
+		arn  string
+	}{
+		{id, KeyRef{Account: "1", Region: "here", ID: id}, "arn:aws:kms:here:1:key/" + id},
+		{"alias/app", KeyRef{Account: "1", Region: "here", Alias: "alias/app"}, "arn:aws:kms:here:1:alias/app"},
+		{"key/" + id, KeyRef{Account: "1", Region: "here", ID: "key/" + id}, "arn:aws:kms:here:1:key/key/" + id},
+		{"arn:aws:kms:there:2:key/" + id, KeyRef{Account: "2", Region: "there", ID: id}, "arn:aws:kms:there:2:key/" + id},
+		{"arn:aws:kms:there:2:alias/app", KeyRef{Account: "2", Region: "there", Alias: "alias/app"}, "arn:aws:kms:there:2:alias/app"},
+		{"arn:aws:kms::2:key/" + id, KeyRef{Account: "2", ID: id}, "arn:aws:kms::2:key/" + id},
+	} {
+		got, ok := ParseKeyRef(c.id, "here", "1")
+		if !ok || got != c.want {
+			t.Errorf("%s: got %+v, %v, want %+v", c.id, got, ok, c.want)
+		}
+		if got.ARN() != c.arn {
+			t.Errorf("%s: got %s, want %s", c.id, got.ARN(), c.arn)
+		}
+	}
+	for _, id := range []string{"arn:aws:kms", "arn:aws:iam::1:role/r", "arn:"} {
+		if got, ok := ParseKeyRef(id, "here", "1"); ok {
+			t.Errorf("%s: got %+v", id, got)
+		}
+	}
+}

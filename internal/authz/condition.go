@@ -42,7 +42,7 @@ func (q *inquiry) value(name string) iam.Value {
 func (q *inquiry) global(name string) iam.Value {
 	call := q.call
 	if tag, ok := strings.CutPrefix(name, "principaltag/"); ok {
-		return tagValue(principalTags(call.Principal.Identity), tag)
+		return iam.TagValue(principalTags(call.Principal.Identity), tag)
 	}
 	if tag, ok := strings.CutPrefix(name, "resourcetag/"); ok {
 		return q.resourceTag(tag)
@@ -54,29 +54,29 @@ func (q *inquiry) global(name string) iam.Value {
 		return given(call.SourceIP, call.Endpoint != nil)
 	case "sourcevpce":
 		if call.Endpoint != nil {
-			return given(call.Endpoint.ID, true)
+			return iam.NonEmpty(call.Endpoint.ID)
 		}
 	case "sourcevpc":
 		if call.Endpoint != nil {
-			return given(call.Endpoint.VPC, true)
+			return iam.NonEmpty(call.Endpoint.VPC)
 		}
 	case "securetransport":
-		return truth(call.Secure || isLoopback(call.SourceIP))
+		return iam.Bool(call.Secure || isLoopback(call.SourceIP))
 	case "requestedregion":
-		return given(call.Region, true)
+		return iam.NonEmpty(call.Region)
 	case "currenttime":
 		return iam.Text(call.Time.UTC().Format(time.RFC3339))
 	case "epochtime":
 		return iam.Text(strconv.FormatInt(call.Time.Unix(), 10))
 	case "useragent":
-		return given(call.UserAgent, true)
+		return iam.NonEmpty(call.UserAgent)
 	case "referer":
-		return given(call.Referer, true)
+		return iam.NonEmpty(call.Referer)
 	case "resourceaccount":
 		if q.request.ResourceAccount != "" {
 			return iam.Text(q.request.ResourceAccount)
 		}
-		return given(call.Principal.Account, true)
+		return iam.NonEmpty(call.Principal.Account)
 	}
 	return q.manner(name)
 }
@@ -86,7 +86,7 @@ func (q *inquiry) global(name string) iam.Value {
 func (q *inquiry) manner(name string) iam.Value {
 	switch name {
 	case "viaawsservice":
-		return truth(q.use.Via != "")
+		return iam.Bool(q.use.Via != "")
 	case "calledvia", "calledviafirst", "calledvialast":
 		return given(q.use.Via+".amazonaws.com", q.use.Via != "")
 	case "multifactorauthpresent":
@@ -95,9 +95,9 @@ func (q *inquiry) manner(name string) iam.Value {
 	if s := q.call.Principal.Given; s != nil {
 		switch name {
 		case "sourceidentity":
-			return given(s.SourceIdentity, true)
+			return iam.NonEmpty(s.SourceIdentity)
 		case "federatedprovider":
-			return given(s.Provider, true)
+			return iam.NonEmpty(s.Provider)
 		}
 	}
 	return iam.Value{}
@@ -114,18 +114,18 @@ func (q *inquiry) ofSecret(name string) iam.Value {
 	}
 	switch name {
 	case "secretid":
-		return given(q.secretARN, true)
+		return iam.NonEmpty(q.secretARN)
 	case "versionstage":
 		return q.reading.stages(s)
 	case "resource/allowrotationlambdaarn":
-		return given(s.Rotation.FunctionARN, true)
+		return iam.NonEmpty(s.Rotation.FunctionARN)
 	case "resource/type":
-		return given(s.Type, true)
+		return iam.NonEmpty(s.Type)
 	case "secretprimaryregion":
 		if s.PrimaryRegion != "" {
 			return iam.Text(s.PrimaryRegion)
 		}
-		return given(s.Region, true)
+		return iam.NonEmpty(s.Region)
 	}
 	return iam.Value{}
 }
@@ -142,7 +142,7 @@ func (q *inquiry) ofKey(name string) iam.Value {
 	case "encryptioncontextkeys":
 		return iam.List(slices.Collect(maps.Keys(q.use.Context)))
 	case "requestalias":
-		return given(q.use.Alias, true)
+		return iam.NonEmpty(q.use.Alias)
 	case "resourcealiases":
 		return q.aliases()
 	case "grantisforawsresource":
@@ -150,7 +150,7 @@ func (q *inquiry) ofKey(name string) iam.Value {
 	case "viaservice":
 		return given(q.use.Via+"."+q.call.Region+".amazonaws.com", q.use.Via != "")
 	case "calleraccount":
-		return given(q.call.Principal.Account, true)
+		return iam.NonEmpty(q.call.Principal.Account)
 	case "keyspec", "customermasterkeyspec":
 		return iam.Text("SYMMETRIC_DEFAULT")
 	case "keyusage", "customermasterkeyusage":
@@ -184,17 +184,9 @@ func (q *inquiry) aliases() iam.Value {
 func (q *inquiry) resourceTag(name string) iam.Value {
 	switch {
 	case q.secret != nil:
-		for i := range q.secret.Tags {
-			if t := &q.secret.Tags[i]; strings.EqualFold(t.Key, name) {
-				return iam.Text(t.Value)
-			}
-		}
+		return iam.TagValue(q.secret.Tags, name)
 	case q.key != nil:
-		for i := range q.key.Tags {
-			if t := &q.key.Tags[i]; strings.EqualFold(t.Key, name) {
-				return iam.Text(t.Value)
-			}
-		}
+		return iam.TagValue(q.key.Tags, name)
 	}
 	return iam.Value{}
 }
@@ -204,16 +196,6 @@ func principalTags(id *iam.Identity) []iam.Tag {
 		return nil
 	}
 	return id.Tags
-}
-
-// tagValue returns the value of a tag, whose key is in lower case.
-func tagValue(tags []iam.Tag, name string) iam.Value {
-	for i := range tags {
-		if strings.EqualFold(tags[i].Key, name) {
-			return iam.Text(tags[i].Value)
-		}
-	}
-	return iam.Value{}
 }
 
 // contextValue returns the value of a pair, whose key is in lower case: all of
@@ -235,17 +217,10 @@ func contextValue(c key.EncryptionContext, name string) iam.Value {
 
 // given is a text that is there under a condition and unless it is empty.
 func given(text string, there bool) iam.Value {
-	if !there || text == "" {
+	if !there {
 		return iam.Value{}
 	}
-	return iam.Text(text)
-}
-
-func truth(b bool) iam.Value {
-	if b {
-		return iam.Text("true")
-	}
-	return iam.Text("false")
+	return iam.NonEmpty(text)
 }
 
 // isLoopback reports whether the peer is on this machine, whose traffic

@@ -77,11 +77,7 @@ func allow(principals []string) *iam.Policy {
 	if principals != nil {
 		s.Principals = &iam.Principals{AWS: principals}
 	}
-	p, err := iam.Compile(&iam.Document{Version: iam.Version2012, Statements: []iam.Statement{s}}, "a grant")
-	if err != nil {
-		panic("authz: " + err.Error()) // nothing in it can be wrong
-	}
-	return p
+	return fixed("a grant", s)
 }
 
 // RetireGrant authorises the end of a grant: by whom it names for that, by a

@@ -2,7 +2,6 @@ package authz
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/arn"
@@ -122,22 +121,18 @@ func (g *Guard) findKey(tx *store.Tx, account, region, id string) (*key.Record, 
 	if id == "" {
 		id = key.DefaultAlias
 	}
-	name := id
-	if arn.IsARN(id) {
-		a, ok := arn.Parse(id)
-		if !ok || a.Service != "kms" || a.Region != region {
-			return nil, errInvalidKey(id)
-		}
-		account, name = a.Account, strings.TrimPrefix(a.Resource, "key/")
+	r, ok := arn.ParseKeyRef(id, region, account)
+	if !ok || r.Region != region {
+		return nil, errInvalidKey(id)
 	}
-	if strings.HasPrefix(name, "alias/") {
-		alias, err := tx.Alias(account, region, name)
+	if r.Alias != "" {
+		alias, err := tx.Alias(r.Account, region, r.Alias)
 		if err != nil {
 			return nil, unknownKey(id, err)
 		}
-		name = alias.KeyID
+		r.ID = alias.KeyID
 	}
-	rec, err := tx.Key(account, region, name)
+	rec, err := tx.Key(r.Account, region, r.ID)
 	return rec, unknownKey(id, err)
 }
 

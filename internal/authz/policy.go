@@ -7,8 +7,8 @@ import (
 )
 
 // compiledText bounds the policies of resources that are kept compiled, by
-// their texts, in bytes; compiled they take policyFactor as much. compiledBase
-// is what one takes beside its text.
+// their texts, in bytes; policyFactor tells what they take compiled.
+// compiledBase is what one counts beside its text.
 const (
 	compiledText = 4 << 20
 	compiledBase = 256
@@ -56,10 +56,23 @@ func (c *compiler) compile(text string) *iam.Policy {
 // when it was put: it denies everything to all but the account's root, who
 // can replace it.
 func unreadable() *iam.Policy {
-	p, err := iam.CompileText(`{"Version":"2012-10-17","Statement":{"Sid":"Unreadable","Effect":"Deny","Principal":"*","Action":"*","Resource":"*",
-		"Condition":{"StringNotEquals":{"aws:PrincipalType":"Account"}}}}`, "a policy that cannot be read")
+	return fixed("a policy that cannot be read", iam.Statement{
+		Sid: "Unreadable", Effect: iam.Deny, Principals: &iam.Principals{AWS: []string{"*"}}, Actions: []string{"*"}, Resources: []string{"*"},
+		Conditions: []iam.Condition{{Operator: "StringNotEquals", Key: "aws:PrincipalType", Values: []string{"Account"}}},
+	})
+}
+
+// closed stands for a policy of a user or role that may have denied
+// something, and denies everything.
+func closed(name string) *iam.Policy {
+	return fixed(name, iam.Statement{Sid: "Unreadable", Effect: iam.Deny, Actions: []string{"*"}, Resources: []string{"*"}})
+}
+
+// fixed compiles a policy of one statement that nobody but this package wrote.
+func fixed(name string, s iam.Statement) *iam.Policy {
+	p, err := iam.Compile(&iam.Document{Version: iam.Version2012, Statements: []iam.Statement{s}}, name)
 	if err != nil {
-		panic("authz: " + err.Error())
+		panic("authz: " + err.Error()) // nothing in it can be wrong
 	}
 	return p
 }

@@ -55,7 +55,7 @@ func (r reading) stages(s *secret.Secret) iam.Value {
 	if v != nil {
 		return iam.List(v.Labels)
 	}
-	return given(r.stage, true)
+	return iam.NonEmpty(r.stage)
 }
 
 // secret finds a secret and authorises the call on it. Who would be refused a
@@ -92,9 +92,9 @@ func (g *Guard) onMissing(call *wire.Call, account, id string, ref arn.SecretRef
 	return g.On(call, "", &Resource{ARN: address, Shown: id, Account: account, Context: func(key string) iam.Value {
 		switch key {
 		case "secretsmanager:secretid":
-			return given(address, true)
+			return iam.NonEmpty(address)
 		case "secretsmanager:secretprimaryregion":
-			return given(call.Region, true)
+			return iam.NonEmpty(call.Region)
 		case "secretsmanager:versionstage":
 			return r.stages(nil)
 		}

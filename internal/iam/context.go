@@ -3,6 +3,7 @@ package iam
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,6 +44,20 @@ type Value struct {
 
 // Text is a single value.
 func Text(s string) Value { return Value{text: s, single: true} }
+
+// NonEmpty is a single value; "" is a missing key.
+func NonEmpty(s string) Value { return Value{text: s, single: s != ""} }
+
+// Optional is a single value; nil is a missing key.
+func Optional(s *string) Value {
+	if s == nil {
+		return Value{}
+	}
+	return Text(*s)
+}
+
+// Bool is true or false, as policies spell it.
+func Bool(b bool) Value { return Text(strconv.FormatBool(b)) }
 
 // List is the value of a key that can have several; an empty list is a
 // missing key (AWS docs).
@@ -100,6 +115,45 @@ func TagContext(prefix, list string, tags map[string]string) Context {
 	}
 }
 
+// TagValue returns the value of a tag, or nothing if there is none of the name.
+// Names are compared without regard to case (AWS docs); of tags whose keys
+// differ by case only, the first counts.
+func TagValue[T ~struct{ Key, Value string }](tags []T, name string) Value {
+	for i := range tags {
+		if t := Tag(tags[i]); strings.EqualFold(t.Key, name) {
+			return Text(t.Value)
+		}
+	}
+	return Value{}
+}
+
+// ResourceTags returns what the tags of a resource of IAM give for a condition
+// key in lower case: aws:ResourceTag/KEY and iam:ResourceTag/KEY (AWS docs).
+func ResourceTags(key string, tags []Tag) Value {
+	for _, prefix := range [...]string{"aws:resourcetag/", "iam:resourcetag/"} {
+		if name, one := strings.CutPrefix(key, prefix); one {
+			return TagValue(tags, name)
+		}
+	}
+	return Value{}
+}
+
+// RequestTags returns what the tags that a request sets give for a condition
+// key in lower case: aws:RequestTag/KEY and aws:TagKeys (AWS docs).
+func RequestTags[T ~struct{ Key, Value string }](key string, tags []T) Value {
+	if name, one := strings.CutPrefix(key, "aws:requesttag/"); one {
+		return TagValue(tags, name)
+	}
+	if key != "aws:tagkeys" {
+		return Value{}
+	}
+	keys := make([]string, len(tags))
+	for i := range tags {
+		keys[i] = Tag(tags[i]).Key
+	}
+	return List(keys)
+}
+
 // value returns what the request has for a key in lower case. What Context
 // says goes before what follows from the principal, so that a simulation can
 // choose.
@@ -118,12 +172,12 @@ func (p *Principal) value(key string) Value {
 	switch key {
 	case "aws:principalarn":
 		if p.Type == AssumedRole {
-			return optional(p.RoleARN)
+			return NonEmpty(p.RoleARN)
 		}
-		return optional(p.ARN)
+		return NonEmpty(p.ARN)
 	case "aws:principalaccount":
 		if p.hasAccount() {
-			return optional(p.Account)
+			return NonEmpty(p.Account)
 		}
 	case "aws:principaltype":
 		return p.typeValue()
@@ -131,23 +185,20 @@ func (p *Principal) value(key string) Value {
 		if p.IsZero() {
 			return Text("anonymous")
 		}
-		return optional(p.ID)
+		return NonEmpty(p.ID)
 	case "aws:username":
 		if p.Type == IAMUser {
-			return optional(p.Name)
+			return NonEmpty(p.Name)
 		}
 	case "aws:principalisawsservice":
-		if p.Type == Service {
-			return Text("true")
-		}
-		return Text("false")
+		return Bool(p.Type == Service)
 	case "aws:principalservicename":
 		if p.Type == Service {
-			return optional(p.InvokedBy)
+			return NonEmpty(p.InvokedBy)
 		}
 	case "lambda:sourcefunctionarn":
 		if p.Given != nil {
-			return optional(p.Given.SourceFunction)
+			return NonEmpty(p.Given.SourceFunction)
 		}
 	case "aws:tokenissuetime":
 		if !p.IssuedAt.IsZero() {
@@ -170,8 +221,6 @@ func (p *Principal) typeValue() Value {
 	}
 	return Value{}
 }
-
-func optional(s string) Value { return Value{text: s, single: s != ""} }
 
 // hasAccount reports whether the caller belongs to an account, whose IAM
 // policies concern it; services, web identities and anonymous callers do not.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/loggroup"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/sweep"
 )
 
 // keepEvents is how long the trail is kept: what LookupEvents shows (AWS
@@ -17,26 +18,15 @@ const housekeepInterval = time.Hour
 
 // housekeep removes trail events and log entries past their retention.
 func (s *Server) housekeep(ctx context.Context) error {
-	tick := time.NewTicker(housekeepInterval)
-	defer tick.Stop()
-	for {
-		now := time.Now()
-		err := s.recorder.Prune(now.Add(-keepEvents))
-		if err == nil {
-			err = s.dropEvents(ctx, now.Add(-keepEvents))
+	return sweep.Every(ctx, housekeepInterval, s.cfg.Logger, "removing old events and log entries", func(ctx context.Context, now time.Time) error {
+		if err := s.recorder.Prune(now.Add(-keepEvents)); err != nil {
+			return err
 		}
-		if err == nil {
-			err = s.trimLogs(ctx, now)
+		if err := s.dropEvents(ctx, now.Add(-keepEvents)); err != nil {
+			return err
 		}
-		if err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Error("removing old events and log entries", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+		return s.trimLogs(ctx, now)
+	})
 }
 
 // batch is how many rows one transaction removes, so that other changes get

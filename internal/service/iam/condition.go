@@ -1,8 +1,6 @@
 package iam
 
 import (
-	"strings"
-
 	api "github.com/keyturn/keyturn/internal/api/iam"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -13,27 +11,15 @@ import (
 func conditions(in wire.Input, key string) iam.Value {
 	switch key {
 	case "aws:tagkeys":
-		return iam.List(tagKeys(in))
-	case "iam:policyarn":
-		return given(attachedPolicy(in))
-	case "iam:permissionsboundary":
-		return given(boundary(in))
-	}
-	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		for _, t := range tagsIn(in) {
-			if t.Key != nil && t.Value != nil && strings.EqualFold(*t.Key, name) {
-				return iam.Text(*t.Value)
-			}
+		if keys := removedTags(in); keys != nil {
+			return iam.List(keys)
 		}
+	case "iam:policyarn":
+		return iam.Optional(attachedPolicy(in))
+	case "iam:permissionsboundary":
+		return iam.Optional(boundary(in))
 	}
-	return iam.Value{}
-}
-
-func given(s *string) iam.Value {
-	if s == nil {
-		return iam.Value{}
-	}
-	return iam.Text(*s)
+	return iam.RequestTags(key, requestTags(tagsIn(in)))
 }
 
 // tagsIn returns the tags that a request sets.
@@ -59,8 +45,8 @@ func tagsIn(in wire.Input) []api.Tag {
 	return nil
 }
 
-// tagKeys returns the keys of the tags that a request sets or removes.
-func tagKeys(in wire.Input) (keys []string) {
+// removedTags returns the keys of the tags that a request removes.
+func removedTags(in wire.Input) []string {
 	switch in := in.(type) {
 	case *api.UntagRoleRequest:
 		return in.TagKeys
@@ -71,12 +57,7 @@ func tagKeys(in wire.Input) (keys []string) {
 	case *api.UntagOpenIDConnectProviderRequest:
 		return in.TagKeys
 	}
-	for _, t := range tagsIn(in) {
-		if t.Key != nil {
-			keys = append(keys, *t.Key)
-		}
-	}
-	return keys
+	return nil
 }
 
 // attachedPolicy returns the managed policy that a request attaches or

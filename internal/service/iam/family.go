@@ -47,21 +47,14 @@ type about struct {
 // resource returns what the Guard has to know.
 func (a about) resource(call *wire.Call) *authz.Resource {
 	return &authz.Resource{ARN: a.arn, Context: func(key string) iam.Value {
-		tag, isTag := strings.CutPrefix(key, "aws:resourcetag/")
-		if !isTag {
-			tag, isTag = strings.CutPrefix(key, "iam:resourcetag/")
+		if key != "iam:permissionsboundary" {
+			return iam.ResourceTags(key, a.tags)
 		}
-		switch {
-		case isTag:
-			return tagValue(a.tags, tag)
-		case key == "iam:permissionsboundary":
-			// What the request sets counts more than what is set.
-			if v := call.Condition(key); !v.IsZero() || a.boundary == "" {
-				return v
-			}
-			return iam.Text(a.boundary)
+		// What the request sets counts more than what is set.
+		if v := call.Condition(key); !v.IsZero() {
+			return v
 		}
-		return iam.Value{}
+		return iam.NonEmpty(a.boundary)
 	}}
 }
 

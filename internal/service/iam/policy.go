@@ -323,8 +323,7 @@ func (s *Service) UntagPolicy(ctx context.Context, call *wire.Call, in *api.Unta
 func (s *Service) ListPolicyTags(ctx context.Context, call *wire.Call, in *api.ListPolicyTagsRequest) (*api.ListPolicyTagsResponse, error) {
 	out := &api.ListPolicyTagsResponse{}
 	return out, s.policies.view(ctx, call, *in.PolicyArn, func(_ *store.Tx, p *iam.CustomerPolicy) error {
-		out.Tags, out.Marker = pageOfTags(p.Tags, in.Marker, in.MaxItems)
-		out.IsTruncated = new(out.Marker != nil)
+		out.Tags, out.Marker, out.IsTruncated = pageOfTags(p.Tags, in.Marker, in.MaxItems)
 		return nil
 	})
 }

@@ -228,8 +228,7 @@ func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, call *wire.Cal
 func (s *Service) ListOpenIDConnectProviderTags(ctx context.Context, call *wire.Call, in *api.ListOpenIDConnectProviderTagsRequest) (*api.ListOpenIDConnectProviderTagsResponse, error) {
 	out := &api.ListOpenIDConnectProviderTagsResponse{}
 	return out, s.providers.view(ctx, call, *in.OpenIDConnectProviderArn, func(_ *store.Tx, p *iam.Provider) error {
-		out.Tags, out.Marker = pageOfTags(p.Tags, in.Marker, in.MaxItems)
-		out.IsTruncated = new(out.Marker != nil)
+		out.Tags, out.Marker, out.IsTruncated = pageOfTags(p.Tags, in.Marker, in.MaxItems)
 		return nil
 	})
 }

@@ -205,8 +205,7 @@ func (s *Service) UntagRole(ctx context.Context, call *wire.Call, in *api.UntagR
 func (s *Service) ListRoleTags(ctx context.Context, call *wire.Call, in *api.ListRoleTagsRequest) (*api.ListRoleTagsResponse, error) {
 	out := &api.ListRoleTagsResponse{}
 	return out, s.roles.view(ctx, call, *in.RoleName, func(_ *store.Tx, r *iam.Role) error {
-		out.Tags, out.Marker = pageOfTags(r.Tags, in.Marker, in.MaxItems)
-		out.IsTruncated = new(out.Marker != nil)
+		out.Tags, out.Marker, out.IsTruncated = pageOfTags(r.Tags, in.Marker, in.MaxItems)
 		return nil
 	})
 }

@@ -145,7 +145,7 @@ func (m *simulation) setValues(entries []api.ContextEntry) {
 		if v := entered(key); !v.IsZero() || !isTag {
 			return v
 		}
-		return tagValue(m.tags, tag)
+		return iam.TagValue(m.tags, tag)
 	}
 }
 

@@ -13,6 +13,14 @@ import (
 // maxTags is the limit of a resource's tags (AWS docs).
 const maxTags = 50
 
+func requestTags(list []api.Tag) []iam.Tag {
+	tags := make([]iam.Tag, len(list))
+	for i, t := range list {
+		tags[i] = iam.Tag{Key: *t.Key, Value: *t.Value}
+	}
+	return tags
+}
+
 func shownTags(tags []iam.Tag) []api.Tag {
 	list := make([]api.Tag, len(tags))
 	for i := range tags {
@@ -58,20 +66,10 @@ func removeTags(tags []iam.Tag, keys []string) []iam.Tag {
 	})
 }
 
-// pageOfTags lists tags by key.
-func pageOfTags(tags []iam.Tag, marker *string, size *int64) (list []api.Tag, next *string) {
+// pageOfTags lists tags by key, with the marker of the next page and whether
+// there is one.
+func pageOfTags(tags []iam.Tag, marker *string, size *int64) (list []api.Tag, next *string, more *bool) {
 	sorted := slices.SortedFunc(slices.Values(tags), func(a, b iam.Tag) int { return cmp.Compare(a.Key, b.Key) })
 	part, next := page(sorted, func(t iam.Tag) string { return t.Key }, marker, size)
-	return shownTags(part), next
-}
-
-// tagValue returns the value of a tag for conditions, which compare keys
-// without regard to case.
-func tagValue(tags []iam.Tag, name string) iam.Value {
-	for i := range tags {
-		if strings.EqualFold(tags[i].Key, name) {
-			return iam.Text(tags[i].Value)
-		}
-	}
-	return iam.Value{}
+	return shownTags(part), next, new(next != nil)
 }

@@ -209,8 +209,7 @@ func (s *Service) UntagUser(ctx context.Context, call *wire.Call, in *api.UntagU
 func (s *Service) ListUserTags(ctx context.Context, call *wire.Call, in *api.ListUserTagsRequest) (*api.ListUserTagsResponse, error) {
 	out := &api.ListUserTagsResponse{}
 	return out, s.users.view(ctx, call, *in.UserName, func(_ *store.Tx, u *iam.User) error {
-		out.Tags, out.Marker = pageOfTags(u.Tags, in.Marker, in.MaxItems)
-		out.IsTruncated = new(out.Marker != nil)
+		out.Tags, out.Marker, out.IsTruncated = pageOfTags(u.Tags, in.Marker, in.MaxItems)
 		return nil
 	})
 }

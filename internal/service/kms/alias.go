@@ -189,8 +189,8 @@ func listed(tx *store.Tx, call *wire.Call, id string) (*key.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.account != call.Principal.Account {
-		return nil, noKey(arn.New("kms", r.region, r.account, "key/"+r.id).String())
+	if r.Account != call.Principal.Account {
+		return nil, noKey(arn.New("kms", r.Region, r.Account, "key/"+r.ID).String())
 	}
-	return r.lookup(tx)
+	return lookup(tx, r)
 }

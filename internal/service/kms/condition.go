@@ -2,7 +2,6 @@ package kms
 
 import (
 	"strconv"
-	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/kms"
 	"github.com/keyturn/keyturn/internal/iam"
@@ -18,13 +17,13 @@ func conditions(in wire.Input, name string) iam.Value {
 		return ofNewKey(in, name)
 	case *api.PutKeyPolicyRequest:
 		if name == "kms:bypasspolicylockoutsafetycheck" {
-			return truth(isTrue(in.BypassPolicyLockoutSafetyCheck))
+			return iam.Bool(isTrue(in.BypassPolicyLockoutSafetyCheck))
 		}
 	case *api.CreateGrantRequest:
 		return ofGrant(in, name)
 	case *api.ListGrantsRequest, *api.RevokeGrantRequest:
 		if name == "kms:grantisforawsresource" {
-			return truth(false)
+			return iam.Bool(false)
 		}
 	case *api.EnableKeyRotationRequest:
 		if name == "kms:rotationperiodindays" {
@@ -51,7 +50,7 @@ func conditions(in wire.Input, name string) iam.Value {
 func ofNewKey(in *api.CreateKeyRequest, name string) iam.Value {
 	switch name {
 	case "kms:bypasspolicylockoutsafetycheck":
-		return truth(isTrue(in.BypassPolicyLockoutSafetyCheck))
+		return iam.Bool(isTrue(in.BypassPolicyLockoutSafetyCheck))
 	case "kms:keyspec", "kms:customermasterkeyspec":
 		return either(in.KeySpec, in.CustomerMasterKeySpec, symmetric)
 	case "kms:keyusage", "kms:customermasterkeyusage":
@@ -59,7 +58,7 @@ func ofNewKey(in *api.CreateKeyRequest, name string) iam.Value {
 	case "kms:keyorigin":
 		return either(in.Origin, nil, "AWS_KMS")
 	case "kms:multiregion":
-		return truth(isTrue(in.MultiRegion))
+		return iam.Bool(isTrue(in.MultiRegion))
 	}
 	return ofTags(in.Tags, name)
 }
@@ -67,7 +66,7 @@ func ofNewKey(in *api.CreateKeyRequest, name string) iam.Value {
 func ofGrant(in *api.CreateGrantRequest, name string) iam.Value {
 	switch name {
 	case "kms:grantisforawsresource":
-		return truth(false)
+		return iam.Bool(false)
 	case "kms:granteeprincipal":
 		return iam.Text(principalARN(*in.GranteePrincipal))
 	case "kms:retiringprincipal":
@@ -87,24 +86,12 @@ func ofGrant(in *api.CreateGrantRequest, name string) iam.Value {
 }
 
 func ofTags(tags []api.Tag, name string) iam.Value {
-	wanted, one := strings.CutPrefix(name, "aws:requesttag/")
-	if !one && name != "aws:tagkeys" {
-		return iam.Value{}
+	set := make([]key.Tag, len(tags))
+	for i, t := range tags {
+		set[i] = key.Tag{Key: *t.TagKey, Value: *t.TagValue}
 	}
-	var keys []string
-	for i := range tags {
-		if one && strings.EqualFold(*tags[i].TagKey, wanted) {
-			return iam.Text(*tags[i].TagValue)
-		}
-		keys = append(keys, *tags[i].TagKey)
-	}
-	if one {
-		return iam.Value{}
-	}
-	return iam.List(keys)
+	return iam.RequestTags(name, set)
 }
-
-func truth(b bool) iam.Value { return iam.Text(strconv.FormatBool(b)) }
 
 func number(n *int64, otherwise int) iam.Value {
 	return iam.Text(strconv.Itoa(pageSize(n, otherwise)))

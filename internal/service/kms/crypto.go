@@ -273,7 +273,7 @@ func onSameKey(tx *store.Tx, call *wire.Call, in *api.ReEncryptRequest, src sour
 		if err != nil {
 			return ""
 		}
-		rec, err := r.lookup(tx)
+		rec, err := lookup(tx, r)
 		if err != nil {
 			return ""
 		}
@@ -287,7 +287,7 @@ func onSameKey(tx *store.Tx, call *wire.Call, in *api.ReEncryptRequest, src sour
 		if err != nil && src.keyID != nil {
 			from = id(*src.keyID)
 		}
-		return truth(from != "" && from == id(*in.DestinationKeyId))
+		return iam.Bool(from != "" && from == id(*in.DestinationKeyId))
 	}
 }
 

@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"regexp"
-	"strings"
 
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/authz"
@@ -18,37 +17,27 @@ import (
 // regions (AWS docs).
 var keyID = regexp.MustCompile(`^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$`)
 
-// ref is a key as a call names it: by its ID or by an alias.
-type ref struct{ account, region, id, alias string }
-
 // parseRef reads a key ID, a key ARN, an alias or an alias ARN. An ARN must be
 // one of the call's region (AWS: recorded).
-func parseRef(call *wire.Call, s string) (ref, error) {
-	r := ref{account: call.Principal.Account, region: call.Region, id: s}
-	if arn.IsARN(s) {
-		a, ok := arn.Parse(s)
-		switch {
-		case !ok || a.Service != "kms":
-			return r, fault.New(fault.NotFound, "Invalid arn %s", s)
-		case a.Region != call.Region:
-			return r, fault.New(fault.NotFound, "Invalid arn %s", a.Region)
-		}
-		r.account, r.id = a.Account, strings.TrimPrefix(a.Resource, "key/")
-	}
-	if strings.HasPrefix(r.id, "alias/") {
-		r.id, r.alias = "", r.id
+func parseRef(call *wire.Call, s string) (arn.KeyRef, error) {
+	r, ok := arn.ParseKeyRef(s, call.Region, call.Principal.Account)
+	switch {
+	case !ok:
+		return r, fault.New(fault.NotFound, "Invalid arn %s", s)
+	case r.Region != call.Region:
+		return r, fault.New(fault.NotFound, "Invalid arn %s", r.Region)
 	}
 	return r, nil
 }
 
 // lookup returns the key. It returns fault.NotFound with AWS's text when there
 // is none.
-func (r ref) lookup(tx *store.Tx) (*key.Record, error) {
-	id := r.id
-	if r.alias != "" {
-		alias, err := tx.Alias(r.account, r.region, r.alias)
+func lookup(tx *store.Tx, r arn.KeyRef) (*key.Record, error) {
+	id := r.ID
+	if r.Alias != "" {
+		alias, err := tx.Alias(r.Account, r.Region, r.Alias)
 		if fault.Is(err, fault.NotFound) {
-			return nil, noAlias(r.arn())
+			return nil, noAlias(r.ARN())
 		}
 		if err != nil {
 			return nil, err
@@ -57,20 +46,11 @@ func (r ref) lookup(tx *store.Tx) (*key.Record, error) {
 	} else if !keyID.MatchString(id) {
 		return nil, badKeyID(id)
 	}
-	rec, err := tx.Key(r.account, r.region, id)
+	rec, err := tx.Key(r.Account, r.Region, id)
 	if fault.Is(err, fault.NotFound) {
-		return nil, noKey(arn.New("kms", r.region, r.account, "key/"+id).String())
+		return nil, noKey(arn.New("kms", r.Region, r.Account, "key/"+id).String())
 	}
 	return rec, err
-}
-
-// arn is the address of what the call names.
-func (r ref) arn() string {
-	resource := r.alias
-	if resource == "" {
-		resource = "key/" + r.id
-	}
-	return arn.New("kms", r.region, r.account, resource).String()
 }
 
 func badKeyID(id string) error         { return fault.New(fault.NotFound, "Invalid keyId '%s'", id) }
@@ -85,16 +65,16 @@ func (s *Service) find(tx *store.Tx, call *wire.Call, id string, use authz.KeyUs
 	if err != nil {
 		return nil, err
 	}
-	rec, err := r.lookup(tx)
+	rec, err := lookup(tx, r)
 	if fault.Is(err, fault.NotFound) {
 		return nil, s.hide(call, r, use.Action, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	use.Alias = r.alias
+	use.Alias = r.Alias
 	err = s.admit(tx, call, rec, use)
-	if fault.Is(err, fault.Denied) && r.alias != "" && r.account != call.Principal.Account {
+	if fault.Is(err, fault.Denied) && r.Alias != "" && r.Account != call.Principal.Account {
 		// Which keys stand behind another account's aliases is not to be told.
 		return nil, s.hide(call, r, use.Action, err)
 	}
@@ -115,10 +95,10 @@ func (s *Service) admit(tx *store.Tx, call *wire.Call, rec *key.Record, use auth
 // hide returns unknown to callers who may do the action with any key that
 // could have been there, and refuses the others, so that nobody learns from
 // the difference which keys exist. Nobody may with those of other accounts.
-func (s *Service) hide(call *wire.Call, r ref, action string, unknown error) error {
-	resource := authz.Resource{ARN: r.arn(), Account: r.account}
-	if r.alias != "" {
-		resource.ARN, resource.Shown = arn.New("kms", r.region, r.account, "key/*").String(), r.arn()
+func (s *Service) hide(call *wire.Call, r arn.KeyRef, action string, unknown error) error {
+	resource := authz.Resource{ARN: r.ARN(), Account: r.Account}
+	if r.Alias != "" {
+		resource.ARN, resource.Shown = arn.New("kms", r.Region, r.Account, "key/*").String(), r.ARN()
 	}
 	if err := s.Guard.On(call, action, &resource); err != nil {
 		return err
@@ -133,9 +113,9 @@ func (s *Service) managed(tx *store.Tx, call *wire.Call, id string, use authz.Ke
 	switch {
 	case err != nil:
 		return nil, err
-	case r.alias != "" && arn.IsARN(id):
+	case r.Alias != "" && arn.IsARN(id):
 		return nil, fault.New(badARN, "Invalid arn %s", id)
-	case r.alias != "":
+	case r.Alias != "":
 		return nil, badKeyID(id)
 	}
 	return s.find(tx, call, id, use)

@@ -300,7 +300,7 @@ func (s *Service) RetireGrant(ctx context.Context, call *wire.Call, in *api.Reti
 	}
 	out := &api.RetireGrantResponse{}
 	return out, s.Store.Update(ctx, func(tx *store.Tx) error {
-		rec, err := r.lookup(tx)
+		rec, err := lookup(tx, r)
 		if fault.Is(err, fault.NotFound) {
 			return s.hide(call, r, call.Action(), err)
 		}
@@ -326,19 +326,19 @@ func (s *Service) RetireGrant(ctx context.Context, call *wire.Call, in *api.Reti
 
 // retired returns the key and the ID of the grant that a call retires: named by
 // a token, or by key and ID.
-func retired(call *wire.Call, in *api.RetireGrantRequest) (r ref, id string, err error) {
+func retired(call *wire.Call, in *api.RetireGrantRequest) (r arn.KeyRef, id string, err error) {
 	if in.GrantToken != nil {
 		t, err := key.ParseGrantToken(*in.GrantToken)
 		if err != nil || t.Region != call.Region {
 			return r, "", fault.New(badToken, "Invalid grant token.").Because(err)
 		}
-		return ref{account: t.Account, region: t.Region, id: t.KeyID}, t.ID, nil
+		return arn.KeyRef{Account: t.Account, Region: t.Region, ID: t.KeyID}, t.ID, nil
 	}
 	if in.KeyId == nil || in.GrantId == nil {
 		return r, "", fault.New(fault.Validation, "You must specify a grant token, or both a grant ID and a key ID.")
 	}
 	r, err = parseRef(call, *in.KeyId)
-	if err == nil && r.alias != "" {
+	if err == nil && r.Alias != "" {
 		err = badKeyID(*in.KeyId)
 	}
 	return r, *in.GrantId, err

@@ -9,6 +9,7 @@ import (
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/sweep"
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
@@ -25,18 +26,7 @@ const sweepInterval = time.Minute
 
 // Run sweeps until ctx ends. Failures are logged; the next sweep tries again.
 func (w *Sweeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for {
-		if err := w.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			w.service.Logger.ErrorContext(ctx, "deleting and rotating keys", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return sweep.Every(ctx, sweepInterval, w.service.Logger, "deleting and rotating keys", w.Sweep)
 }
 
 // sweepBatch is how many keys one look takes.

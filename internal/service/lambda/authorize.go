@@ -228,18 +228,7 @@ func (s *Service) passRole(ctx context.Context, call *wire.Call, ref function.Re
 		case "iam:associatedresourcearn":
 			return iam.Text(ref.FunctionARN())
 		}
-		name, ok := strings.CutPrefix(key, "aws:resourcetag/")
-		if !ok {
-			name, ok = strings.CutPrefix(key, "iam:resourcetag/")
-		}
-		if ok {
-			for _, t := range tags {
-				if strings.EqualFold(t.Key, name) {
-					return iam.Text(t.Value)
-				}
-			}
-		}
-		return iam.Value{}
+		return iam.ResourceTags(key, tags)
 	}})
 }
 
@@ -293,10 +282,10 @@ func firstOf(key string, contexts ...iam.Context) iam.Value {
 
 func text(name string, given *string) iam.Context {
 	return func(key string) iam.Value {
-		if key != name || given == nil {
+		if key != name {
 			return iam.Value{}
 		}
-		return iam.Text(*given)
+		return iam.Optional(given)
 	}
 }
 

@@ -22,7 +22,7 @@ const kmsKeyARN = "secretsmanager:kmskeyarn"
 func conditions(in wire.Input, key string) iam.Value {
 	service, name, _ := strings.Cut(key, ":")
 	if service == "aws" {
-		return requestTags(in, name)
+		return requestTags(in, key)
 	}
 	switch in := in.(type) {
 	case *api.GetSecretValueRequest:
@@ -45,11 +45,11 @@ func conditions(in wire.Input, key string) iam.Value {
 		return replicaConditions(in.AddReplicaRegions, in.ForceOverwriteReplicaSecret, name)
 	case *api.PutResourcePolicyRequest:
 		if name == "blockpublicpolicy" {
-			return truth(given(in.BlockPublicPolicy))
+			return iam.Bool(given(in.BlockPublicPolicy))
 		}
 	case *api.ValidateResourcePolicyRequest:
 		if name == "blockpublicpolicy" {
-			return truth(true) // what it checks is just that
+			return iam.Bool(true) // what it checks is just that
 		}
 	}
 	return iam.Value{}
@@ -88,7 +88,7 @@ func deleteConditions(in *api.DeleteSecretRequest, name string) iam.Value {
 	force := given(in.ForceDeleteWithoutRecovery)
 	switch {
 	case name == "forcedeletewithoutrecovery":
-		return truth(force)
+		return iam.Bool(force)
 	case name != "recoverywindowindays":
 	case in.RecoveryWindowInDays != nil:
 		return iam.Text(strconv.FormatInt(*in.RecoveryWindowInDays, 10))
@@ -103,9 +103,9 @@ func rotateConditions(in *api.RotateSecretRequest, name string) iam.Value {
 	case "rotationlambdaarn":
 		return text(in.RotationLambdaARN)
 	case "modifyrotationrules":
-		return truth(in.RotationRules != nil)
+		return iam.Bool(in.RotationRules != nil)
 	case "rotateimmediately":
-		return truth(in.RotateImmediately == nil || *in.RotateImmediately)
+		return iam.Bool(in.RotateImmediately == nil || *in.RotateImmediately)
 	}
 	return iam.Value{}
 }
@@ -119,50 +119,28 @@ func replicaConditions(regions []api.ReplicaRegionType, overwrite *bool, name st
 		}
 		return iam.List(list)
 	case "forceoverwritereplicasecret":
-		return truth(given(overwrite))
+		return iam.Bool(given(overwrite))
 	}
 	return iam.Value{}
 }
 
 // requestTags returns aws:RequestTag/KEY and aws:TagKeys.
-func requestTags(in wire.Input, name string) iam.Value {
-	var tags []api.Tag
+func requestTags(in wire.Input, key string) iam.Value {
 	switch in := in.(type) {
 	case *api.CreateSecretRequest:
-		tags = in.Tags
+		return iam.RequestTags(key, tagsIn(in.Tags))
 	case *api.TagResourceRequest:
-		tags = in.Tags
+		return iam.RequestTags(key, tagsIn(in.Tags))
 	case *api.UntagResourceRequest:
-		if name == "tagkeys" {
+		if key == "aws:tagkeys" {
 			return iam.List(in.TagKeys)
-		}
-	}
-	if name == "tagkeys" {
-		keys := make([]string, len(tags))
-		for i := range tags {
-			keys[i] = given(tags[i].Key)
-		}
-		return iam.List(keys)
-	}
-	if tag, ok := strings.CutPrefix(name, "requesttag/"); ok {
-		for i := range tags {
-			if strings.EqualFold(given(tags[i].Key), tag) {
-				return iam.Text(given(tags[i].Value))
-			}
 		}
 	}
 	return iam.Value{}
 }
 
 // text is the value of a member; none for one that is missing or empty.
-func text(s *string) iam.Value {
-	if given(s) == "" {
-		return iam.Value{}
-	}
-	return iam.Text(*s)
-}
-
-func truth(b bool) iam.Value { return iam.Text(strconv.FormatBool(b)) }
+func text(s *string) iam.Value { return iam.NonEmpty(given(s)) }
 
 // resolveKey notes in the call which key its KmsKeyId names, for the condition
 // key secretsmanager:KmsKeyArn. IDs and aliases are the account's.

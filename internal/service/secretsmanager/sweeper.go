@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/sweep"
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
@@ -26,18 +27,7 @@ const sweepInterval = time.Minute
 
 // Run sweeps until ctx ends. Failures are logged; the next sweep tries again.
 func (w *Sweeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for {
-		if err := w.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			w.service.Logger.ErrorContext(ctx, "removing deleted secrets and versions", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return sweep.Every(ctx, sweepInterval, w.service.Logger, "removing deleted secrets and versions", w.Sweep)
 }
 
 // sweepBatch is how many secrets one look takes.

@@ -4,7 +4,6 @@ package sts
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/sts"
@@ -120,27 +119,23 @@ func shown(c *authz.Credentials) *api.Credentials {
 func conditions(in wire.Input, key string) iam.Value {
 	switch in := in.(type) {
 	case *api.AssumeRoleRequest:
-		if tag, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-			return tagValue(requestTags(in.Tags), tag)
-		}
 		switch key {
-		case "aws:tagkeys":
-			return keysOf(requestTags(in.Tags))
 		case "sts:transitivetagkeys":
 			return iam.List(in.TransitiveTagKeys)
 		case "sts:externalid":
-			return optional(in.ExternalId)
+			return iam.Optional(in.ExternalId)
 		case "sts:rolesessionname":
-			return optional(in.RoleSessionName)
+			return iam.Optional(in.RoleSessionName)
 		case "sts:sourceidentity":
-			return optional(in.SourceIdentity)
+			return iam.Optional(in.SourceIdentity)
 		case "sts:durationseconds":
 			return seconds(in.DurationSeconds)
 		}
+		return iam.RequestTags(key, requestTags(in.Tags))
 	case *api.AssumeRoleWithWebIdentityRequest:
 		switch key {
 		case "sts:rolesessionname":
-			return optional(in.RoleSessionName)
+			return iam.Optional(in.RoleSessionName)
 		case "sts:durationseconds":
 			return seconds(in.DurationSeconds)
 		}

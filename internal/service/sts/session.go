@@ -133,13 +133,8 @@ func (a *assumed) resource(more iam.Context) *authz.Resource {
 	}
 	r.Policy = a.role.TrustPolicy
 	r.Context = func(key string) iam.Value {
-		for _, prefix := range [...]string{"aws:resourcetag/", "iam:resourcetag/"} {
-			if tag, ok := strings.CutPrefix(key, prefix); ok {
-				return tagValue(a.role.Tags, tag)
-			}
-		}
-		if more == nil {
-			return iam.Value{}
+		if v := iam.ResourceTags(key, a.role.Tags); !v.IsZero() || more == nil {
+			return v
 		}
 		return more(key)
 	}
@@ -256,33 +251,7 @@ func requestTags(list []api.Tag) []iam.Tag {
 	return tags
 }
 
-func hasTag(tags []iam.Tag, key string) bool { return !tagValue(tags, key).IsZero() }
-
-// tagValue returns the value of a tag; keys are compared without regard to
-// case (AWS docs).
-func tagValue(tags []iam.Tag, key string) iam.Value {
-	for _, t := range tags {
-		if strings.EqualFold(t.Key, key) {
-			return iam.Text(t.Value)
-		}
-	}
-	return iam.Value{}
-}
-
-func keysOf(tags []iam.Tag) iam.Value {
-	keys := make([]string, len(tags))
-	for i, t := range tags {
-		keys[i] = t.Key
-	}
-	return iam.List(keys)
-}
-
-func optional(s *string) iam.Value {
-	if s == nil {
-		return iam.Value{}
-	}
-	return iam.Text(*s)
-}
+func hasTag(tags []iam.Tag, key string) bool { return !iam.TagValue(tags, key).IsZero() }
 
 func seconds(n *int64) iam.Value {
 	if n == nil {

@@ -130,22 +130,15 @@ func (b *bearer) condition(key string) iam.Value {
 	if claim, ok := strings.CutPrefix(key, strings.ToLower(b.provider.URL)+":"); ok {
 		return b.claim(claim)
 	}
-	if tag, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		return tagValue(b.tags(), tag)
-	}
 	switch key {
-	case "aws:tagkeys":
-		return keysOf(b.tags())
 	case "aws:federatedprovider":
 		return iam.Text(b.provider.ARN())
 	case "sts:transitivetagkeys":
 		return iam.List(b.claims.Transitive)
 	case "sts:sourceidentity":
-		if b.claims.SourceIdentity != "" {
-			return iam.Text(b.claims.SourceIdentity)
-		}
+		return iam.NonEmpty(b.claims.SourceIdentity)
 	}
-	return iam.Value{}
+	return iam.RequestTags(key, b.tags())
 }
 
 func (b *bearer) claim(name string) iam.Value {
@@ -161,9 +154,7 @@ func (b *bearer) claim(name string) iam.Value {
 	case "amr":
 		return iam.List(b.claims.AMR)
 	case "email":
-		if b.claims.Email != "" {
-			return iam.Text(b.claims.Email)
-		}
+		return iam.NonEmpty(b.claims.Email)
 	}
 	return iam.Value{}
 }

@@ -1,0 +1,108 @@
+package rotatortest
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/apitest"
+	"github.com/keyturn/keyturn/internal/rotate"
+	"github.com/keyturn/keyturn/internal/rotator/builtin"
+)
+
+// steps are the steps in which something is killed.
+var steps = []string{"createSecret", "setSecret", "testSecret", "finishSecret"}
+
+// during rotates and acts once, when the step begins.
+func (w *World) during(step string, act func()) {
+	w.t.Helper()
+	r, err := rotate.Start(w.t.Context(), rotate.NewClients(w.Config), w.ARN)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer stop()
+	acted := false
+	_ = r.Watch(ctx, func(l rotate.Line) { // ends by the act
+		if l.Report != nil && l.Report.Step == step && l.Report.Status == rotate.Started && !acted {
+			acted = true
+			act()
+			stop()
+		}
+	})
+	if !acted {
+		w.t.Fatalf("the rotation did not get to %s", step)
+	}
+}
+
+// someVersionLogsIn demands what an operator needs: a stored version that
+// works.
+func (w *World) someVersionLogsIn() {
+	w.t.Helper()
+	for _, label := range []string{"AWSCURRENT", "AWSPENDING"} {
+		if value := w.Value(label); value != nil && w.Login(w.t.Context(), value) == nil {
+			return
+		}
+	}
+	w.t.Error("no stored version logs in")
+}
+
+func (s Suite) killedFunction(t *testing.T) {
+	server := apitest.Start(t, apitest.Options{})
+	function := server.NewFunction(t, s.Function("rotate"))
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			w := NewWorld(t, server, s.New(t), function)
+			w.during(step, func() { killFunctions(builtin.Handler(s.Rotator)) })
+			w.someVersionLogsIn()
+			w.Converge()
+		})
+	}
+}
+
+// killFunctions kills the processes that run a handler.
+func killFunctions(handler string) {
+	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, name := range environments {
+		env, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(env, []byte("_HANDLER="+handler+"\x00")) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by itself
+		}
+	}
+}
+
+func (s Suite) killedServer(t *testing.T) {
+	p := apitest.StartProcess(t, apitest.Options{})
+	function := p.NewFunction(t, s.Function("rotate"))
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			w := NewWorld(t, p.Server, s.New(t), function)
+			w.during(step, p.Kill)
+			p.Restart()
+			w.someVersionLogsIn()
+			w.Converge()
+		})
+	}
+}
+
+func (s Suite) killedTarget(t *testing.T) {
+	server := apitest.Start(t, apitest.Options{})
+	function := server.NewFunction(t, s.Function("rotate"))
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			w := NewWorld(t, server, s.New(t), function)
+			w.during(step, func() { s.Kill(t) })
+			s.Revive(t)
+			w.someVersionLogsIn()
+			w.Converge()
+		})
+	}
+}
