@@ -31,6 +31,7 @@ const (
 	CausePermission     Cause = "permission"           // logged in, but not allowed
 	CauseMissingUser    Cause = "user missing"         // the user does not exist
 	CauseUnavailable    Cause = "server not ready"     // starting, stopping or broken off
+	CauseHostKey        Cause = "host key"             // the host shows another key than the one that is known
 	CauseOther          Cause = "other"
 )
 
