@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
 	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/directory"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 )
 
@@ -25,9 +26,13 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
-	"postgres.single":      single(postgres.New),
-	"postgres.superuser":   superuser(postgres.New),
-	"postgres.alternating": alternating(postgres.New),
+	"activedirectory.single":    single(directory.NewActiveDirectory),
+	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
+	"ldap.single":               single(directory.NewLDAP),
+	"ldap.superuser":            superuser(directory.NewLDAP),
+	"postgres.single":           single(postgres.New),
+	"postgres.superuser":        superuser(postgres.New),
+	"postgres.alternating":      alternating(postgres.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {

@@ -65,6 +65,9 @@ type Suite struct {
 	Overlaps bool
 	// Faults are ways in which a rotation fails.
 	Faults []Fault
+	// NoKills leaves the kills out, for further strategies of an engine to
+	// which they would add nothing.
+	NoKills bool
 	// Kill ends the server with SIGKILL, and Revive starts it again on the
 	// same data and address. Nil where there is no server to kill.
 	Kill, Revive func(t testing.TB)
@@ -106,6 +109,9 @@ func (s Suite) Run(t *testing.T) {
 		t.Run("three rotations", s.threeRotations)
 		for _, f := range s.Faults {
 			t.Run(f.Name, func(t *testing.T) { s.fails(t, f) })
+		}
+		if s.NoKills {
+			return
 		}
 		t.Run("killed function", s.killedFunction)
 		t.Run("killed server", s.killedServer)
