@@ -44,7 +44,6 @@ var texts = []struct {
 	{ldap.LDAPResultUnwillingToPerform, "0000001f", rotator.CauseTLSRequired}, // passwords change on encrypted connections only
 	{ldap.LDAPResultUnwillingToPerform, "000020b0", rotator.CauseReadOnly},
 	// OpenLDAP.
-	{ldap.LDAPResultUnwillingToPerform, "unwilling to verify old password", rotator.CauseAuthentication},
 	{ldap.LDAPResultUnwillingToPerform, "old password", rotator.CauseAuthentication},
 	{ldap.LDAPResultUnwillingToPerform, "shadow context", rotator.CauseReadOnly},
 	{ldap.LDAPResultUnwillingToPerform, "operation restricted", rotator.CauseReadOnly},
@@ -74,6 +73,9 @@ var logonError = regexp.MustCompile(`data ([0-9a-fA-F]+)`)
 // classify sorts what an LDAP server or the connection to it said. Neither
 // echoes a request.
 func classify(err error) *rotator.Failure {
+	if f, ok := errors.AsType[*rotator.Failure](err); ok {
+		return f
+	}
 	e, ok := errors.AsType[*ldap.Error](err)
 	if !ok || e.ResultCode == ldap.ErrorNetwork {
 		return broken(err)

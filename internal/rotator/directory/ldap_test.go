@@ -11,8 +11,6 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
 )
 
-func TestMain(m *testing.M) { rotatortest.Main(m) }
-
 // newPerson makes a user of an odd name whose secret names it by distinguished
 // name, or by what baseDN and userFilter find.
 func newPerson(t testing.TB, s *slapd, byDN bool) *rotatortest.Target {
@@ -44,13 +42,15 @@ func newPerson(t testing.TB, s *slapd, byDN bool) *rotatortest.Target {
 
 func dnOf(target *rotatortest.Target) string { return target.Secret["username"].(string) }
 
+var wrongPassword = rotatortest.Fault{
+	Name: "wrong password", Step: "setSecret", Cause: rotator.CauseAuthentication, Lockout: true,
+	Change: func(secret map[string]any) { secret["password"] = "not-the-password" },
+}
+
 // faultsOfTheWay are those between a rotator and any directory.
 func faultsOfTheWay(t testing.TB) []rotatortest.Fault {
 	refused, silent := freePort(t), blackHole(t)
-	return []rotatortest.Fault{{
-		Name: "wrong password", Step: "setSecret", Cause: rotator.CauseAuthentication, Lockout: true,
-		Change: func(secret map[string]any) { secret["password"] = "not-the-password" },
-	}, {
+	return []rotatortest.Fault{wrongPassword, {
 		Name: "host without an address", Step: "setSecret", Cause: rotator.CauseDNS, Lockout: true,
 		Change: func(secret map[string]any) { secret["host"] = "directory.invalid" },
 	}, {
