@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -60,6 +62,22 @@ func (f *Failure) Error() string {
 
 // Unwrap returns the driver's error.
 func (f *Failure) Unwrap() error { return f.err }
+
+// ParseFailure reads a line as Error writes it, a cause and a text. A line
+// that does not begin with a cause is a failure of CauseOther.
+func ParseFailure(line string) *Failure {
+	if cause, text, ok := strings.Cut(line, ": "); ok && slices.Contains(causes(), Cause(cause)) {
+		return NewFailure(Cause(cause), "", strings.TrimSpace(text), nil)
+	}
+	return NewFailure(CauseOther, "", line, nil)
+}
+
+func causes() []Cause {
+	return []Cause{
+		CauseDNS, CauseTCP, CauseTimeout, CauseTLS, CauseTLSRequired, CauseAuthentication, CauseDatabase, CauseConnections, CauseLocked,
+		CausePolicy, CauseReadOnly, CausePermission, CauseMissingUser, CauseUnavailable, CauseHostKey, CauseOther,
+	}
+}
 
 // Classify sorts the errors that every engine shares: name resolution,
 // connections, time, TLS. Any other error is of CauseOther, and its text is

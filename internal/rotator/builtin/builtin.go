@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
 	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 )
@@ -33,6 +34,10 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
 	"postgres.alternating":      alternating(postgres.New),
+	"postgres.single":           single(postgres.New),
+	"postgres.superuser":        superuser(postgres.New),
+	"postgres.alternating":      alternating(postgres.New),
+	"command":                   command.New,
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
