@@ -45,7 +45,8 @@ func sensitive(key string) bool {
 	switch key {
 	case "engine", "host", "port", "dbname", "username", "ssl", "masterarn", "dbInstanceIdentifier", "dbClusterIdentifier",
 		"namespaceName", "user_arn", "dbIdentifier", "org", "type", "adminSecretArn", "awsSeamlessDomainDirectoryId",
-		"awsSeamlessDomainUsername", "schemaVersion", "directoryServiceSecretVersion", "lastModifiedDateTime", "publicKey":
+		"awsSeamlessDomainUsername", "schemaVersion", "directoryServiceSecretVersion", "lastModifiedDateTime", "publicKey",
+		"nodes", "vhost", "amqpPort":
 		return false
 	}
 	return true
