@@ -71,6 +71,10 @@ type Kind struct {
 	// KeepsAdminDatabase leaves the superuser in the database of its own
 	// secret, rather than in that of the user's (AWS: only MongoDB).
 	KeepsAdminDatabase bool
+	// UsersPerNode says that each node of a cluster has users of its own. The
+	// secret's member nodes lists the nodes beside host and port; Connect
+	// logs in to every one, and what a Session does it does on all.
+	UsersPerNode bool
 	// OneTLS says that plain connections do not exist or that the engine
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.
