@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
 	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 )
 
@@ -25,6 +26,12 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
+	"mariadb.single":       single(mysql.NewMariaDB),
+	"mariadb.superuser":    superuser(mysql.NewMariaDB),
+	"mariadb.alternating":  alternating(mysql.NewMariaDB),
+	"mysql.single":         single(mysql.New),
+	"mysql.superuser":      superuser(mysql.New),
+	"mysql.alternating":    alternating(mysql.New),
 	"postgres.single":      single(postgres.New),
 	"postgres.superuser":   superuser(postgres.New),
 	"postgres.alternating": alternating(postgres.New),
