@@ -128,9 +128,3 @@ func textOf(err error) string {
 	}
 	return err.Error()
 }
-
-// elsewhere tells that the failure is of the way to the server, which is the
-// same for every other login to it.
-func (f *Failure) elsewhere() bool {
-	return f.Cause == CauseDNS || f.Cause == CauseTCP || f.Cause == CauseTimeout
-}
