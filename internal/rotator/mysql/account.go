@@ -58,8 +58,8 @@ type definition struct {
 	rest            []string
 }
 
-// noLimits takes resource limits away.
-const noLimits = "MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_USER_CONNECTIONS 0"
+// noLimits takes resource limits away from a MariaDB account.
+const noLimits = "MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_USER_CONNECTIONS 0 MAX_STATEMENT_TIME 0"
 
 // clauses are the definition as ALTER USER takes it.
 func (d definition) clauses() string {
