@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 )
 
@@ -38,6 +39,15 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.superuser":        superuser(postgres.New),
 	"postgres.alternating":      alternating(postgres.New),
 	"command":                   command.New,
+	"mariadb.single":            single(mysql.NewMariaDB),
+	"mariadb.superuser":         superuser(mysql.NewMariaDB),
+	"mariadb.alternating":       alternating(mysql.NewMariaDB),
+	"mysql.single":              single(mysql.New),
+	"mysql.superuser":           superuser(mysql.New),
+	"mysql.alternating":         alternating(mysql.New),
+	"postgres.single":           single(postgres.New),
+	"postgres.superuser":        superuser(postgres.New),
+	"postgres.alternating":      alternating(postgres.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
