@@ -27,6 +27,9 @@ type Login struct {
 	Database, Username string
 	Password           plaintext.Value
 	TLS                TLSMode
+	// Users is, for a superuser, the database of the user whose password is
+	// to change: engines that keep users in databases look for them there.
+	Users string
 	// Document is the whole secret, for what only one engine knows.
 	Document *Document
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
 	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 )
 
@@ -25,6 +26,9 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
+	"mongo.single":         single(mongo.New),
+	"mongo.superuser":      superuser(mongo.New),
+	"mongo.alternating":    alternating(mongo.New),
 	"postgres.single":      single(postgres.New),
 	"postgres.superuser":   superuser(postgres.New),
 	"postgres.alternating": alternating(postgres.New),
