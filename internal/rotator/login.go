@@ -30,6 +30,9 @@ type Login struct {
 	TLS                TLSMode
 	// Nodes are further nodes with users of their own, as host:port.
 	Nodes []string
+	// Users is, for a superuser, the database of the user whose password is
+	// to change: engines that keep users in databases look for them there.
+	Users string
 	// Document is the whole secret, for what only one engine knows.
 	Document *Document
 }

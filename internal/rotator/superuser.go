@@ -89,6 +89,7 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if err != nil {
 		return Login{}, err
 	}
+	master.Users = cur.Database
 	if !kind.KeepsAdminDatabase {
 		master.Database = cur.Database
 	}
@@ -98,7 +99,11 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if same, err := r.sameServer(ctx, cur, master); err != nil || same {
 		return master, err
 	}
-	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
+	relation := "as/rds replica of"
+	if kind.KeepsAdminDatabase {
+		relation = "as" // AWS: MongoDB's template looks for no replicas
+	}
+	return Login{}, Invalid("Current database host %s is not the same host %s master %s", cur.Host, relation, master.Host)
 }
 
 // sameNodes guards the superuser's password: it goes only to where its own

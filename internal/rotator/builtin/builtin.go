@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 )
@@ -45,6 +46,12 @@ var table = map[string]func() rotator.Rotator{
 	"mysql.single":              single(mysql.New),
 	"mysql.superuser":           superuser(mysql.New),
 	"mysql.alternating":         alternating(mysql.New),
+	"postgres.single":           single(postgres.New),
+	"postgres.superuser":        superuser(postgres.New),
+	"postgres.alternating":      alternating(postgres.New),
+	"mongo.single":              single(mongo.New),
+	"mongo.superuser":           superuser(mongo.New),
+	"mongo.alternating":         alternating(mongo.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
 	"postgres.alternating":      alternating(postgres.New),
