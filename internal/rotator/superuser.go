@@ -74,16 +74,16 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 // superuser reads the superuser's secret and checks that it is of the same
 // server.
 func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn string) (Login, error) {
+	kind := s.engine.Kind()
 	d, err := r.DocumentOf(ctx, arn)
 	if err != nil {
 		return Login{}, err
 	}
-	if onlyCredentials(d) {
-		if d, err = r.located(ctx, arn, d); err != nil {
+	if incomplete(kind.Service, d) {
+		if d, err = r.located(ctx, kind.Service, arn, d); err != nil {
 			return Login{}, err
 		}
 	}
-	kind := s.engine.Kind()
 	master, err := kind.Login(d)
 	if err != nil {
 		return Login{}, err
@@ -91,7 +91,7 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if !kind.KeepsAdminDatabase {
 		master.Database = cur.Database
 	}
-	if same, err := r.sameServer(ctx, cur, master); err != nil || same {
+	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
 	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
