@@ -206,7 +206,8 @@ def lambda_handler(event, context):
 `
 
 // StepFunction is a Python rotation function that works, or, with a step,
-// does there what how says: "raise" or "hang" until its timeout of 3 seconds.
+// does there what how says: "raise", "hang" until its timeout of 3 seconds, or
+// "hold" the rotation for a while.
 func StepFunction(t testing.TB, name, step, how string) Function {
 	t.Helper()
 	f := PythonCode(t, name, stepFunction)
