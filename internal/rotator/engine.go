@@ -79,7 +79,21 @@ type Kind struct {
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.
 	OneTLS bool
+	// Service is the AWS service that may keep the superuser's secret, and
+	// know which host is a replica of which. The zero value is none.
+	Service Service
 }
+
+// Service is what AWS runs an engine's servers with (AWS: the templates).
+type Service int
+
+// The services.
+const (
+	NoService Service = iota // servers that no AWS service knows
+	RDS                      // instances and their read replicas
+	Aurora                   // as RDS, and clusters
+	Redshift                 // clusters and serverless namespaces
+)
 
 // Matches tells whether a secret's engine member names this engine.
 func (k Kind) Matches(engine string) bool {

@@ -75,16 +75,16 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 // superuser reads the superuser's secret and checks that it is of the same
 // server.
 func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn string) (Login, error) {
+	kind := s.engine.Kind()
 	d, err := r.DocumentOf(ctx, arn)
 	if err != nil {
 		return Login{}, err
 	}
-	if onlyCredentials(d) {
-		if d, err = r.located(ctx, arn, d); err != nil {
+	if incomplete(kind.Service, d) {
+		if d, err = r.located(ctx, kind.Service, arn, d); err != nil {
 			return Login{}, err
 		}
 	}
-	kind := s.engine.Kind()
 	master, err := kind.Login(d)
 	if err != nil {
 		return Login{}, err
@@ -96,7 +96,7 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if kind.UsersPerNode {
 		return master, sameNodes(cur, master, arn)
 	}
-	if same, err := r.sameServer(ctx, cur, master); err != nil || same {
+	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
 	relation := "as/rds replica of"

@@ -24,7 +24,7 @@ func New() rotator.Engine { return Engine{} }
 func (Engine) Kind() rotator.Kind {
 	return rotator.Kind{
 		Title: "PostgreSQL DB", Accepts: []string{"postgres", "aurora-postgresql"}, Port: 5432, Database: "postgres",
-		Passwords: rotator.PasswordRules{Length: 32, Exclude: `:/@"'\`}, CloneLimit: 63,
+		Passwords: rotator.PasswordRules{Length: 32, Exclude: `:/@"'\`}, CloneLimit: 63, Service: rotator.Aurora,
 	}
 }
 
