@@ -144,14 +144,14 @@ func checkProgram(path, arch string) error {
 	if f.Machine != machines[arch] || f.Class != elf.ELFCLASS64 {
 		return fmt.Errorf("%s is a program for %s, not for %s", path, f.Machine, arch)
 	}
+	info, err := buildinfo.ReadFile(path)
+	if err != nil || info.Path != programPath {
+		return fmt.Errorf("%s is no keyturn program", path)
+	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			return fmt.Errorf("%s needs the libraries of the system it was built on: build it with CGO_ENABLED=0, as make dist does", path)
 		}
-	}
-	info, err := buildinfo.ReadFile(path)
-	if err != nil || info.Path != programPath {
-		return fmt.Errorf("%s is no keyturn program", path)
 	}
 	return nil
 }
