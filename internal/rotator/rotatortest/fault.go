@@ -31,9 +31,24 @@ type Fault struct {
 	Cause rotator.Cause
 	// Text is what the log must hold, beside the cause.
 	Text string
+	// Alone says that the fault is of the target alone, so that faults of
+	// other targets can be tested at the same time.
+	Alone bool
 	// Lockout says that AWSCURRENT does not log in while it is broken, which
 	// is then the fault itself.
 	Lockout bool
+}
+
+// faultsAlone tests the faults that do not touch each other, side by side.
+func (s Suite) faultsAlone(t *testing.T) {
+	for _, f := range s.Faults {
+		if f.Alone {
+			t.Run(f.Name, func(t *testing.T) {
+				t.Parallel()
+				s.fails(t, f)
+			})
+		}
+	}
 }
 
 // fails demands that a rotation fails as the fault says, leaves AWSCURRENT as

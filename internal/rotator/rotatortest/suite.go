@@ -60,6 +60,9 @@ type Suite struct {
 	// Kill ends the server with SIGKILL, and Revive starts it again on the
 	// same data and address. Nil where there is no server to kill.
 	Kill, Revive func(t testing.TB)
+	// NoKills leaves the kills out, where another suite of the engine has
+	// them.
+	NoKills bool
 }
 
 var names atomic.Int64
@@ -82,7 +85,13 @@ func (s Suite) Run(t *testing.T) {
 	t.Run(s.Rotator, func(t *testing.T) {
 		t.Run("three rotations", s.threeRotations)
 		for _, f := range s.Faults {
-			t.Run(f.Name, func(t *testing.T) { s.fails(t, f) })
+			if !f.Alone {
+				t.Run(f.Name, func(t *testing.T) { s.fails(t, f) })
+			}
+		}
+		t.Run("faults", s.faultsAlone)
+		if s.NoKills {
+			return
 		}
 		t.Run("killed function", s.killedFunction)
 		t.Run("killed server", s.killedServer)
