@@ -27,8 +27,10 @@ type Login struct {
 	Database, Username string
 	Password           plaintext.Value
 	TLS                TLSMode
-	// Document is the whole secret, for what only one engine knows.
+	// Document is the whole secret, and Settings are the function's variables
+	// once it connects, for what only one engine knows.
 	Document *Document
+	Settings Settings
 }
 
 // LogValue implements slog.LogValuer.
