@@ -42,6 +42,13 @@ type Session interface {
 	Close(ctx context.Context) error
 }
 
+// Adviser is a Session of a superuser that sees where two alternating users
+// may still do different things. Advice is called when the pending user, to,
+// is complete but for its password; each text names what to do.
+type Adviser interface {
+	Advice(ctx context.Context, from Login, to string) []string
+}
+
 // Kind is what the strategies need to know of an engine.
 type Kind struct {
 	// Title is how log lines name it, such as "PostgreSQL DB".
@@ -63,8 +70,10 @@ type Kind struct {
 	CloneUpper  bool
 	// CloneLimit is how long a clone's name may be, in characters; 0 for no
 	// limit. CloneLimitVariable is the environment variable that changes it.
+	// CloneBytes says that the limit is in bytes of UTF-8.
 	CloneLimit         int
 	CloneLimitVariable string
+	CloneBytes         bool
 	// GrantsEachTime copies privileges in every rotation, not only to a
 	// fresh clone.
 	GrantsEachTime bool
