@@ -70,9 +70,6 @@ type Suite struct {
 	// Kill ends the server with SIGKILL, and Revive starts it again on the
 	// same data and address. Nil where there is no server to kill.
 	Kill, Revive func(t testing.TB)
-	// NoKills leaves the kills out, where another suite of the engine has
-	// them.
-	NoKills bool
 }
 
 var names atomic.Int64
@@ -100,9 +97,6 @@ func (s Suite) Run(t *testing.T) {
 			}
 		}
 		t.Run("faults", s.faultsAlone)
-		if s.NoKills {
-			return
-		}
 		if s.NoKills {
 			return
 		}
