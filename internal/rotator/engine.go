@@ -80,6 +80,8 @@ type Kind struct {
 	// KeepsAdminDatabase leaves the superuser in the database of its own
 	// secret, rather than in that of the user's (AWS: only MongoDB).
 	KeepsAdminDatabase bool
+	// CallsAdmin says that errors name the superuser an admin, not a master.
+	CallsAdmin bool
 	// OneTLS says that plain connections do not exist or that the engine
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/redshift"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -28,6 +29,9 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.single":      single(postgres.New),
 	"postgres.superuser":   superuser(postgres.New),
 	"postgres.alternating": alternating(postgres.New),
+	"redshift.single":      single(redshift.New),
+	"redshift.superuser":   superuser(redshift.New),
+	"redshift.alternating": alternating(redshift.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
