@@ -67,7 +67,11 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 	}
 	session, err := r.Connect(ctx, s.engine, master, "superuser's")
 	if f, ok := errors.AsType[*Failure](err); ok {
-		return nil, Invalid("Unable to log into database using credentials in master secret %s", arn).Because(f)
+		word := "master"
+		if s.engine.Kind().CallsAdmin {
+			word = "admin"
+		}
+		return nil, Invalid("Unable to log into database using credentials in %s secret %s", word, arn).Because(f)
 	}
 	return session, err
 }
@@ -99,6 +103,7 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
+<<<<<<< HEAD
 	relation := "as/rds replica of"
 	if kind.KeepsAdminDatabase {
 		relation = "as" // AWS: MongoDB's template looks for no replicas
@@ -114,4 +119,10 @@ func sameNodes(cur, master Login, arn string) error {
 	}
 	return Invalid("Current database host %s is not the same host as master %s: host, port and nodes of master secret %s must name the same nodes",
 		cur.Host, master.Host, arn)
+=======
+	if kind.CallsAdmin {
+		return Login{}, Invalid("Current database host %s is not the same host as admin %s", cur.Host, master.Host)
+	}
+	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
+>>>>>>> pg
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/redshift"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -46,6 +47,9 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"redshift.alternating":      alternating(redshift.New),
+	"redshift.single":           single(redshift.New),
+	"redshift.superuser":        superuser(redshift.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
