@@ -174,8 +174,8 @@ func holdUntilRead(t *testing.T, db *pgserver.Server) {
 	if err != nil || looks != 2 {
 		t.Fatalf("got error %v after %d holds\n%s", err, looks, text)
 	}
-	if want := "version " + "(.*)"; !strings.Contains(text, "setSecret: The old password of user "+h.first["username"].(string)+" is kept until ") {
-		t.Errorf("the log does not say that the password is kept: %s\n%s", want, text)
+	if !strings.Contains(text, "setSecret: The old password of user "+h.first["username"].(string)+" is kept until ") {
+		t.Errorf("the log does not say that the password is kept\n%s", text)
 	}
 	if !strings.Contains(text, benARN+" (last read ") || !strings.Contains(text, ", from 127.0.0.1, with aws-sdk-go-v2/") {
 		t.Errorf("the log does not say who is awaited\n%s", text)
@@ -202,7 +202,7 @@ func holdUntilDeadline(t *testing.T, db *pgserver.Server) {
 	if end.IsZero() || time.Now().Before(end) {
 		t.Errorf("the rotation ended before the hold, at %v", end)
 	}
-	if want := "[WARNING]"; !strings.Contains(text, want) || !strings.Contains(text, "is over. These have not read the secret since its password was replaced: "+benARN) {
+	if !strings.Contains(text, "[WARNING]") || !strings.Contains(text, "is over. These have not read the secret since its password was replaced: "+benARN) {
 		t.Errorf("no warning about ben\n%s", text)
 	}
 	h.wantEnd()
