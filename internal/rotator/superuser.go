@@ -3,6 +3,7 @@ package rotator
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/keyturn/keyturn/internal/plaintext"
 )
@@ -88,11 +89,29 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if err != nil {
 		return Login{}, err
 	}
+	master.Users = cur.Database
 	if !kind.KeepsAdminDatabase {
 		master.Database = cur.Database
+	}
+	if kind.UsersPerNode {
+		return master, sameNodes(cur, master, arn)
 	}
 	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
-	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
+	relation := "as/rds replica of"
+	if kind.KeepsAdminDatabase {
+		relation = "as" // AWS: MongoDB's template looks for no replicas
+	}
+	return Login{}, Invalid("Current database host %s is not the same host %s master %s", cur.Host, relation, master.Host)
+}
+
+// sameNodes guards the superuser's password: it goes only to where its own
+// secret says, never to an address that the user's secret alone names.
+func sameNodes(cur, master Login, arn string) error {
+	if slices.Equal(cur.addresses(), master.addresses()) {
+		return nil
+	}
+	return Invalid("Current database host %s is not the same host as master %s: host, port and nodes of master secret %s must name the same nodes",
+		cur.Host, master.Host, arn)
 }
