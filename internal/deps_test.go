@@ -49,6 +49,7 @@ var only = map[string][]string{
 	"github.com/jackc/pgx":                  {"store/postgres", "rotator/postgres", "rotator/redshift", "demo", "bench"},
 	"github.com/aws/aws-sdk-go-v2":          {"admin", "rotate", "rotator/...", "deploy", "doctor", "rehearse", "demo", "bench", "apitest", "cli"},
 	"github.com/go-sql-driver/mysql":        {"rotator/mysql"},
+	"filippo.io/edwards25519":               {"rotator/mysql"},
 	"github.com/microsoft/go-mssqldb":       {"rotator/sqlserver"},
 	"github.com/sijms/go-ora":               {"rotator/oracle"},
 	"go.mongodb.org/mongo-driver":           {"rotator/mongo"},
