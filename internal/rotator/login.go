@@ -30,8 +30,13 @@ type Login struct {
 	TLS                TLSMode
 	// Nodes are further nodes with users of their own, as host:port.
 	Nodes []string
-	// Document is the whole secret, for what only one engine knows.
+	// Users is, for a superuser, the database of the user whose password is
+	// to change: engines that keep users in databases look for them there.
+	Users string
+	// Document is the whole secret, and Settings are the function's variables
+	// once it connects, for what only one engine knows.
 	Document *Document
+	Settings Settings
 }
 
 // LogValue implements slog.LogValuer.

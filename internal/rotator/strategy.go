@@ -203,7 +203,10 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 	if err != nil {
 		return nil, Login{}, err
 	}
-	if prev, err := s.login(d, nil); d != nil && err == nil {
+	if d == nil {
+		d = &Document{} // which is no login
+	}
+	if prev, err := s.login(d, nil); err == nil {
 		prev.TLS = cur.TLS
 		session, err := r.Connect(ctx, s.engine, prev, "previous")
 		f, refused := errors.AsType[*Failure](err)
