@@ -22,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/redis"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -46,6 +47,8 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"redis.overlap":             overlap(redis.New),
+	"redis.single":              replace(redis.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
@@ -54,6 +57,14 @@ func single(engine func() rotator.Engine) func() rotator.Rotator {
 
 func superuser(engine func() rotator.Engine) func() rotator.Rotator {
 	return func() rotator.Rotator { return rotator.NewSuperuser(engine()) }
+}
+
+func overlap(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewOverlapPasswords(engine()) }
+}
+
+func replace(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewReplacePassword(engine()) }
 }
 
 func alternating(engine func() rotator.Engine) func() rotator.Rotator {

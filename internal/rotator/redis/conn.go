@@ -77,8 +77,11 @@ func handshake(ctx context.Context, c *tls.Conn, address string) error {
 	if !ask.Stop() && err != nil {
 		<-asked // it ends with the context at the latest
 	}
-	if err != nil && context.Cause(ctx) == errPlain {
+	switch {
+	case err != nil && context.Cause(ctx) == errPlain:
 		return errPlain
+	case brokenOff(err):
+		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	return err
 }

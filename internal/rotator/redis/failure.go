@@ -20,7 +20,7 @@ const noFile = "no file"
 // something failed.
 var causes = map[string]rotator.Cause{
 	"WRONGPASS": rotator.CauseAuthentication, "NOAUTH": rotator.CauseAuthentication, "NOPERM": rotator.CausePermission,
-	"DENIED": rotator.CausePermission, "READONLY": rotator.CauseReadOnly, "MISCONF": rotator.CauseReadOnly,
+	"DENIED": rotator.CauseAccess, "READONLY": rotator.CauseReadOnly, "MISCONF": rotator.CauseReadOnly,
 	"LOADING": rotator.CauseUnavailable, "MASTERDOWN": rotator.CauseUnavailable, "CLUSTERDOWN": rotator.CauseUnavailable,
 	"BUSY": rotator.CauseUnavailable, "TRYAGAIN": rotator.CauseUnavailable,
 }
