@@ -28,6 +28,9 @@ const prefix = "rotator."
 var table = map[string]func() rotator.Rotator{
 	"activedirectory.single":    single(directory.NewActiveDirectory),
 	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
+	"activedirectory.keytab":    directory.NewDomainKeytab,
+	"directoryservice.single":   directory.NewService,
+	"directoryservice.keytab":   directory.NewServiceKeytab,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"postgres.single":           single(postgres.New),
