@@ -3,6 +3,7 @@ package rotator
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/plaintext"
@@ -63,6 +64,9 @@ func (s strategy) done(ctx context.Context, r *Rotation, next Login) (bool, *Fai
 func sameHost(cur, next Login) error {
 	if cur.Host != next.Host || cur.Port != next.Port {
 		return Invalid("Attempting to modify user for host %s other than current host %s", next.Host, cur.Host)
+	}
+	if !slices.Equal(cur.addresses(), next.addresses()) {
+		return Invalid("Attempting to modify user on other nodes than those of the current version")
 	}
 	return nil
 }
