@@ -31,9 +31,12 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
+	"activedirectory.keytab":    directory.NewDomainKeytab,
 	"activedirectory.single":    single(directory.NewActiveDirectory),
 	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
 	"command":                   command.New,
+	"directoryservice.keytab":   directory.NewServiceKeytab,
+	"directoryservice.single":   directory.NewService,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
