@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -30,6 +31,7 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.superuser":   superuser(postgres.New),
 	"postgres.alternating": alternating(postgres.New),
 	"command":              command.New,
+	"ssh.single":           ssh.NewSingleUser,
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
