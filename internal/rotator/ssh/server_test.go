@@ -84,8 +84,11 @@ func newPair(t testing.TB) (private, public string) {
 	return string(pem.EncodeToMemory(block)), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(line)))
 }
 
+// home is what the user's sessions have as their home.
+func (s *server) home() string { return filepath.Join(s.dir, "home of a user") }
+
 // keys is the folder of the authorized_keys file, file the file.
-func (s *server) keys() string { return filepath.Join(s.dir, "keys of a user") }
+func (s *server) keys() string { return filepath.Join(s.home(), ".ssh") }
 func (s *server) file() string { return filepath.Join(s.keys(), "authorized_keys") }
 
 // write writes the authorized_keys file: the lines of others, and among them
@@ -110,6 +113,7 @@ func (s *server) start(t testing.TB) {
 ListenAddress 127.0.0.1
 HostKey %s/host_key
 AuthorizedKeysFile "%s"
+SetEnv "HOME=%s"
 PidFile none
 UsePAM no
 StrictModes no
@@ -117,7 +121,7 @@ PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxStartups 100
-`, s.port, s.dir, s.file())
+`, s.port, s.dir, s.file(), s.home())
 	path := filepath.Join(s.dir, "sshd_config")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

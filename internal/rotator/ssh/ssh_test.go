@@ -28,7 +28,7 @@ func newTarget(t testing.TB, s *server) *rotatortest.Target {
 	return &rotatortest.Target{
 		Secret: map[string]any{
 			"engine": "ssh", "host": "127.0.0.1", "port": s.port, "username": s.user, "privateKey": private, "publicKey": public + " app@example",
-			"hostKey": s.hostKey, "authorizedKeysFile": s.file(),
+			"hostKey": s.hostKey,
 		},
 		Sensitive: []string{"privateKey"}, Changes: []string{"publicKey"},
 		Login:  s.login,
