@@ -24,6 +24,7 @@ const (
 	CauseTimeout        Cause = "timeout"              // no answer in time
 	CauseTLS            Cause = "TLS"                  // no encrypted connection, or its certificate is not trusted
 	CauseTLSRequired    Cause = "TLS required"         // the server takes no plain connection
+	CauseAccess         Cause = "access rules"         // the server lets nobody in from here, by this name, this way
 	CauseAuthentication Cause = "authentication"       // name or password refused
 	CauseDatabase       Cause = "database missing"     // the database does not exist or may not be used
 	CauseConnections    Cause = "too many connections" // the server or the user has no connection left
@@ -91,7 +92,7 @@ func Classify(err error) *Failure {
 }
 
 func causeOf(err error) Cause {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsTimeout {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return CauseDNS
 	}
 	switch {
@@ -147,3 +148,6 @@ func textOf(err error) string {
 	}
 	return err.Error()
 }
+
+// ofEncryption tells that a plain connection might do better.
+func (f *Failure) ofEncryption() bool { return f.Cause == CauseTLS || f.Cause == CauseAccess }

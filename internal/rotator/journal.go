@@ -70,7 +70,8 @@ func sensitive(key string) bool {
 	case "engine", "host", "port", "dbname", "username", "ssl", "masterarn", "dbInstanceIdentifier", "dbClusterIdentifier",
 		"namespaceName", "user_arn", "dbIdentifier", "org", "type", "adminSecretArn", "awsSeamlessDomainDirectoryId",
 		"awsSeamlessDomainUsername", "schemaVersion", "directoryServiceSecretVersion", "lastModifiedDateTime", "publicKey",
-		"hosts", "hostKey", "comment", "keyType", "authorizedKeysFile", "permissions", "readBuckets", "writeBuckets":
+		"hosts", "hostKey", "comment", "keyType", "authorizedKeysFile", "permissions", "readBuckets", "writeBuckets",
+		"baseDN", "userFilter", "startTLS", "realm", "name", "principals", "keytabArns", "parentSecretArn", "version", "nodes", "vhost", "amqpPort":
 		return false
 	}
 	return true

@@ -18,6 +18,9 @@ import (
 
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
+	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/mongo"
+	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
@@ -27,11 +30,24 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
-	"postgres.single":      single(postgres.New),
-	"postgres.superuser":   superuser(postgres.New),
-	"postgres.alternating": alternating(postgres.New),
-	"command":              command.New,
-	"ssh.single":           ssh.NewSingleUser,
+	"activedirectory.single":    single(directory.NewActiveDirectory),
+	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
+	"command":                   command.New,
+	"ldap.single":               single(directory.NewLDAP),
+	"ldap.superuser":            superuser(directory.NewLDAP),
+	"mariadb.alternating":       alternating(mysql.NewMariaDB),
+	"mariadb.single":            single(mysql.NewMariaDB),
+	"mariadb.superuser":         superuser(mysql.NewMariaDB),
+	"mongo.alternating":         alternating(mongo.New),
+	"mongo.single":              single(mongo.New),
+	"mongo.superuser":           superuser(mongo.New),
+	"mysql.alternating":         alternating(mysql.New),
+	"mysql.single":              single(mysql.New),
+	"mysql.superuser":           superuser(mysql.New),
+	"postgres.alternating":      alternating(postgres.New),
+	"postgres.single":           single(postgres.New),
+	"postgres.superuser":        superuser(postgres.New),
+	"ssh.single":                ssh.NewSingleUser,
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {

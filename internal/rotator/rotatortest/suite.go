@@ -22,7 +22,6 @@ import (
 
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/rotate"
-	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/builtin"
 )
 
@@ -65,24 +64,12 @@ type Suite struct {
 	Overlaps bool
 	// Faults are ways in which a rotation fails.
 	Faults []Fault
+	// NoKills leaves the kills out, for further strategies of an engine to
+	// which they would add nothing.
+	NoKills bool
 	// Kill ends the server with SIGKILL, and Revive starts it again on the
 	// same data and address. Nil where there is no server to kill.
 	Kill, Revive func(t testing.TB)
-}
-
-// Fault is a way in which a rotation fails.
-type Fault struct {
-	Name string
-	// Break makes rotations of the target fail and returns how to mend it.
-	Break func(t testing.TB, target *Target) (mend func())
-	// Change makes another secret of the target's, in place of Break.
-	Change func(secret map[string]any)
-	// Step is the step that fails, Cause what its error must say.
-	Step  string
-	Cause rotator.Cause
-	// Lockout says that AWSCURRENT does not log in while it is broken, which
-	// is then the fault itself.
-	Lockout bool
 }
 
 var names atomic.Int64
@@ -105,7 +92,13 @@ func (s Suite) Run(t *testing.T) {
 	t.Run(s.Rotator, func(t *testing.T) {
 		t.Run("three rotations", s.threeRotations)
 		for _, f := range s.Faults {
-			t.Run(f.Name, func(t *testing.T) { s.fails(t, f) })
+			if !f.Alone {
+				t.Run(f.Name, func(t *testing.T) { s.fails(t, f) })
+			}
+		}
+		t.Run("faults", s.faultsAlone)
+		if s.NoKills {
+			return
 		}
 		t.Run("killed function", s.killedFunction)
 		t.Run("killed server", s.killedServer)
@@ -328,43 +321,6 @@ func (s Suite) grants(t testing.TB, w *World, value map[string]any) string {
 		t.Fatalf("listing what %s may do: %v", user, err)
 	}
 	return g
-}
-
-// fails demands that a rotation fails as the fault says, leaves AWSCURRENT as
-// it was, and succeeds once the fault is mended.
-func (s Suite) fails(t *testing.T, f Fault) {
-	server := apitest.Start(t, apitest.Options{})
-	target := s.New(t)
-	if f.Change != nil {
-		target.Secret = maps.Clone(target.Secret)
-		f.Change(target.Secret)
-	}
-	w := NewWorld(t, server, target, server.NewFunction(t, s.Function("rotate")))
-	before := w.Value("AWSCURRENT")
-	mend := func() {}
-	if f.Break != nil {
-		mend = f.Break(t, target)
-	}
-	lines, err := w.Rotate()
-	text := strings.Join(lines, "\n")
-	if err == nil {
-		t.Fatalf("the rotation succeeded\n%s", text)
-	}
-	if !strings.Contains(err.Error()+text, string(f.Cause)+": ") || !strings.Contains(text, f.Step+": ") {
-		t.Errorf("got %v\n%s\nwant a failure of %s for the cause %q", err, text, f.Step, f.Cause)
-	}
-	if diff := cmp.Diff(before, w.Value("AWSCURRENT")); diff != "" {
-		t.Error("AWSCURRENT changed")
-	}
-	if !f.Lockout {
-		w.LogsIn("AWSCURRENT", before)
-	}
-	if f.Change != nil {
-		return // the secret itself is wrong
-	}
-	mend()
-	w.LogsIn("AWSCURRENT after mending", before)
-	w.Converge()
 }
 
 // Converge waits until the rotation that is under way ends well, hurrying its
