@@ -6,8 +6,7 @@ BIN = bin/keyturn
 
 # What the targets need beside Go: command=Debian package.
 DEMO_NEEDS = pg=postgresql py:boto3=python3-boto3 py:psycopg2=python3-psycopg2
-TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server
-TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc redis-server=redis-server rabbitmq-server=rabbitmq-server
+TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server redis-server=redis-server rabbitmq-server=rabbitmq-server jq=jq psql=postgresql-client sshd=openssh-server ssh=openssh-client
 
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \

@@ -24,6 +24,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
+	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -56,6 +57,7 @@ var table = map[string]func() rotator.Rotator{
 	"redshift.alternating":      alternating(redshift.New),
 	"redshift.single":           single(redshift.New),
 	"redshift.superuser":        superuser(redshift.New),
+	"ssh.single":                ssh.NewSingleUser,
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
