@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/sqlserver"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -26,12 +27,15 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
-	"mongo.single":         single(mongo.New),
-	"mongo.superuser":      superuser(mongo.New),
-	"mongo.alternating":    alternating(mongo.New),
-	"postgres.single":      single(postgres.New),
-	"postgres.superuser":   superuser(postgres.New),
-	"postgres.alternating": alternating(postgres.New),
+	"mongo.single":          single(mongo.New),
+	"mongo.superuser":       superuser(mongo.New),
+	"mongo.alternating":     alternating(mongo.New),
+	"postgres.single":       single(postgres.New),
+	"postgres.superuser":    superuser(postgres.New),
+	"postgres.alternating":  alternating(postgres.New),
+	"sqlserver.single":      single(sqlserver.New),
+	"sqlserver.superuser":   superuser(sqlserver.New),
+	"sqlserver.alternating": alternating(sqlserver.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
