@@ -38,6 +38,12 @@ type Config struct {
 	Durable bool
 	// Settings are further lines of postgresql.conf.
 	Settings map[string]string
+	// Access are the lines of pg_hba.conf; none lets everybody in from
+	// loopback by password, with TLS encrypted only.
+	Access []string
+	// Bin is the folder of the server's programs; "" finds the newest that is
+	// installed.
+	Bin string
 }
 
 // Server is a running PostgreSQL server.
@@ -69,7 +75,10 @@ const startAttempts = 3
 // Start makes a database cluster and starts a server on it. The server
 // accepts connections when Start returns. ctx bounds the start only.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	bin, err := findBinaries()
+	bin, err := cfg.Bin, error(nil)
+	if bin == "" {
+		bin, err = findBinaries()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +101,20 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.initialise(ctx, cfg); err != nil {
 		return nil, err
 	}
+	return s, s.startAnywhere(ctx)
+}
+
+// startAnywhere starts the server on a free port.
+func (s *Server) startAnywhere(ctx context.Context) (err error) {
 	for range startAttempts {
 		if s.Port, err = freePort(); err != nil {
-			return nil, err
+			return err
 		}
 		if err = s.start(ctx); !errors.Is(err, errPortTaken) {
 			break
 		}
 	}
-	return s, err
+	return err
 }
 
 // findBinaries returns the folder of the newest PostgreSQL, in the places
@@ -195,8 +209,15 @@ func (s *Server) configure(cfg Config) error {
 	for name, value := range settings {
 		fmt.Fprintf(&text, "%s = '%s'\n", name, strings.ReplaceAll(value, "'", "''"))
 	}
-	access := kind + " all all 127.0.0.1/32 scram-sha-256\n"
-	for name, content := range map[string]string{"postgresql.auto.conf": text.String(), "pg_hba.conf": access} {
+	access := cfg.Access
+	if access == nil {
+		access = []string{kind + " all all 127.0.0.1/32 scram-sha-256"}
+	}
+	// A standby copies the data as the superuser.
+	access = append([]string{"host replication " + Superuser + " 127.0.0.1/32 scram-sha-256"}, access...)
+	for name, content := range map[string]string{
+		"postgresql.auto.conf": text.String(), "pg_hba.conf": strings.Join(access, "\n") + "\n",
+	} {
 		if err := s.write(name, content); err != nil {
 			return err
 		}

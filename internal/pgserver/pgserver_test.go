@@ -137,3 +137,32 @@ func TestEndsWithParent(t *testing.T) {
 		}
 	}
 }
+
+func TestStandbyFollowsAndRefusesWrites(t *testing.T) {
+	s := start(t, pgserver.Config{TLS: true})
+	_, _ = ask(t, s.AdminURL(), "CREATE TABLE written (v text)") // has no rows to give
+	standby, err := s.Standby(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := standby.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if got, err := ask(t, s.AdminURL(), "INSERT INTO written VALUES ('there') RETURNING v"); err != nil || got != "there" {
+		t.Fatalf("on the primary got %q and error %v, want there", got, err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		got, err := ask(t, standby.AdminURL(), "SELECT v FROM written")
+		if got == "there" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("on the standby got %q and error %v, want there", got, err)
+		}
+	}
+	if _, err := ask(t, standby.AdminURL(), "INSERT INTO written VALUES ('too') RETURNING v"); err == nil || !strings.Contains(err.Error(), "25006") {
+		t.Errorf("writing to the standby: got %v, want SQLSTATE 25006", err)
+	}
+}

@@ -119,7 +119,7 @@ func (p *process) read(stderr io.Reader) {
 		if len(p.log) > logLines {
 			p.log = p.log[1:]
 		}
-		if !p.upped && strings.Contains(lines.Text(), "database system is ready to accept connections") {
+		if !p.upped && strings.Contains(lines.Text(), "database system is ready to accept ") {
 			p.upped = true
 			close(p.up)
 		}

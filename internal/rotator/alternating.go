@@ -54,7 +54,11 @@ func (k Kind) alternate(user string, settings Settings) (string, error) {
 		}
 	}
 	clone := user + suffix
-	if limit > 0 && utf8.RuneCountInString(clone) > limit {
+	length := utf8.RuneCountInString(clone)
+	if k.CloneBytes {
+		length = len(clone)
+	}
+	if limit > 0 && length > limit {
 		return "", Invalid("Unable to clone user, username length with %s appended would exceed %d characters", suffix, limit)
 	}
 	return clone, nil
@@ -134,6 +138,11 @@ func (s *AlternatingUsers) prepare(ctx context.Context, r *Rotation, session Ses
 	if copies {
 		if err := session.CopyGrants(ctx, cur, next.Username); err != nil {
 			return err
+		}
+	}
+	if a, ok := session.(Adviser); ok {
+		for _, text := range a.Advice(ctx, cur, next.Username) {
+			r.Warnf("%s", text)
 		}
 	}
 	return session.SetPassword(ctx, next.Username, next.Password)

@@ -31,22 +31,32 @@ func (r *Rotation) Plan(logins int) { r.attempts = 2 * logins }
 // refused, or when the server cannot be reached. The error is a *Failure
 // about both ways. label names the login in its text.
 func (r *Rotation) Connect(ctx context.Context, engine Engine, l Login, label string) (Session, error) {
+	l.Settings = r.Settings
 	if l.TLS == NoTLS {
 		r.attempts--
 		return r.attempt(ctx, engine, l, label, false)
 	}
 	s, err := r.attempt(ctx, engine, l, label, true)
 	failed, _ := errors.AsType[*Failure](err)
-	if failed == nil || failed.Cause != CauseTLS || l.TLS == RequireTLS || engine.Kind().OneTLS {
+	if failed == nil || !failed.ofEncryption() || l.TLS == RequireTLS || engine.Kind().OneTLS {
 		r.attempts--
 		return s, err
 	}
 	r.Warnf("%s; trying a plain connection, because the secret's ssl member does not say true", failed.Text)
 	s, err = r.attempt(ctx, engine, l, label, false)
 	if plain, ok := errors.AsType[*Failure](err); ok {
-		return nil, NewFailure(plain.Cause, plain.Code, fmt.Sprintf("%s; before, encrypted: %s", plain.Text, failed.Text), plain)
+		return nil, bothWays(failed, plain)
 	}
 	return s, err
+}
+
+// bothWays makes one failure of those of an encrypted and of a plain attempt.
+// Where the server takes nothing plain, the first is the one that matters.
+func bothWays(encrypted, plain *Failure) *Failure {
+	if plain.Cause == CauseTLSRequired {
+		return NewFailure(encrypted.Cause, encrypted.Code, fmt.Sprintf("%s; and plain: %s", encrypted.Text, plain.Text), encrypted)
+	}
+	return NewFailure(plain.Cause, plain.Code, fmt.Sprintf("%s; before, encrypted: %s", plain.Text, encrypted.Text), plain)
 }
 
 // attempt logs in once, one way.
@@ -71,8 +81,8 @@ func (r *Rotation) attempt(ctx context.Context, engine Engine, l Login, label st
 		return s, nil
 	}
 	f := Classify(err)
-	if f.Cause == CauseTimeout {
-		f = NewFailure(CauseTimeout, f.Code, fmt.Sprintf("%s: the attempt with the %s secret had %s and used %s",
+	if f.Cause == CauseTimeout || within.Err() != nil {
+		f = NewFailure(f.Cause, f.Code, fmt.Sprintf("%s: the attempt with the %s secret had %s and used %s",
 			f.Text, label, limit.Round(time.Millisecond), time.Since(began).Round(time.Millisecond)), f)
 	}
 	r.hint(f, l, encrypted)
@@ -80,14 +90,17 @@ func (r *Rotation) attempt(ctx context.Context, engine Engine, l Login, label st
 	return nil, f
 }
 
-// limit is the time of the next attempt: its share of what the function has
-// left, within bounds.
-func (r *Rotation) limit(ctx context.Context) time.Duration {
+// limit is the time of the next attempt.
+func (r *Rotation) limit(ctx context.Context) time.Duration { return r.Share(ctx, r.attempts) }
+
+// Share is the time that the next of so many attempts may take: its share of
+// what the function has left, within bounds.
+func (r *Rotation) Share(ctx context.Context, attempts int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return attemptLimit
 	}
-	share := (time.Until(deadline) - reserve) / time.Duration(max(r.attempts, 1))
+	share := (time.Until(deadline) - reserve) / time.Duration(max(attempts, 1))
 	return min(max(share, attemptFloor), attemptLimit)
 }
 

@@ -42,6 +42,13 @@ type Session interface {
 	Close(ctx context.Context) error
 }
 
+// Adviser is a Session of a superuser that sees where two alternating users
+// may still do different things. Advice is called when the pending user, to,
+// is complete but for its password; each text names what to do.
+type Adviser interface {
+	Advice(ctx context.Context, from Login, to string) []string
+}
+
 // Kind is what the strategies need to know of an engine.
 type Kind struct {
 	// Title is how log lines name it, such as "PostgreSQL DB".
@@ -63,19 +70,39 @@ type Kind struct {
 	CloneUpper  bool
 	// CloneLimit is how long a clone's name may be, in characters; 0 for no
 	// limit. CloneLimitVariable is the environment variable that changes it.
+	// CloneBytes says that the limit is in bytes of UTF-8.
 	CloneLimit         int
 	CloneLimitVariable string
+	CloneBytes         bool
 	// GrantsEachTime copies privileges in every rotation, not only to a
 	// fresh clone.
 	GrantsEachTime bool
 	// KeepsAdminDatabase leaves the superuser in the database of its own
 	// secret, rather than in that of the user's (AWS: only MongoDB).
 	KeepsAdminDatabase bool
+	// UsersPerNode says that each node of a cluster has users of its own. The
+	// secret's member nodes lists the nodes beside host and port; Connect
+	// logs in to every one, and what a Session does it does on all.
+	UsersPerNode bool
 	// OneTLS says that plain connections do not exist or that the engine
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.
 	OneTLS bool
+	// Service is the AWS service that may keep the superuser's secret, and
+	// know which host is a replica of which. The zero value is none.
+	Service Service
 }
+
+// Service is what AWS runs an engine's servers with (AWS: the templates).
+type Service int
+
+// The services.
+const (
+	NoService Service = iota // servers that no AWS service knows
+	RDS                      // instances and their read replicas
+	Aurora                   // as RDS, and clusters
+	Redshift                 // clusters and serverless namespaces
+)
 
 // Matches tells whether a secret's engine member names this engine.
 func (k Kind) Matches(engine string) bool {

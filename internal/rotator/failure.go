@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -22,6 +24,7 @@ const (
 	CauseTimeout        Cause = "timeout"              // no answer in time
 	CauseTLS            Cause = "TLS"                  // no encrypted connection, or its certificate is not trusted
 	CauseTLSRequired    Cause = "TLS required"         // the server takes no plain connection
+	CauseAccess         Cause = "access rules"         // the server lets nobody in from here, by this name, this way
 	CauseAuthentication Cause = "authentication"       // name or password refused
 	CauseDatabase       Cause = "database missing"     // the database does not exist or may not be used
 	CauseConnections    Cause = "too many connections" // the server or the user has no connection left
@@ -31,6 +34,7 @@ const (
 	CausePermission     Cause = "permission"           // logged in, but not allowed
 	CauseMissingUser    Cause = "user missing"         // the user does not exist
 	CauseUnavailable    Cause = "server not ready"     // starting, stopping or broken off
+	CauseHostKey        Cause = "host key"             // the host shows another key than the one that is known
 	CauseOther          Cause = "other"
 )
 
@@ -60,6 +64,22 @@ func (f *Failure) Error() string {
 // Unwrap returns the driver's error.
 func (f *Failure) Unwrap() error { return f.err }
 
+// ParseFailure reads a line as Error writes it, a cause and a text. A line
+// that does not begin with a cause is a failure of CauseOther.
+func ParseFailure(line string) *Failure {
+	if cause, text, ok := strings.Cut(line, ": "); ok && slices.Contains(causes(), Cause(cause)) {
+		return NewFailure(Cause(cause), "", strings.TrimSpace(text), nil)
+	}
+	return NewFailure(CauseOther, "", line, nil)
+}
+
+func causes() []Cause {
+	return []Cause{
+		CauseDNS, CauseTCP, CauseTimeout, CauseTLS, CauseTLSRequired, CauseAuthentication, CauseDatabase, CauseConnections, CauseLocked,
+		CausePolicy, CauseReadOnly, CausePermission, CauseMissingUser, CauseUnavailable, CauseHostKey, CauseOther,
+	}
+}
+
 // Classify sorts the errors that every engine shares: name resolution,
 // connections, time, TLS. Any other error is of CauseOther, and its text is
 // kept: an engine must have put errors that could hold a statement aside
@@ -72,7 +92,7 @@ func Classify(err error) *Failure {
 }
 
 func causeOf(err error) Cause {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsTimeout {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return CauseDNS
 	}
 	switch {
@@ -128,3 +148,6 @@ func textOf(err error) string {
 	}
 	return err.Error()
 }
+
+// ofEncryption tells that a plain connection might do better.
+func (f *Failure) ofEncryption() bool { return f.Cause == CauseTLS || f.Cause == CauseAccess }

@@ -1,14 +1,19 @@
 // Package postgres rotates the passwords of PostgreSQL users, Aurora's too.
+//
+// Passwords reach the server as hashes where it would hash them the same way
+// itself, so that no log of statements and no statistics hold them. The
+// second of two alternating users is a member of the first, and has its
+// attributes and settings, which members do not inherit.
 package postgres
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/keyturn/keyturn/internal/plaintext"
 	"github.com/keyturn/keyturn/internal/rotator"
@@ -20,17 +25,41 @@ type Engine struct{}
 // New makes the engine.
 func New() rotator.Engine { return Engine{} }
 
+// nameLimit is how long a role's name may be, in bytes: the server cuts the
+// rest off without a word.
+const nameLimit = 63
+
 // Kind implements rotator.Engine (AWS: the templates).
 func (Engine) Kind() rotator.Kind {
 	return rotator.Kind{
 		Title: "PostgreSQL DB", Accepts: []string{"postgres", "aurora-postgresql"}, Port: 5432, Database: "postgres",
-		Passwords: rotator.PasswordRules{Length: 32, Exclude: `:/@"'\`}, CloneLimit: 63,
+		Passwords: rotator.PasswordRules{Length: 32, Exclude: `:/@"'\`}, CloneLimit: nameLimit, CloneBytes: true, Service: rotator.Aurora,
 	}
 }
 
-// Connect implements rotator.Engine.
+// Connect implements rotator.Engine. A server that asks for no password is
+// refused: a login there proves nothing about one. A password is never sent in
+// clear text over a plain connection that the secret does not ask for.
 func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) (rotator.Session, error) {
-	// Nothing but the login counts: no environment, no files of a user.
+	cfg, err := configure(l, secure)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, loginFailure(err, secure != nil)
+	}
+	return &session{conn: conn, settings: l.Settings}, nil
+}
+
+// configure makes the driver's settings: nothing but the login counts, no
+// environment and no files of a user.
+func configure(l rotator.Login, secure *tls.Config) (*pgx.ConnConfig, error) {
+	for _, text := range []string{l.Host, l.Database, l.Username, l.Password.RevealText()} {
+		if strings.ContainsRune(text, 0) {
+			return nil, rotator.NewFailure(rotator.CauseOther, "", "a member of the secret holds the character NUL, which PostgreSQL knows nowhere", nil)
+		}
+	}
 	cfg, err := pgx.ParseConfig("sslmode=disable")
 	if err != nil {
 		return nil, rotator.Classify(err)
@@ -38,30 +67,30 @@ func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) 
 	cfg.Host, cfg.Port, cfg.Database, cfg.User = l.Host, uint16(l.Port), l.Database, l.Username
 	cfg.Password, cfg.TLSConfig, cfg.Fallbacks = l.Password.RevealText(), secure, nil
 	cfg.RuntimeParams = map[string]string{"application_name": "keyturn-rotator"}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, classify(err)
+	// No prepared statements: poolers hand connections around.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.RequireAuth = "scram-sha-256,md5,password"
+	if secure == nil && l.TLS == rotator.PreferTLS {
+		cfg.RequireAuth = "scram-sha-256,md5"
 	}
-	return &session{conn}, nil
+	return cfg, nil
 }
 
-type session struct{ conn *pgx.Conn }
+type session struct {
+	conn     *pgx.Conn
+	settings rotator.Settings
+	// advice is what CopyGrants could not copy.
+	advice []string
+}
 
 // Ping implements rotator.Session.
-func (s *session) Ping(ctx context.Context) error { return s.exec(ctx, "SELECT NOW()") }
+func (s *session) Ping(ctx context.Context) error {
+	_, err := s.conn.Exec(ctx, "SELECT NOW()")
+	return refusal(err)
+}
 
 // Close implements rotator.Session.
 func (s *session) Close(ctx context.Context) error { return s.conn.Close(ctx) }
-
-// SetOwnPassword implements rotator.Session.
-func (s *session) SetOwnPassword(ctx context.Context, l rotator.Login, next plaintext.Value) error {
-	return s.SetPassword(ctx, l.Username, next)
-}
-
-// SetPassword implements rotator.Session.
-func (s *session) SetPassword(ctx context.Context, user string, next plaintext.Value) error {
-	return s.exec(ctx, "ALTER USER "+name(user)+" WITH PASSWORD "+literal(next.RevealText()))
-}
 
 // UserExists implements rotator.Session.
 func (s *session) UserExists(ctx context.Context, user string) (bool, error) {
@@ -70,20 +99,61 @@ func (s *session) UserExists(ctx context.Context, user string) (bool, error) {
 	return exists, refusal(err)
 }
 
+// change runs statements as the user that logged in, all or none. They are
+// written even where the user reads only by default, and are on disk when it
+// returns even where the user does not wait for the disk: AWSCURRENT must not
+// move to a password that a crash takes back.
+func (s *session) change(ctx context.Context, do func(tx pgx.Tx) error) error {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	tx, err := s.conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return beginFailure(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after Commit it does nothing
+	const prepare = "SET LOCAL ROLE NONE; " +
+		"SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+	if _, err := tx.Exec(ctx, prepare); err != nil {
+		return refusal(err)
+	}
+	if err := do(tx); err != nil {
+		return err
+	}
+	return refusal(tx.Commit(ctx))
+}
+
+// inTime ends what is done early enough for the function to say why.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-time.Second))
+	}
+	return context.WithCancel(ctx)
+}
+
+// SetOwnPassword implements rotator.Session.
+func (s *session) SetOwnPassword(ctx context.Context, l rotator.Login, next plaintext.Value) error {
+	return s.SetPassword(ctx, l.Username, next)
+}
+
+// SetPassword implements rotator.Session.
+func (s *session) SetPassword(ctx context.Context, user string, next plaintext.Value) error {
+	return s.setPassword(ctx, user, next, "ALTER USER %s WITH PASSWORD %s")
+}
+
 // CreateClone implements rotator.Session.
 func (s *session) CreateClone(ctx context.Context, _ rotator.Login, to string, password plaintext.Value) error {
-	return s.exec(ctx, "CREATE ROLE "+name(to)+" WITH LOGIN PASSWORD "+literal(password.RevealText()))
+	return s.setPassword(ctx, to, password, "CREATE ROLE %s WITH LOGIN INHERIT PASSWORD %s")
 }
 
-// CopyGrants implements rotator.Session: the clone becomes a member of the
-// original role.
-func (s *session) CopyGrants(ctx context.Context, from rotator.Login, to string) error {
-	return s.exec(ctx, "GRANT "+name(from.Username)+" TO "+name(to))
-}
-
-func (s *session) exec(ctx context.Context, statement string) error {
-	_, err := s.conn.Exec(ctx, statement)
-	return refusal(err)
+func (s *session) setPassword(ctx context.Context, user string, p plaintext.Value, statement string) error {
+	return s.change(ctx, func(tx pgx.Tx) error {
+		stored, hashed, err := s.stored(ctx, tx, user, p)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, fmt.Sprintf(statement, name(user), literal(stored)))
+		return passwordRefusal(err, hashed)
+	})
 }
 
 func name(s string) string { return pgx.Identifier{s}.Sanitize() }
@@ -96,35 +166,4 @@ func literal(s string) string {
 		quoted = " E" + strings.ReplaceAll(quoted, `\`, `\\`)
 	}
 	return quoted
-}
-
-// refusal classifies the failure of a statement; nil stays nil.
-func refusal(err error) error {
-	if err == nil {
-		return nil
-	}
-	return classify(err)
-}
-
-// causes are the SQLSTATEs that say more than that something failed.
-var causes = map[string]rotator.Cause{
-	"28P01": rotator.CauseAuthentication, "28000": rotator.CauseAuthentication,
-	"3D000": rotator.CauseDatabase, "53300": rotator.CauseConnections, "25006": rotator.CauseReadOnly,
-	"42501": rotator.CausePermission, "42704": rotator.CauseMissingUser, "57P03": rotator.CauseUnavailable,
-	"57P01": rotator.CauseUnavailable, "57P02": rotator.CauseUnavailable,
-}
-
-func classify(err error) *rotator.Failure {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		if strings.Contains(err.Error(), "server refused TLS connection") {
-			return rotator.NewFailure(rotator.CauseTLS, "", "SSL/TLS is not enabled on the server", err)
-		}
-		return rotator.Classify(err)
-	}
-	cause, ok := causes[e.Code]
-	if !ok {
-		cause = rotator.CauseOther
-	}
-	return rotator.NewFailure(cause, e.Code, e.Message, err)
 }

@@ -31,6 +31,7 @@ func (Engine) Kind() rotator.Kind {
 	return rotator.Kind{
 		Title: "SQL Server DB", Accepts: []string{"sqlserver"}, Port: 1433, Database: "master",
 		Passwords: rotator.PasswordRules{Length: 32, Exclude: `/@"'\`}, CloneLimit: 128,
+		Service: rotator.RDS,
 	}
 }
 
@@ -38,6 +39,11 @@ func (Engine) Kind() rotator.Kind {
 // is still encrypted, unverified, if the server can, and everything is if the
 // server demands it: so do all clients of SQL Server.
 func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) (rotator.Session, error) {
+	if strings.Contains(l.Username, `\`) {
+		// The driver would log in by Windows' protocols.
+		return nil, rotator.NewFailure(rotator.CauseAuthentication, "",
+			"user "+l.Username+" is one of Windows, whose password SQL Server does not keep", nil)
+	}
 	d := &dialer{host: l.Host}
 	cfg := msdsn.Config{
 		Host: l.Host, Port: uint64(l.Port), Database: l.Database, User: l.Username, Password: l.Password.RevealText(),
