@@ -24,6 +24,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
+	"github.com/keyturn/keyturn/internal/rotator/sqlserver"
 	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
 
@@ -57,6 +58,9 @@ var table = map[string]func() rotator.Rotator{
 	"redshift.alternating":      alternating(redshift.New),
 	"redshift.single":           single(redshift.New),
 	"redshift.superuser":        superuser(redshift.New),
+	"sqlserver.alternating":     alternating(sqlserver.New),
+	"sqlserver.single":          single(sqlserver.New),
+	"sqlserver.superuser":       superuser(sqlserver.New),
 	"ssh.single":                ssh.NewSingleUser,
 }
 
