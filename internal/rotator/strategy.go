@@ -203,14 +203,7 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 	if err != nil {
 		return nil, Login{}, err
 	}
-<<<<<<< HEAD
-	if d == nil {
-		d = &Document{} // which is no login
-	}
-	if prev, err := s.login(d, nil); err == nil {
-=======
 	if prev, ok := s.usable(d); ok {
->>>>>>> pg
 		prev.TLS = cur.TLS
 		session, err := r.Connect(ctx, s.engine, prev, "previous")
 		f, refused := errors.AsType[*Failure](err)

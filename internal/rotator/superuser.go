@@ -103,12 +103,14 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
-<<<<<<< HEAD
-	relation := "as/rds replica of"
-	if kind.KeepsAdminDatabase {
-		relation = "as" // AWS: MongoDB's template looks for no replicas
+	relation := "as/rds replica of master"
+	switch {
+	case kind.CallsAdmin:
+		relation = "as admin"
+	case kind.KeepsAdminDatabase:
+		relation = "as master" // AWS: MongoDB's template looks for no replicas
 	}
-	return Login{}, Invalid("Current database host %s is not the same host %s master %s", cur.Host, relation, master.Host)
+	return Login{}, Invalid("Current database host %s is not the same host %s %s", cur.Host, relation, master.Host)
 }
 
 // sameNodes guards the superuser's password: it goes only to where its own
@@ -119,10 +121,4 @@ func sameNodes(cur, master Login, arn string) error {
 	}
 	return Invalid("Current database host %s is not the same host as master %s: host, port and nodes of master secret %s must name the same nodes",
 		cur.Host, master.Host, arn)
-=======
-	if kind.CallsAdmin {
-		return Login{}, Invalid("Current database host %s is not the same host as admin %s", cur.Host, master.Host)
-	}
-	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
->>>>>>> pg
 }
