@@ -21,6 +21,13 @@ help: ## List the targets.
 build: ## Build bin/keyturn.
 	$(GO) build -trimpath -o $(BIN) ./cmd/keyturn
 
+.PHONY: dist
+dist: ## Build dist/keyturn-linux-amd64 and dist/keyturn-linux-arm64, stripped.
+	@for arch in amd64 arm64; do \
+		echo "dist/keyturn-linux-$$arch"; \
+		GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o dist/keyturn-linux-$$arch ./cmd/keyturn || exit 1; \
+	done
+
 .PHONY: demo
 demo: ## Rotate the password of a real PostgreSQL user, end to end.
 	@scripts/need $(DEMO_NEEDS)

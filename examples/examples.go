@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Files holds postgres-python/lambda_function.py, postgres-node/index.mjs and
-// the policies.
+// Files holds postgres-python/lambda_function.py, postgres-node/index.mjs,
+// command-postgres/rotate.sh and the policies.
 //
-//go:embed postgres-python/lambda_function.py postgres-node/index.mjs policies/*.json
+//go:embed postgres-python/lambda_function.py postgres-node/index.mjs command-postgres/rotate.sh policies/*.json
 var Files embed.FS
 
 // Names replace the words in capitals in the policies.

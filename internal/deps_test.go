@@ -36,19 +36,20 @@ var layers = [][]string{
 
 // clients talk to the AWS APIs through the SDK and know nothing of the
 // server's inside.
-var clients = []string{"admin", "rotate", "rotator/...", "doctor", "rehearse"}
+var clients = []string{"admin", "rotate", "rotator/...", "deploy", "doctor", "rehearse"}
 
 // only lists imports that few packages may have, with the packages that may.
 var only = map[string][]string{
 	"net/http": {
 		"sigv4", "oidc", "wire/...", "function/environment", "server", "cli", "console", "demo", "bench", "apitest",
-		"admin", "rotate", "rotator/...", "doctor", "rehearse", "key/keeper",
+		"admin", "rotate", "rotator/...", "deploy", "doctor", "rehearse", "key/keeper",
 	},
 	"database/sql":                          {"store/...", "rotator/..."},
 	"modernc.org/sqlite":                    {"store/sqlite"},
-	"github.com/jackc/pgx":                  {"store/postgres", "rotator/postgres", "rotator/redshift", "demo"},
-	"github.com/aws/aws-sdk-go-v2":          {"admin", "rotate", "rotator/...", "doctor", "rehearse", "demo", "apitest", "cli"},
+	"github.com/jackc/pgx":                  {"store/postgres", "rotator/postgres", "rotator/redshift", "demo", "bench"},
+	"github.com/aws/aws-sdk-go-v2":          {"admin", "rotate", "rotator/...", "deploy", "doctor", "rehearse", "demo", "bench", "apitest", "cli"},
 	"github.com/go-sql-driver/mysql":        {"rotator/mysql"},
+	"filippo.io/edwards25519":               {"rotator/mysql"},
 	"github.com/microsoft/go-mssqldb":       {"rotator/sqlserver"},
 	"github.com/sijms/go-ora":               {"rotator/oracle"},
 	"go.mongodb.org/mongo-driver":           {"rotator/mongo"},

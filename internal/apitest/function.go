@@ -181,6 +181,8 @@ func PythonCode(t testing.TB, name, source string) Function {
 // behind them; it misbehaves in one step, if told to.
 const stepFunction = `
 import boto3, os, time
+class RotationHeld(Exception):
+    pass
 def lambda_handler(event, context):
     sm = boto3.client("secretsmanager", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     step, arn, token = event["Step"], event["SecretId"], event["ClientRequestToken"]
@@ -190,6 +192,11 @@ def lambda_handler(event, context):
             raise ValueError("no luck")
         if os.environ["HOW"] == "hang":
             time.sleep(60)
+        if os.environ["HOW"] == "hold":
+            made = sm.get_secret_value(SecretId=arn, VersionId=token, VersionStage="AWSPENDING")["CreatedDate"].timestamp()
+            if time.time() < int(made) + 4:
+                until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(made) + 4))
+                raise RotationHeld("kept until " + until + " for arn:aws:iam::123456789012:user/reader")
     if step == "createSecret":
         sm.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString="new-" + token, VersionStages=["AWSPENDING"])
     if step == "finishSecret":
@@ -199,7 +206,8 @@ def lambda_handler(event, context):
 `
 
 // StepFunction is a Python rotation function that works, or, with a step,
-// does there what how says: "raise" or "hang" until its timeout of 3 seconds.
+// does there what how says: "raise", "hang" until its timeout of 3 seconds, or
+// "hold" the rotation for a while.
 func StepFunction(t testing.TB, name, step, how string) Function {
 	t.Helper()
 	f := PythonCode(t, name, stepFunction)

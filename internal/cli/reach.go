@@ -47,13 +47,15 @@ func (f *operatorFlags) config(ctx context.Context) (aws.Config, error) {
 		return cfg, err
 	}
 	if aws.ToString(cfg.BaseEndpoint) == "" {
-		return cfg, errors.New(`which server? Give --data with the folder of one that runs here, or set AWS_ENDPOINT_URL and credentials, as with eval "$(keyturn env)"`)
+		return cfg, errWhichServer
 	}
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
 	}
 	return cfg, needCredentials(ctx, &cfg)
 }
+
+var errWhichServer = errors.New(`which server? Give --data with the folder of one that runs here, or set AWS_ENDPOINT_URL and credentials, as with eval "$(keyturn env)"`)
 
 // reachConfig reaches a server on this machine as its root.
 func reachConfig(r server.Reach) (aws.Config, error) {

@@ -11,10 +11,13 @@ import (
 )
 
 type rotateCmd struct {
-	Secret  string        `arg:"" help:"Name or ARN of the secret."`
-	Wait    bool          `help:"Follow the rotation to its end; exit with 1 if it does not succeed."`
-	Timeout time.Duration `help:"Give up following after this time." default:"15m"`
+	Secret  string         `arg:"" help:"Name or ARN of the secret."`
+	Wait    bool           `help:"Follow the rotation to its end; exit with 1 if it does not succeed."`
+	Timeout *time.Duration `help:"Give up following after this time; 15m after the start or the end of a hold if not given." placeholder:"DURATION"`
 }
+
+// rotatePatience is how long a rotation is followed by default.
+const rotatePatience = 15 * time.Minute
 
 // Run rotates through the AWS API that the environment names, as every AWS
 // client does.
@@ -34,9 +37,7 @@ func (c *rotateCmd) Run(p *program) error {
 	if !c.Wait {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, c.Timeout)
-	defer cancel()
-	err = r.Watch(ctx, func(l rotate.Line) { _, _ = fmt.Fprintln(p.stdout, l.Text()) })
+	err = c.follow(p, r)
 	if errors.Is(err, rotate.ErrNotSucceeded) {
 		_, _ = fmt.Fprintln(p.stderr, "keyturn:", problem(err))
 		return exitError(exitFailed)
@@ -46,6 +47,28 @@ func (c *rotateCmd) Run(p *program) error {
 	}
 	_, _ = fmt.Fprintf(p.stdout, "Rotated in %s.\n", time.Since(r.StartedAt).Round(time.Millisecond))
 	return nil
+}
+
+// follow shows the rotation until its end. A hold is waited for: it has an end
+// of its own.
+func (c *rotateCmd) follow(p *program, r *rotate.Rotation) error {
+	ctx, cancel := context.WithCancelCause(p.ctx)
+	defer cancel(nil)
+	limit := rotatePatience
+	if c.Timeout != nil {
+		limit = *c.Timeout
+	}
+	timer := time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+	defer timer.Stop()
+	return r.Watch(ctx, func(l rotate.Line) {
+		_, _ = fmt.Fprintln(p.stdout, l.Text())
+		if l.Report == nil || c.Timeout != nil {
+			return
+		}
+		if end := l.Report.HoldEnd(); !end.IsZero() {
+			timer.Reset(time.Until(end) + rotatePatience)
+		}
+	})
 }
 
 type scheduleCmd struct {

@@ -7,10 +7,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/keyturn/keyturn/internal/function/environment"
+	"github.com/keyturn/keyturn/internal/rotator/builtin"
 )
 
 func TestMain(m *testing.M) {
 	environment.LaunchIfAsked()
+	builtin.RunIfAsked()
 	testscript.Main(m, map[string]func(){
 		"keyturn": func() { os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr)) },
 	})

@@ -31,8 +31,8 @@ import (
 const EngineGroup = "/keyturn/rotation"
 
 // The times between two looks at a rotation under way: at Keyturn's engine,
-// and, where that does not report, at the function's log and CloudTrail, of
-// which AWS admits few a second per account.
+// and, while it holds the rotation or where it does not report, at the
+// function's log and CloudTrail, of which AWS admits few a second per account.
 const (
 	engineInterval = 200 * time.Millisecond
 	trailInterval  = 2 * time.Second
@@ -50,6 +50,7 @@ const (
 	Started   Status = "started"
 	Done      Status = "done"
 	Retrying  Status = "retrying"
+	Held      Status = "held"
 	Succeeded Status = "succeeded"
 	Failed    Status = "failed"
 	Abandoned Status = "abandoned"
@@ -68,6 +69,20 @@ type Report struct {
 	Error      string `json:"error,omitempty"`
 	// RetryAt is when the next attempt starts, in RFC 3339.
 	RetryAt string `json:"retryAt,omitempty"`
+	// HeldUntil is when a hold ends at the latest, in RFC 3339, and Readers
+	// are the ARNs of who is awaited; RetryAt is then the next look.
+	HeldUntil string   `json:"heldUntil,omitempty"`
+	Readers   []string `json:"readers,omitempty"`
+}
+
+// HoldEnd is when a hold ends at the latest; the zero time for reports of
+// anything else.
+func (rep *Report) HoldEnd() time.Time {
+	end, err := time.Parse(time.RFC3339, rep.HeldUntil)
+	if rep.Status != Held || err != nil {
+		return time.Time{}
+	}
+	return end
 }
 
 // Line is one thing that a watch shows: a report of the engine, or, with
@@ -107,6 +122,9 @@ type Rotation struct {
 	logGroup string
 	show     func(Line)
 	seen     map[string]bool
+	// newest is the latest time of a log event seen, by log group.
+	newest map[string]int64
+	held   bool
 }
 
 // Start asks for a rotation of the secret with its stored configuration.
@@ -118,7 +136,7 @@ func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
 	}
 	r := &Rotation{
 		SecretARN: aws.ToString(out.ARN), Token: aws.ToString(out.VersionId), StartedAt: started,
-		clients: c, seen: map[string]bool{},
+		clients: c, seen: map[string]bool{}, newest: map[string]int64{},
 	}
 	r.logGroup = r.functionLogGroup(ctx)
 	return r, nil
@@ -146,7 +164,7 @@ func (r *Rotation) Watch(ctx context.Context, show func(Line)) error {
 	for {
 		end, next, err := r.poll(ctx)
 		if ctx.Err() != nil {
-			return fmt.Errorf("watching the rotation of %s: %w", r.SecretARN, ctx.Err())
+			return fmt.Errorf("watching the rotation of %s: %w", r.SecretARN, context.Cause(ctx))
 		}
 		if err != nil {
 			return err
@@ -190,11 +208,15 @@ func (r *Rotation) poll(ctx context.Context) (end *Report, next time.Duration, e
 	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.Time.UnixMilli(), b.Time.UnixMilli()) })
 	for _, l := range lines {
 		r.show(l)
-		if l.Report != nil && l.Report.ends() {
+		if l.Report == nil {
+			continue
+		}
+		r.held = l.Report.Status == Held
+		if l.Report.ends() {
 			end = l.Report
 		}
 	}
-	if onKeyturn {
+	if onKeyturn && !r.held {
 		return end, engineInterval, nil
 	}
 	return end, trailInterval, nil
@@ -251,6 +273,10 @@ func (r *Rotation) functionLines(ctx context.Context) ([]Line, error) {
 
 // newEvents returns the log events that no earlier call returned.
 func (r *Rotation) newEvents(ctx context.Context, in *cloudwatchlogs.FilterLogEventsInput) ([]logtypes.FilteredLogEvent, error) {
+	group := aws.ToString(in.LogGroupName)
+	if known := r.newest[group] - clockSkew.Milliseconds(); known > aws.ToInt64(in.StartTime) {
+		in.StartTime = &known // a rotation may be held for days: what is old is known
+	}
 	var fresh []logtypes.FilteredLogEvent
 	pages := cloudwatchlogs.NewFilterLogEventsPaginator(r.clients.Logs, in)
 	for pages.HasMorePages() {
@@ -259,8 +285,9 @@ func (r *Rotation) newEvents(ctx context.Context, in *cloudwatchlogs.FilterLogEv
 			return nil, err
 		}
 		for _, e := range page.Events {
-			if id := aws.ToString(in.LogGroupName) + aws.ToString(e.EventId); !r.seen[id] {
+			if id := group + aws.ToString(e.EventId); !r.seen[id] {
 				r.seen[id] = true
+				r.newest[group] = max(r.newest[group], aws.ToInt64(e.Timestamp))
 				fresh = append(fresh, e)
 			}
 		}

@@ -28,7 +28,10 @@ func (l Line) Text() string {
 	if rep.Error != "" {
 		s += ": " + rep.Error
 	}
-	if rep.RetryAt != "" {
+	switch {
+	case rep.Status == Held && rep.RetryAt != "":
+		s += "; next look at " + rep.RetryAt
+	case rep.RetryAt != "":
 		s += "; next attempt at " + rep.RetryAt
 	}
 	return s

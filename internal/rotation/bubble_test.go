@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,8 @@ type bubble struct {
 	fails func(event) bool
 	// errorType is that of the function's errors.
 	errorType string
+	// errorText is their text; "no luck" if empty.
+	errorText string
 	// poll is the engine's; a year by default, so that a rotation that
 	// starts shows that the engine knew when.
 	poll time.Duration
@@ -252,7 +255,7 @@ func (b *bubble) invoke(ctx context.Context, node string, r invocation.Request) 
 	case <-ctx.Done():
 		return invocation.Result{}, ctx.Err()
 	}
-	err := errors.New("no luck")
+	err := errors.New(cmp.Or(b.errorText, "no luck"))
 	if b.fails == nil || !b.fails(e) {
 		err = b.work(ctx, e)
 	}

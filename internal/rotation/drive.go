@@ -151,6 +151,12 @@ func (d *driver) step(work context.Context) (more bool, err error) {
 		return false, cause // the step was cut off: neither done nor failed
 	}
 	took := time.Since(began)
+	if h, ok := errors.AsType[*hold](failed); ok {
+		if held, err := d.postpone(work, h, took); held || err != nil {
+			return false, err
+		}
+		failed = functionFailed(heldType)
+	}
 	if failed != nil {
 		return false, d.fail(work, plan.step, failure{cause: failed}, took)
 	}
@@ -277,9 +283,16 @@ func (d *driver) invoke(work context.Context, plan *stepPlan) error {
 		return err
 	}
 	if result.FunctionError != "" {
-		return fault.New(fault.State, "the function returned an error: %s", errorType(result.Payload))
+		if h := holdIn(result.Payload); h != nil && plan.step == secret.SetSecret {
+			return h
+		}
+		return functionFailed(errorType(result.Payload))
 	}
 	return nil
+}
+
+func functionFailed(errorType string) error {
+	return fault.New(fault.State, "the function returned an error: %s", errorType)
 }
 
 // typeName is what the name of an error's type looks like in the languages of

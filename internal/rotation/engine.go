@@ -96,7 +96,7 @@ func (e *Engine) Wake() {
 // its claims back so that the runs go on elsewhere, or here after a restart.
 func (e *Engine) Run(ctx context.Context) error {
 	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.ReleaseRuns(e.cfg.Node) })
-	if err != nil { // their leases end anyway
+	if err != nil && ctx.Err() == nil { // their leases end anyway
 		e.cfg.Logger.Warn("freeing the rotations of an earlier run", "error", err)
 	}
 	var driving sync.WaitGroup

@@ -165,6 +165,7 @@ const (
 	statusDone     = "done"
 	statusFailed   = "failed"
 	statusRetrying = "retrying"
+	statusHeld     = "held"
 )
 
 // reportGroup is the log group of the engine's reports.
@@ -180,23 +181,38 @@ func (d *driver) end(state secret.RotationState, text string) {
 	d.report("", endStatus[state], 0, text, time.Time{})
 }
 
-// report writes a line on the run's progress into the engine's log group,
-// where whoever waits for the rotation reads it. Progress is a courtesy: a
-// line that cannot be written is logged and does not stop the rotation.
+// report is a line on the run's progress.
+type report struct {
+	SecretARN  string      `json:"secretArn"`
+	Token      string      `json:"token"`
+	Status     string      `json:"status"`
+	Step       secret.Step `json:"step,omitempty"`
+	Attempt    int         `json:"attempt,omitempty"`
+	DurationMS int64       `json:"durationMs,omitempty"`
+	Error      string      `json:"error,omitempty"`
+	RetryAt    string      `json:"retryAt,omitempty"`
+	// HeldUntil and Readers are of a hold.
+	HeldUntil string   `json:"heldUntil,omitempty"`
+	Readers   []string `json:"readers,omitempty"`
+}
+
 func (d *driver) report(step secret.Step, status string, took time.Duration, text string, retryAt time.Time) {
-	line := struct {
-		SecretARN  string      `json:"secretArn"`
-		Token      string      `json:"token"`
-		Status     string      `json:"status"`
-		Step       secret.Step `json:"step,omitempty"`
-		Attempt    int         `json:"attempt,omitempty"`
-		DurationMS int64       `json:"durationMs,omitempty"`
-		Error      string      `json:"error,omitempty"`
-		RetryAt    string      `json:"retryAt,omitempty"`
-	}{d.secretARN, d.token, status, step, d.attempt, took.Milliseconds(), text, ""}
-	if !retryAt.IsZero() {
-		line.RetryAt = retryAt.UTC().Format(time.RFC3339)
+	d.write(report{Status: status, Step: step, DurationMS: took.Milliseconds(), Error: text, RetryAt: rfc3339(retryAt)})
+}
+
+// rfc3339 is a time in reports; the zero time is left out.
+func rfc3339(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// write writes a report into the engine's log group, where whoever waits for
+// the rotation reads it. Progress is a courtesy: a line that cannot be written
+// is logged and does not stop the rotation.
+func (d *driver) write(line report) {
+	line.SecretARN, line.Token, line.Attempt = d.secretARN, d.token, d.attempt
 	b, err := json.Marshal(line)
 	if err != nil {
 		d.cfg.Logger.Warn("encoding a rotation report", "error", err)

@@ -90,14 +90,17 @@ func (r *Rotation) attempt(ctx context.Context, engine Engine, l Login, label st
 	return nil, f
 }
 
-// limit is the time of the next attempt: its share of what the function has
-// left, within bounds.
-func (r *Rotation) limit(ctx context.Context) time.Duration {
+// limit is the time of the next attempt.
+func (r *Rotation) limit(ctx context.Context) time.Duration { return r.Share(ctx, r.attempts) }
+
+// Share is the time that the next of so many attempts may take: its share of
+// what the function has left, within bounds.
+func (r *Rotation) Share(ctx context.Context, attempts int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return attemptLimit
 	}
-	share := (time.Until(deadline) - reserve) / time.Duration(max(r.attempts, 1))
+	share := (time.Until(deadline) - reserve) / time.Duration(max(attempts, 1))
 	return min(max(share, attemptFloor), attemptLimit)
 }
 

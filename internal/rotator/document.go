@@ -100,13 +100,18 @@ func (d *Document) With(key string, value any) *Document {
 	if p, ok := value.(plaintext.Value); ok {
 		value = p.RevealText()
 	}
+	return d.with(key, encodeJSON(value))
+}
+
+// encodeJSON writes a value without escaping what HTML would need escaped.
+func encodeJSON(value any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(value); err != nil {
 		panic("rotator: a member that JSON cannot hold") // callers set strings, numbers and lists of them
 	}
-	return d.with(key, bytes.TrimSpace(b.Bytes()))
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // Without returns a copy that lacks the member.

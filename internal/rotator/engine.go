@@ -80,12 +80,36 @@ type Kind struct {
 	// KeepsAdminDatabase leaves the superuser in the database of its own
 	// secret, rather than in that of the user's (AWS: only MongoDB).
 	KeepsAdminDatabase bool
-	// CallsAdmin says that errors name the superuser an admin, not a master.
-	CallsAdmin bool
+	// UsersPerNode says that each node of a cluster has users of its own. The
+	// secret's member nodes lists the nodes beside host and port; Connect
+	// logs in to every one, and what a Session does it does on all.
+	UsersPerNode bool
 	// OneTLS says that plain connections do not exist or that the engine
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.
 	OneTLS bool
+	// Service is the AWS service that may keep the superuser's secret, and
+	// know which host is a replica of which. The zero value is none.
+	Service Service
+}
+
+// Service is what AWS runs an engine's servers with (AWS: the templates).
+type Service int
+
+// The services.
+const (
+	NoService Service = iota // servers that no AWS service knows
+	RDS                      // instances and their read replicas
+	Aurora                   // as RDS, and clusters
+	Redshift                 // clusters and serverless namespaces
+)
+
+// superuser is how errors name a superuser (AWS: the templates).
+func (s Service) superuser() string {
+	if s == Redshift {
+		return "admin"
+	}
+	return "master"
 }
 
 // Matches tells whether a secret's engine member names this engine.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -32,6 +34,7 @@ const (
 	CausePermission     Cause = "permission"           // logged in, but not allowed
 	CauseMissingUser    Cause = "user missing"         // the user does not exist
 	CauseUnavailable    Cause = "server not ready"     // starting, stopping or broken off
+	CauseHostKey        Cause = "host key"             // the host shows another key than the one that is known
 	CauseOther          Cause = "other"
 )
 
@@ -60,6 +63,22 @@ func (f *Failure) Error() string {
 
 // Unwrap returns the driver's error.
 func (f *Failure) Unwrap() error { return f.err }
+
+// ParseFailure reads a line as Error writes it, a cause and a text. A line
+// that does not begin with a cause is a failure of CauseOther.
+func ParseFailure(line string) *Failure {
+	if cause, text, ok := strings.Cut(line, ": "); ok && slices.Contains(causes(), Cause(cause)) {
+		return NewFailure(Cause(cause), "", strings.TrimSpace(text), nil)
+	}
+	return NewFailure(CauseOther, "", line, nil)
+}
+
+func causes() []Cause {
+	return []Cause{
+		CauseDNS, CauseTCP, CauseTimeout, CauseTLS, CauseTLSRequired, CauseAccess, CauseAuthentication, CauseDatabase, CauseConnections, CauseLocked,
+		CausePolicy, CauseReadOnly, CausePermission, CauseMissingUser, CauseUnavailable, CauseHostKey, CauseOther,
+	}
+}
 
 // Classify sorts the errors that every engine shares: name resolution,
 // connections, time, TLS. Any other error is of CauseOther, and its text is

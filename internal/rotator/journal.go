@@ -1,9 +1,11 @@
 package rotator
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,31 @@ func (j *journal) hide(v plaintext.Value) {
 		j.hideText(v.RevealText())
 		return
 	}
-	for _, key := range d.Keys() {
-		if sensitive(key) {
-			j.hideText(d.Text(key))
+	for _, m := range d.members {
+		if sensitive(m.key) {
+			j.hideText(d.Text(m.key))
+			j.hideTexts(m.value)
+		}
+	}
+}
+
+// hideTexts hides every text inside a JSON value.
+func (j *journal) hideTexts(raw json.RawMessage) {
+	var text string
+	var list []json.RawMessage
+	var object map[string]json.RawMessage
+	switch {
+	case json.Unmarshal(raw, &text) == nil:
+		j.hideText(text)
+	case json.Unmarshal(raw, &list) == nil:
+		for _, item := range list {
+			j.hideTexts(item)
+		}
+	case json.Unmarshal(raw, &object) == nil:
+		for key, item := range object {
+			if sensitive(key) {
+				j.hideTexts(item)
+			}
 		}
 	}
 }
@@ -45,17 +69,35 @@ func sensitive(key string) bool {
 	switch key {
 	case "engine", "host", "port", "dbname", "username", "ssl", "masterarn", "dbInstanceIdentifier", "dbClusterIdentifier",
 		"namespaceName", "user_arn", "dbIdentifier", "org", "type", "adminSecretArn", "awsSeamlessDomainDirectoryId",
-		"awsSeamlessDomainUsername", "schemaVersion", "directoryServiceSecretVersion", "lastModifiedDateTime", "publicKey":
+		"awsSeamlessDomainUsername", "schemaVersion", "directoryServiceSecretVersion", "lastModifiedDateTime", "publicKey",
+		"hosts", "hostKey", "comment", "keyType", "authorizedKeysFile", "permissions", "readBuckets", "writeBuckets",
+		"baseDN", "userFilter", "startTLS", "realm", "name", "principals", "keytabArns", "parentSecretArn", "version", "nodes", "vhost", "amqpPort":
 		return false
 	}
 	return true
 }
 
+// hideText hides a text, each of its lines (a log line holds no more than
+// one), and both as JSON spells them.
 func (j *journal) hideText(s string) {
-	if len(s) >= minHidden {
-		j.hidden = append(j.hidden, s)
+	for text := range strings.Lines(s) {
+		j.hideSpelled(strings.TrimSpace(text))
+	}
+	j.hideSpelled(s)
+	// The longest first: what is part of another must not tear it apart.
+	slices.SortStableFunc(j.hidden, func(a, b string) int { return len(b) - len(a) })
+}
+
+func (j *journal) hideSpelled(s string) {
+	escaped, _ := json.Marshal(s) // texts always marshal
+	for _, text := range []string{s, unquoted(escaped), unquoted(encodeJSON(s))} {
+		if len(text) >= minHidden && !slices.Contains(j.hidden, text) {
+			j.hidden = append(j.hidden, text)
+		}
 	}
 }
+
+func unquoted(b []byte) string { return string(b[1 : len(b)-1]) }
 
 func (j *journal) scrub(s string) string {
 	for _, secret := range j.hidden {

@@ -3,6 +3,7 @@ package rotator
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,11 @@ type Login struct {
 	Database, Username string
 	Password           plaintext.Value
 	TLS                TLSMode
+	// Nodes are further nodes with users of their own, as host:port.
+	Nodes []string
+	// Users is, for a superuser, the database of the user whose password is
+	// to change: engines that keep users in databases look for them there.
+	Users string
 	// Document is the whole secret, and Settings are the function's variables
 	// once it connects, for what only one engine knows.
 	Document *Document
@@ -67,7 +73,31 @@ func (k Kind) Login(d *Document) (Login, error) {
 		}
 		l.Port = n
 	}
+	if k.UsersPerNode {
+		return l, l.readNodes()
+	}
 	return l, nil
+}
+
+func (l *Login) readNodes() error {
+	if err := l.Document.Decode("nodes", &l.Nodes); err != nil {
+		return err
+	}
+	for _, node := range l.Nodes {
+		host, port, err := net.SplitHostPort(node)
+		n, bad := strconv.Atoi(port)
+		if err != nil || bad != nil || host == "" || n < 1 || n > 65535 {
+			return Invalid("The member nodes of the secret's JSON must list texts of the form host:port, and holds %q", node)
+		}
+	}
+	return nil
+}
+
+// addresses are those of all nodes, sorted, each once.
+func (l Login) addresses() []string {
+	all := append([]string{net.JoinHostPort(l.Host, strconv.Itoa(l.Port))}, l.Nodes...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (k Kind) required() []string {

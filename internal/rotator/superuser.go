@@ -3,6 +3,7 @@ package rotator
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/keyturn/keyturn/internal/plaintext"
 )
@@ -66,11 +67,7 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 	}
 	session, err := r.Connect(ctx, s.engine, master, "superuser's")
 	if f, ok := errors.AsType[*Failure](err); ok {
-		word := "master"
-		if s.engine.Kind().CallsAdmin {
-			word = "admin"
-		}
-		return nil, Invalid("Unable to log into database using credentials in %s secret %s", word, arn).Because(f)
+		return nil, Invalid("Unable to log into database using credentials in %s secret %s", s.engine.Kind().Service.superuser(), arn).Because(f)
 	}
 	return session, err
 }
@@ -78,28 +75,43 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 // superuser reads the superuser's secret and checks that it is of the same
 // server.
 func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn string) (Login, error) {
+	kind := s.engine.Kind()
 	d, err := r.DocumentOf(ctx, arn)
 	if err != nil {
 		return Login{}, err
 	}
-	if onlyCredentials(d) {
-		if d, err = r.located(ctx, arn, d); err != nil {
+	if incomplete(kind.Service, d) {
+		if d, err = r.located(ctx, kind.Service, arn, d); err != nil {
 			return Login{}, err
 		}
 	}
-	kind := s.engine.Kind()
 	master, err := kind.Login(d)
 	if err != nil {
 		return Login{}, err
 	}
+	master.Users = cur.Database
 	if !kind.KeepsAdminDatabase {
 		master.Database = cur.Database
 	}
-	if same, err := r.sameServer(ctx, cur, master); err != nil || same {
+	if kind.UsersPerNode {
+		return master, sameNodes(cur, master, arn)
+	}
+	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
-	if kind.CallsAdmin {
-		return Login{}, Invalid("Current database host %s is not the same host as admin %s", cur.Host, master.Host)
+	relation := "as/rds replica of"
+	if kind.KeepsAdminDatabase || kind.Service == Redshift {
+		relation = "as" // AWS: the templates of MongoDB and Redshift look for no replicas
 	}
-	return Login{}, Invalid("Current database host %s is not the same host as/rds replica of master %s", cur.Host, master.Host)
+	return Login{}, Invalid("Current database host %s is not the same host %s %s %s", cur.Host, relation, kind.Service.superuser(), master.Host)
+}
+
+// sameNodes guards the superuser's password: it goes only to where its own
+// secret says, never to an address that the user's secret alone names.
+func sameNodes(cur, master Login, arn string) error {
+	if slices.Equal(cur.addresses(), master.addresses()) {
+		return nil
+	}
+	return Invalid("Current database host %s is not the same host as master %s: host, port and nodes of master secret %s must name the same nodes",
+		cur.Host, master.Host, arn)
 }

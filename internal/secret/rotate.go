@@ -256,6 +256,35 @@ func (s *Secret) FailRotation(r *RotationRun, step Step, text string, jitter flo
 	return true
 }
 
+// holdSlack is how long after its end a hold is still taken for one: the
+// clocks of function and service differ, and the answer takes its time.
+const holdSlack = time.Minute
+
+// Hold postpones the run because its function waits for readers of an old
+// version, until the given time at the latest. The step, to be repeated at
+// r.NotBefore, and the attempt stay; the window does not count, as the hold
+// may be longer. It reports whether the hold still lasts, and changes nothing
+// if not.
+func (r *RotationRun) Hold(until, now time.Time) bool {
+	if !until.After(now.Add(-holdSlack)) {
+		return false
+	}
+	r.NotBefore = now.Add(holdWait(now.Sub(r.StartedAt)))
+	if r.NotBefore.After(until) {
+		r.NotBefore = until
+	}
+	if soon := now.Add(time.Second); r.NotBefore.Before(soon) {
+		r.NotBefore = soon
+	}
+	return true
+}
+
+// holdWait is how long a held run waits for the next look, after the time that
+// it has been under way: a quarter minute at first, five minutes at most.
+func holdWait(underWay time.Duration) time.Duration {
+	return min(max(underWay/8, 15*time.Second), 5*time.Minute)
+}
+
 // endTest removes the temporary version of a configuration test; one that got
 // another label meanwhile only loses AWSPENDING.
 func (s *Secret) endTest(r *RotationRun) {

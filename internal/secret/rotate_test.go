@@ -281,6 +281,33 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+func TestHold(t *testing.T) {
+	began := time.Date(2025, 3, 10, 2, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		name         string
+		after, until time.Duration // since the beginning
+		held         bool
+		next         time.Duration
+	}{
+		{"at first", time.Second, time.Hour, true, 16 * time.Second},
+		{"later", 16 * time.Minute, time.Hour, true, 18 * time.Minute},
+		{"much later", 20 * time.Hour, 24 * time.Hour, true, 20*time.Hour + 5*time.Minute},
+		{"near the end", 59 * time.Minute, time.Hour, true, time.Hour},
+		{"by another clock over", time.Hour + 30*time.Second, time.Hour, true, time.Hour + 31*time.Second},
+		{"over", time.Hour + time.Minute, time.Hour, false, 7 * time.Second},
+	} {
+		r := &RotationRun{State: Running, Step: SetSecret, Attempt: 3, StartedAt: began, NotBefore: began.Add(7 * time.Second), WindowEnd: began.Add(time.Minute)}
+		want := *r
+		want.NotBefore = began.Add(tc.next)
+		if held := r.Hold(began.Add(tc.until), began.Add(tc.after)); held != tc.held {
+			t.Errorf("%s: got %v, want %v", tc.name, held, tc.held)
+		}
+		if diff := cmp.Diff(&want, r); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
 func TestResumeHurriesARunningRun(t *testing.T) {
 	s, run := rotating(t)
 	s.FailRotation(run, CreateSecret, "text", 0, start)

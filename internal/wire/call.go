@@ -163,11 +163,11 @@ func (c *Call) failure(code, message string) trail.Event {
 
 // Also adds an event that the Handler records beside the call's own if the
 // call succeeds, such as the GetSecretValue of each secret in a batch (AWS
-// docs).
-func (c *Call) Also(operation string, in Input, resources ...trail.Resource) {
+// docs). additional is as in Call.
+func (c *Call) Also(operation string, in Input, additional json.RawMessage, resources ...trail.Resource) {
 	e := c.outline()
 	e.ID, e.Name, e.ReadOnly = trail.NewEventID(), operation, readOnly(operation)
-	e.Request, e.Additional, e.Resources = elements(in), nil, resources
+	e.Request, e.Additional, e.Resources = elements(in), additional, resources
 	c.also = append(c.also, &e)
 }
 

@@ -139,7 +139,7 @@ func (b *bench) secrets() *wire.Service {
 			wire.Handle("BatchGetSecretValue", func(_ context.Context, c *wire.Call, in *secretsmanager.BatchGetSecretValueRequest) (*secretsmanager.BatchGetSecretValueResponse, error) {
 				c.Resources = []trail.Resource{{Name: "all"}}
 				for _, id := range in.SecretIdList {
-					c.Also("GetSecretValue", &secretsmanager.GetSecretValueRequest{SecretId: new(id)}, trail.Resource{Name: id})
+					c.Also("GetSecretValue", &secretsmanager.GetSecretValueRequest{SecretId: new(id)}, nil, trail.Resource{Name: id})
 				}
 				return &secretsmanager.BatchGetSecretValueResponse{}, nil
 			}),

@@ -17,6 +17,10 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
 	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/command"
+	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/mongo"
+	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
 )
@@ -26,12 +30,26 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
-	"postgres.single":      single(postgres.New),
-	"postgres.superuser":   superuser(postgres.New),
-	"postgres.alternating": alternating(postgres.New),
-	"redshift.single":      single(redshift.New),
-	"redshift.superuser":   superuser(redshift.New),
-	"redshift.alternating": alternating(redshift.New),
+	"activedirectory.single":    single(directory.NewActiveDirectory),
+	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
+	"command":                   command.New,
+	"ldap.single":               single(directory.NewLDAP),
+	"ldap.superuser":            superuser(directory.NewLDAP),
+	"mariadb.alternating":       alternating(mysql.NewMariaDB),
+	"mariadb.single":            single(mysql.NewMariaDB),
+	"mariadb.superuser":         superuser(mysql.NewMariaDB),
+	"mongo.alternating":         alternating(mongo.New),
+	"mongo.single":              single(mongo.New),
+	"mongo.superuser":           superuser(mongo.New),
+	"mysql.alternating":         alternating(mysql.New),
+	"mysql.single":              single(mysql.New),
+	"mysql.superuser":           superuser(mysql.New),
+	"postgres.alternating":      alternating(postgres.New),
+	"postgres.single":           single(postgres.New),
+	"postgres.superuser":        superuser(postgres.New),
+	"redshift.alternating":      alternating(redshift.New),
+	"redshift.single":           single(redshift.New),
+	"redshift.superuser":        superuser(redshift.New),
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {

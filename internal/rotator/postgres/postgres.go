@@ -33,7 +33,7 @@ const nameLimit = 63
 func (Engine) Kind() rotator.Kind {
 	return rotator.Kind{
 		Title: "PostgreSQL DB", Accepts: []string{"postgres", "aurora-postgresql"}, Port: 5432, Database: "postgres",
-		Passwords: rotator.PasswordRules{Length: 32, Exclude: `:/@"'\`}, CloneLimit: nameLimit, CloneBytes: true,
+		Passwords: rotator.PasswordRules{Length: 32, Exclude: `:/@"'\`}, CloneLimit: nameLimit, CloneBytes: true, Service: rotator.Aurora,
 	}
 }
 

@@ -65,7 +65,7 @@ func (s Suite) killedFunction(t *testing.T) {
 	}
 }
 
-// killFunctions kills the processes that run a handler.
+// killFunctions kills the processes below this one that run a handler.
 func killFunctions(handler string) {
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environments {
@@ -73,7 +73,7 @@ func killFunctions(handler string) {
 		if err != nil || !bytes.Contains(env, []byte("_HANDLER="+handler+"\x00")) {
 			continue
 		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil && ours(pid) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by itself
 		}
 	}
@@ -105,4 +105,20 @@ func (s Suite) killedTarget(t *testing.T) {
 			w.Converge()
 		})
 	}
+}
+
+// ours tells whether a process descends from this one: other packages' tests
+// run at the same time.
+func ours(pid int) bool {
+	for pid > 1 && pid != os.Getpid() {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			return false
+		}
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if pid, err = strconv.Atoi(string(fields[1])); err != nil {
+			return false
+		}
+	}
+	return pid == os.Getpid()
 }

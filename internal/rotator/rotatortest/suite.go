@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,6 +41,10 @@ type Target struct {
 	Superuser map[string]any
 	// Login logs in with a secret's value, without the code under test.
 	Login func(ctx context.Context, secret map[string]any) error
+	// Sensitive are the members of the value that must not be shown, and that
+	// rotations change; nil for password. Changes are further members that
+	// rotations change; nil for username.
+	Sensitive, Changes []string
 	// Grants lists what a user may do so that two users can be compared. Nil
 	// where there is nothing to compare.
 	Grants func(ctx context.Context, username string) (string, error)
@@ -51,18 +56,20 @@ type Suite struct {
 	Rotator string
 	// New makes a fresh user on the server.
 	New func(t testing.TB) *Target
+	// Code is the function's package; nil for an empty one.
+	Code []byte
 	// Environment are further variables of the function.
 	Environment map[string]string
 	// Overlaps says that an old version logs in until the next rotation.
 	Overlaps bool
 	// Faults are ways in which a rotation fails.
 	Faults []Fault
+	// NoKills leaves the kills out, for further strategies of an engine to
+	// which they would add nothing.
+	NoKills bool
 	// Kill ends the server with SIGKILL, and Revive starts it again on the
 	// same data and address. Nil where there is no server to kill.
 	Kill, Revive func(t testing.TB)
-	// NoKills leaves the kills out, where another suite of the engine has
-	// them.
-	NoKills bool
 }
 
 var names atomic.Int64
@@ -103,10 +110,14 @@ func (s Suite) Run(t *testing.T) {
 
 // Function is the rotator as a function to create.
 func (s Suite) Function(name string) apitest.Function {
-	return apitest.Function{
+	f := apitest.Function{
 		Name: name, Runtime: "provided.al2023", Handler: builtin.Handler(s.Rotator), Environment: s.Environment,
-		Code: emptyPackage,
+		Code: s.Code,
 	}
+	if f.Code == nil {
+		f.Code = emptyPackage
+	}
+	return f
 }
 
 // emptyPackage is a zip without entries: its end record alone.
@@ -204,15 +215,42 @@ func (w *World) Rotate() (lines []string, err error) {
 	return lines, err
 }
 
-// noSecretIn demands that no line holds a password of the secret.
+// noSecretIn demands that no line holds a password of the secret, nor a line
+// of one.
 func (w *World) noSecretIn(lines []string) {
 	w.t.Helper()
+	log := strings.Join(lines, "\n")
 	for _, label := range []string{"AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"} {
-		password, _ := w.Value(label)["password"].(string)
-		if password != "" && strings.Contains(strings.Join(lines, "\n"), password) {
-			w.t.Errorf("the log holds the password of %s", label)
+		value := w.Value(label)
+		for _, member := range w.sensitive() {
+			text, _ := value[member].(string)
+			for part := range strings.Lines(text) {
+				if part = strings.TrimSpace(part); part != "" && strings.Contains(log, part) {
+					w.t.Errorf("the log holds the %s of %s", member, label)
+				}
+			}
 		}
 	}
+}
+
+func (t *Target) sensitive() []string {
+	if t.Sensitive == nil {
+		return []string{"password"}
+	}
+	return t.Sensitive
+}
+
+// kept are the members that a rotation does not change.
+func (t *Target) kept(value map[string]any) map[string]any {
+	changes := t.Changes
+	if changes == nil {
+		changes = []string{"username"}
+	}
+	rest := maps.Clone(value)
+	for _, member := range slices.Concat(t.sensitive(), changes) {
+		delete(rest, member)
+	}
+	return rest
 }
 
 // Eventually waits until something holds, for a minute at most.
@@ -266,18 +304,10 @@ func (s Suite) threeRotations(t *testing.T) {
 		if diff := cmp.Diff(granted, s.grants(t, w, fresh)); diff != "" {
 			t.Errorf("privileges after rotation %d (-want +got):\n%s", n+1, diff)
 		}
-		if diff := cmp.Diff(kept(first), kept(fresh)); diff != "" {
+		if diff := cmp.Diff(w.kept(first), w.kept(fresh)); diff != "" {
 			t.Errorf("other members after rotation %d (-want +got):\n%s", n+1, diff)
 		}
 	}
-}
-
-// kept are the members that a rotation does not change.
-func kept(value map[string]any) map[string]any {
-	rest := maps.Clone(value)
-	delete(rest, "username")
-	delete(rest, "password")
-	return rest
 }
 
 func (s Suite) grants(t testing.TB, w *World, value map[string]any) string {

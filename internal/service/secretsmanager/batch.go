@@ -52,7 +52,7 @@ func (s *Service) BatchGetSecretValue(ctx context.Context, call *wire.Call, in *
 	for i := range b.opened {
 		r := &b.opened[i]
 		about := resourceOf(r.sealed.arn)
-		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, about)
+		call.Also("GetSecretValue", &api.GetSecretValueRequest{SecretId: &r.id}, r.told(), about)
 		if r.secret.Account == call.Principal.Account { // other owners are told of their own secrets only, above
 			call.Resources = append(call.Resources, about)
 		}

@@ -20,12 +20,14 @@ func TestBatchByID(t *testing.T) {
 	there := "arn:aws:secretsmanager:us-east-1:999999999999:secret:x-AbCdEf"
 	got := b.ok("BatchGetSecretValue", `{"SecretIdList":["c","none","`+address+`","empty","a b","`+there+`","locked"]}`)
 	var values, refusals []string
+	version := map[string]string{}
 	for _, v := range got["SecretValues"].([]any) {
 		v := v.(object)
 		if members(v) != "ARN CreatedDate Name SecretString VersionId VersionStages" {
 			t.Errorf("got %v", v)
 		}
 		values = append(values, fmt.Sprint(v["Name"], "=", v["SecretString"]))
+		version[v["Name"].(string)] = v["VersionId"].(string)
 	}
 	for _, e := range got["Errors"].([]any) {
 		e := e.(object)
@@ -47,11 +49,11 @@ func TestBatchByID(t *testing.T) {
 	}
 	var events []string
 	for _, e := range b.recorded {
-		events = append(events, e.Name+" "+string(e.Request))
+		events = append(events, strings.TrimSpace(e.Name+" "+string(e.Request)+" "+string(e.Additional)))
 	}
 	if got := strings.Join(events, "\n"); got != `BatchGetSecretValue {"secretIdList":["c","none","`+address+`","empty","a b","`+there+`","locked"]}
-GetSecretValue {"secretId":"c"}
-GetSecretValue {"secretId":"`+address+`"}` {
+GetSecretValue {"secretId":"c"} {"versionId":"`+version["c"]+`"}
+GetSecretValue {"secretId":"`+address+`"} {"versionId":"`+version["a"]+`"}` {
 		t.Errorf("got events\n%s", got)
 	}
 	if got := b.ok("BatchGetSecretValue", `{"SecretIdList":["a"]}`); members(got) != "Errors SecretValues" || len(got["Errors"].([]any)) != 0 {

@@ -3,6 +3,7 @@ package secretsmanager
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/json"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/arn"
@@ -36,6 +37,7 @@ func (s *Service) GetSecretValue(ctx context.Context, call *wire.Call, in *api.G
 		return nil, err
 	}
 	s.noteAccess(ctx, call, r)
+	call.Additional = r.told()
 	out := &api.GetSecretValueResponse{
 		ARN: &r.sealed.arn, Name: &r.secret.Name, VersionId: &r.version.ID,
 		VersionStages: r.version.Labels, CreatedDate: &r.version.CreatedAt,
@@ -49,6 +51,16 @@ type reading struct {
 	secret  *secret.Secret
 	version *secret.Version
 	sealed  sealed
+}
+
+// told is what the event of a reading says beside the request: which version
+// it was. The labels move later, so nobody could find it out from the request.
+func (r *reading) told() json.RawMessage {
+	e := wire.NewTrailEncoder(make([]byte, 0, 64))
+	e.Begin()
+	e.String("VersionId", &r.version.ID)
+	e.End()
+	return e.Bytes()
 }
 
 // read resolves and authorises a secret for reading and finds the version.

@@ -68,6 +68,11 @@ func TestReadResponses(t *testing.T) {
 	if members(got) != "ARN CreatedDate Name SecretString VersionId VersionStages" || got["SecretString"] != `{"a":"é"}` || got["ARN"] != address {
 		t.Errorf("got %v", got)
 	}
+	// The trail says which version it was, which the labels no longer do later.
+	b.ok("GetSecretValue", `{"SecretId":"s"}`)
+	if e := b.recorded[len(b.recorded)-1]; string(e.Additional) != `{"versionId":"`+tok("v1")+`"}` || string(e.Request) != `{"secretId":"s"}` {
+		t.Errorf("got the event %s of %s, want the version's id", e.Additional, e.Request)
+	}
 	b.ok("CreateSecret", withToken(`"Name":"bin","SecretBinary":"Zm9vdGVzdA=="`))
 	got = b.ok("GetSecretValue", `{"SecretId":"bin"}`)
 	if members(got) != "ARN CreatedDate Name SecretBinary VersionId VersionStages" || got["SecretBinary"] != "Zm9vdGVzdA==" {
