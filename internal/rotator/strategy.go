@@ -226,7 +226,7 @@ func (s strategy) asPrevious(ctx context.Context, session Session, prev, next Lo
 	switch {
 	case prev.Username != next.Username:
 		err = Invalid("Attempting to modify user %s other than previous valid user %s", next.Username, prev.Username)
-	case prev.Host != next.Host:
+	case prev.Host != next.Host || prev.Port != next.Port:
 		err = Invalid("Attempting to modify user for host %s other than previous valid host %s", next.Host, prev.Host)
 	default:
 		return session, prev, nil
