@@ -175,16 +175,8 @@ func (r *Rotation) afterwards(ctx context.Context, value plaintext.Value, failed
 
 // finish moves AWSCURRENT to the pending version.
 func (r *Rotation) finish(ctx context.Context, d *secretsmanager.DescribeSecretOutput) error {
-	in := &secretsmanager.UpdateSecretVersionStageInput{
-		SecretId: &r.SecretID, VersionStage: aws.String(current), MoveToVersionId: &r.Token,
-	}
-	for id, labels := range d.VersionIdsToStages {
-		if slices.Contains(labels, current) {
-			in.RemoveFromVersionId = &id
-		}
-	}
-	if _, err := r.secrets.UpdateSecretVersionStage(ctx, in); err != nil {
-		return fmt.Errorf("moving AWSCURRENT of secret %s: %w", r.SecretID, err)
+	if err := r.move(ctx, r.SecretID, d); err != nil {
+		return err
 	}
 	r.Logf("Successfully set AWSCURRENT stage to version %s for secret %s.", r.Token, r.SecretID)
 	return nil
