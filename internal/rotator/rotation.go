@@ -25,6 +25,7 @@ type Rotation struct {
 	rotationToken string
 	secrets       *secretsmanager.Client
 	journal       *journal
+	trust         *trust
 	undo          []func(context.Context) error
 	attempts      int // logins that this step may still try
 }
