@@ -170,7 +170,6 @@ func (b *rotationBench) createFunctions(ctx context.Context, runtime string) err
 	}
 	b.arns[builtinFunction], err = deploy.Apply(ctx, b.cfg, deploy.Spec{
 		Name: builtinFunction, Rotator: "postgres.single", Timeout: 30, Memory: 256, Role: *role.Role.Arn, CABundle: authority,
-		Environment: experiment(),
 	}, func(deploy.Change) {})
 	if err != nil {
 		return err
@@ -306,13 +305,4 @@ func (b *rotationBench) done(ctx context.Context, name, token string) (bool, err
 	}
 	labels := out.VersionIdsToStages[token]
 	return len(labels) == 1 && labels[0] == "AWSCURRENT", nil
-}
-
-func experiment() map[string]string {
-	m := map[string]string{}
-	for _, p := range strings.Fields(os.Getenv("BENCH_ENV")) {
-		k, v, _ := strings.Cut(p, "=")
-		m[k] = v
-	}
-	return m
 }
