@@ -111,6 +111,7 @@ func RunIfAsked() {
 		fmt.Fprintln(os.Stderr, "keyturn:", err)
 		os.Exit(1)
 	}
+	settle()
 	lambda.Start(run)
 }
 
