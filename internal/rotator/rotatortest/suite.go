@@ -45,6 +45,9 @@ type Target struct {
 	// rotations change; nil for password. Changes are further members that
 	// rotations change; nil for username.
 	Sensitive, Changes []string
+	// Prepare is called once the secret is stored and before its rotation is
+	// turned on, for functions whose variables name the secret. May be nil.
+	Prepare func(t testing.TB, server *apitest.Server, function, arn string)
 	// Grants lists what a user may do so that two users can be compared. Nil
 	// where there is nothing to compare.
 	Grants func(ctx context.Context, username string) (string, error)
@@ -140,6 +143,9 @@ func NewWorld(t testing.TB, server *apitest.Server, target *Target, function str
 		value["masterarn"] = w.create(Unique("superuser"), target.Superuser)
 	}
 	w.ARN = w.create(Unique("app/user"), value)
+	if target.Prepare != nil {
+		target.Prepare(t, server, function, w.ARN)
+	}
 	_, err := w.Secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
 		SecretId: &w.ARN, RotationLambdaARN: &function, RotateImmediately: aws.Bool(false),
 		RotationRules: &smtypes.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
