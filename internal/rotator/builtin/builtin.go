@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/elasticache"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
@@ -39,6 +40,7 @@ var table = map[string]func() rotator.Rotator{
 	"command":                   command.New,
 	"directoryservice.keytab":   directory.NewServiceKeytab,
 	"directoryservice.single":   directory.NewService,
+	"elasticache.overlap":       elasticache.New,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
