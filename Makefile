@@ -6,7 +6,8 @@ BIN = bin/keyturn
 
 # What the targets need beside Go: command=Debian package.
 DEMO_NEEDS = pg=postgresql py:boto3=python3-boto3 py:psycopg2=python3-psycopg2
-TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc
+TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc slapd=slapd file:/usr/lib/*/samba/ldb/samba_dsdb.so=samba-ad-dc \
+	file:/usr/share/samba/setup/provision.ldif=samba-ad-provision
 
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
