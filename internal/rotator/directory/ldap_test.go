@@ -49,7 +49,7 @@ var wrongPassword = rotatortest.Fault{
 
 // faultsOfTheWay are those between a rotator and any directory.
 func faultsOfTheWay(t testing.TB) []rotatortest.Fault {
-	refused, silent := freePort(t), blackHole(t)
+	refused, silent, stranger := freePort(t), blackHole(t), startSlapd(t, true)
 	return []rotatortest.Fault{wrongPassword, {
 		Name: "host without an address", Step: "setSecret", Cause: rotator.CauseDNS, Lockout: true,
 		Change: func(secret map[string]any) { secret["host"] = "directory.invalid" },
@@ -61,8 +61,7 @@ func faultsOfTheWay(t testing.TB) []rotatortest.Fault {
 		Change: func(secret map[string]any) { secret["port"] = silent },
 	}, {
 		Name: "certificate of an unknown authority", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true,
-		Environment: map[string]string{"KEYTURN_CA_BUNDLE": ""},
-		Break:       func(testing.TB, *rotatortest.Target) func() { return func() {} },
+		Change: func(secret map[string]any) { secret["port"] = stranger.secure },
 	}, {
 		Name: "certificate of another host", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true,
 		Change: func(secret map[string]any) { secret["host"] = "localhost" },
