@@ -32,6 +32,8 @@ type Handler struct {
 	Settings Settings
 	// Log gets the function's log lines.
 	Log io.Writer
+
+	memory memory
 }
 
 // NewHandler makes a handler with the process's environment, as Lambda gives
@@ -62,7 +64,7 @@ func (h *Handler) rotation(ctx context.Context, e Event) *Rotation {
 	}
 	r := &Rotation{
 		SecretID: e.SecretID, Token: e.Token, Step: e.Step, Settings: h.Settings, Config: h.Config,
-		rotationToken: e.RotationToken, journal: &journal{to: h.Log, requestID: requestID},
+		rotationToken: e.RotationToken, memory: &h.memory, journal: &journal{to: h.Log, requestID: requestID},
 	}
 	r.secrets = secretsmanager.NewFromConfig(h.Config, func(o *secretsmanager.Options) {
 		if url := h.Settings.Text("SECRETS_MANAGER_ENDPOINT", ""); url != "" {

@@ -22,6 +22,10 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/redis"
+	"github.com/keyturn/keyturn/internal/rotator/redshift"
+	"github.com/keyturn/keyturn/internal/rotator/sqlserver"
+	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -49,6 +53,15 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"redis.overlap":             overlap(redis.New),
+	"redis.single":              replace(redis.New),
+	"redshift.alternating":      alternating(redshift.New),
+	"redshift.single":           single(redshift.New),
+	"redshift.superuser":        superuser(redshift.New),
+	"sqlserver.alternating":     alternating(sqlserver.New),
+	"sqlserver.single":          single(sqlserver.New),
+	"sqlserver.superuser":       superuser(sqlserver.New),
+	"ssh.single":                ssh.NewSingleUser,
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
@@ -57,6 +70,14 @@ func single(engine func() rotator.Engine) func() rotator.Rotator {
 
 func superuser(engine func() rotator.Engine) func() rotator.Rotator {
 	return func() rotator.Rotator { return rotator.NewSuperuser(engine()) }
+}
+
+func overlap(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewOverlapPasswords(engine()) }
+}
+
+func replace(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewReplacePassword(engine()) }
 }
 
 func alternating(engine func() rotator.Engine) func() rotator.Rotator {

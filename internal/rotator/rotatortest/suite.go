@@ -345,7 +345,7 @@ func (w *World) Converge() {
 		}
 		token = *out.VersionId
 	}
-	hurry := time.Now().Add(2 * time.Second)
+	hurry := time.Now().Add(300 * time.Millisecond)
 	w.Eventually("the rotation ends", func() bool {
 		if w.version("AWSCURRENT") != token && time.Now().After(hurry) {
 			hurry = time.Now().Add(2 * time.Second)
