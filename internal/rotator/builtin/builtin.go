@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/influxdb"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
@@ -33,6 +34,8 @@ var table = map[string]func() rotator.Rotator{
 	"activedirectory.single":    single(directory.NewActiveDirectory),
 	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
 	"command":                   command.New,
+	"influxdb.single":           influxdb.NewUser,
+	"influxdb.token":            influxdb.NewToken,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
