@@ -55,7 +55,7 @@ func TestUser(t *testing.T) {
 				Name: "TLS to a server without", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true, Text: "not enabled", Alone: true,
 				Change: func(secret map[string]any) { secret["ssl"], secret["port"] = true, plain.port },
 			}, {
-				Name: "certificate of another name", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true, Text: "not localhost", Alone: true,
+				Name: "certificate of another name", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true, Text: "match localhost", Alone: true,
 				Change: func(secret map[string]any) { secret["ssl"], secret["host"] = "TRUE", "localhost" },
 			}, {
 				Name: "user inactive", Step: "setSecret", Cause: rotator.CauseLocked,

@@ -103,7 +103,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		for _, prefix := range s.open {
 			if h.Prefix() == prefix {
-				http.StripPrefix(h.Prefix(), h).ServeHTTP(w, r)
+				http.StripPrefix(h.Prefix(), slashed{h}).ServeHTTP(w, r)
 				return
 			}
 		}
