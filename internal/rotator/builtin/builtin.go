@@ -23,6 +23,9 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/redis"
+	"github.com/keyturn/keyturn/internal/rotator/redshift"
+	"github.com/keyturn/keyturn/internal/rotator/sqlserver"
 	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
 
@@ -31,9 +34,12 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
+	"activedirectory.keytab":    directory.NewDomainKeytab,
 	"activedirectory.single":    single(directory.NewActiveDirectory),
 	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
 	"command":                   command.New,
+	"directoryservice.keytab":   directory.NewServiceKeytab,
+	"directoryservice.single":   directory.NewService,
 	"influxdb.single":           influxdb.NewUser,
 	"influxdb.token":            influxdb.NewToken,
 	"ldap.single":               single(directory.NewLDAP),
@@ -50,6 +56,14 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"redis.overlap":             overlap(redis.New),
+	"redis.single":              replace(redis.New),
+	"redshift.alternating":      alternating(redshift.New),
+	"redshift.single":           single(redshift.New),
+	"redshift.superuser":        superuser(redshift.New),
+	"sqlserver.alternating":     alternating(sqlserver.New),
+	"sqlserver.single":          single(sqlserver.New),
+	"sqlserver.superuser":       superuser(sqlserver.New),
 	"ssh.single":                ssh.NewSingleUser,
 }
 
@@ -59,6 +73,14 @@ func single(engine func() rotator.Engine) func() rotator.Rotator {
 
 func superuser(engine func() rotator.Engine) func() rotator.Rotator {
 	return func() rotator.Rotator { return rotator.NewSuperuser(engine()) }
+}
+
+func overlap(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewOverlapPasswords(engine()) }
+}
+
+func replace(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewReplacePassword(engine()) }
 }
 
 func alternating(engine func() rotator.Engine) func() rotator.Rotator {

@@ -100,6 +100,7 @@ func TestContract(t *testing.T) {
 				Change: func(secret map[string]any) { secret["port"] = s.plain },
 			}},
 		}
+		suite.NoKills = name != "mongo.alternating"
 		if name == "mongo.alternating" {
 			suite.Kill = func(testing.TB) { s.kill() }
 			suite.Revive = func(t testing.TB) {
