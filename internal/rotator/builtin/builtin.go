@@ -20,6 +20,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
 	"github.com/keyturn/keyturn/internal/rotator/elasticache"
+	"github.com/keyturn/keyturn/internal/rotator/influxdb"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
@@ -41,6 +42,8 @@ var table = map[string]func() rotator.Rotator{
 	"directoryservice.keytab":   directory.NewServiceKeytab,
 	"directoryservice.single":   directory.NewService,
 	"elasticache.overlap":       elasticache.New,
+	"influxdb.single":           influxdb.NewUser,
+	"influxdb.token":            influxdb.NewToken,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
