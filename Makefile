@@ -37,6 +37,7 @@ demo: ## Rotate the password of a real PostgreSQL user, end to end.
 .PHONY: test
 test: ## Run every check and every test.
 	@scripts/need $(TEST_NEEDS)
+	@GO="$(GO)" scripts/ferretdb
 	@$(MAKE) -s lint
 	$(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race -short $(RACE)
