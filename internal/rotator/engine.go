@@ -84,6 +84,8 @@ type Kind struct {
 	// secret's member nodes lists the nodes beside host and port; Connect
 	// logs in to every one, and what a Session does it does on all.
 	UsersPerNode bool
+	// CallsAdmin says that errors name the superuser an admin, not a master.
+	CallsAdmin bool
 	// OneTLS says that plain connections do not exist or that the engine
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.

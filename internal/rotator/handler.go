@@ -32,6 +32,8 @@ type Handler struct {
 	Settings Settings
 	// Log gets the function's log lines.
 	Log io.Writer
+
+	memory memory
 }
 
 // NewHandler makes a handler with the process's environment, as Lambda gives
@@ -62,7 +64,7 @@ func (h *Handler) rotation(ctx context.Context, e Event) *Rotation {
 	}
 	r := &Rotation{
 		SecretID: e.SecretID, Token: e.Token, Step: e.Step, Settings: h.Settings, Config: h.Config,
-		rotationToken: e.RotationToken, journal: &journal{to: h.Log, requestID: requestID},
+		rotationToken: e.RotationToken, memory: &h.memory, journal: &journal{to: h.Log, requestID: requestID},
 	}
 	r.secrets = secretsmanager.NewFromConfig(h.Config, func(o *secretsmanager.Options) {
 		if url := h.Settings.Text("SECRETS_MANAGER_ENDPOINT", ""); url != "" {
@@ -146,16 +148,8 @@ func (r *Rotation) create(ctx context.Context, rotator Rotator) error {
 
 // finish moves AWSCURRENT to the pending version.
 func (r *Rotation) finish(ctx context.Context, d *secretsmanager.DescribeSecretOutput) error {
-	in := &secretsmanager.UpdateSecretVersionStageInput{
-		SecretId: &r.SecretID, VersionStage: aws.String(current), MoveToVersionId: &r.Token,
-	}
-	for id, labels := range d.VersionIdsToStages {
-		if slices.Contains(labels, current) {
-			in.RemoveFromVersionId = &id
-		}
-	}
-	if _, err := r.secrets.UpdateSecretVersionStage(ctx, in); err != nil {
-		return fmt.Errorf("moving AWSCURRENT of secret %s: %w", r.SecretID, err)
+	if err := r.move(ctx, r.SecretID, d); err != nil {
+		return err
 	}
 	r.Logf("Successfully set AWSCURRENT stage to version %s for secret %s.", r.Token, r.SecretID)
 	return nil

@@ -67,7 +67,11 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 	}
 	session, err := r.Connect(ctx, s.engine, master, "superuser's")
 	if f, ok := errors.AsType[*Failure](err); ok {
-		return nil, Invalid("Unable to log into database using credentials in master secret %s", arn).Because(f)
+		word := "master"
+		if s.engine.Kind().CallsAdmin {
+			word = "admin"
+		}
+		return nil, Invalid("Unable to log into database using credentials in %s secret %s", word, arn).Because(f)
 	}
 	return session, err
 }
@@ -99,11 +103,14 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
-	relation := "as/rds replica of"
-	if kind.KeepsAdminDatabase {
-		relation = "as" // AWS: MongoDB's template looks for no replicas
+	relation := "as/rds replica of master"
+	switch {
+	case kind.CallsAdmin:
+		relation = "as admin"
+	case kind.KeepsAdminDatabase:
+		relation = "as master" // AWS: MongoDB's template looks for no replicas
 	}
-	return Login{}, Invalid("Current database host %s is not the same host %s master %s", cur.Host, relation, master.Host)
+	return Login{}, Invalid("Current database host %s is not the same host %s %s", cur.Host, relation, master.Host)
 }
 
 // sameNodes guards the superuser's password: it goes only to where its own

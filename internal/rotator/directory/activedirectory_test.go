@@ -34,9 +34,8 @@ func newAccount(t testing.TB, s *samba, name func(account, dn string) string) *r
 	}
 }
 
-func byAccount(account, _ string) string   { return account }
-func byDN(_, dn string) string             { return dn }
-func byPrincipal(account, _ string) string { return account + "@keyturn.test" }
+func byAccount(account, _ string) string { return account }
+func byDN(_, dn string) string           { return dn }
 
 func domainFaults(s *samba) []rotatortest.Fault {
 	return []rotatortest.Fault{wrongPassword, {
@@ -76,6 +75,9 @@ func TestDomain(t *testing.T) {
 	s := startSamba(t)
 	s.set(t, adSuffix, "minPwdAge", "0")
 	t.Run("passwords", func(t *testing.T) { testActiveDirectory(t, s) })
+	t.Run("service", func(t *testing.T) { testDirectoryService(t, s) })
+	t.Run("service with keytabs", func(t *testing.T) { testServiceKeytab(t, s) })
+	t.Run("keytabs", func(t *testing.T) { testDomainKeytab(t, s) })
 }
 
 func testActiveDirectory(t *testing.T, s *samba) {

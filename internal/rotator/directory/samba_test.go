@@ -162,8 +162,41 @@ func (s *samba) set(t testing.TB, dn, attribute string, values ...string) {
 	}
 }
 
-// reset gives an account another password.
-func (s *samba) reset(t testing.TB, dn, password string) {
+// tryReset gives an account, by its name, another password.
+func (s *samba) tryReset(conn *ldap.Conn, account, password string) error {
+	found, err := conn.Search(ldap.NewSearchRequest(adSuffix, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
+		"(sAMAccountName="+ldap.EscapeFilter(account)+")", []string{"1.1"}, nil))
+	if err != nil {
+		return err
+	}
+	if len(found.Entries) != 1 {
+		return fmt.Errorf("there are %d accounts %s", len(found.Entries), account)
+	}
+	request := ldap.NewModifyRequest(found.Entries[0].DN, nil)
+	request.Replace("unicodePwd", []string{utf16Quoted(password)})
+	return conn.Modify(request)
+}
+
+// dnOf is an account's distinguished name.
+func (s *samba) dnOf(t testing.TB, account string) string {
 	t.Helper()
-	s.set(t, dn, "unicodePwd", utf16Quoted(password))
+	return s.search(t, adSuffix, "(sAMAccountName="+ldap.EscapeFilter(account)+")").DN
+}
+
+// accountOf is the account's name of an entry.
+func (s *samba) accountOf(t testing.TB, dn string) string {
+	t.Helper()
+	return s.search(t, dn, "(objectClass=user)").GetAttributeValue("sAMAccountName")
+}
+
+func (s *samba) search(t testing.TB, base, filter string) *ldap.Entry {
+	t.Helper()
+	conn := s.admin(t)
+	defer conn.Close()
+	found, err := conn.Search(ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
+		filter, []string{"sAMAccountName"}, nil))
+	if err != nil || len(found.Entries) != 1 {
+		t.Fatalf("searching %s: %v", filter, err)
+	}
+	return found.Entries[0]
 }

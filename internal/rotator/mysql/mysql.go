@@ -67,7 +67,7 @@ func (e Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config
 	}
 	conn, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, refusedLogin(ctx, err)
+		return nil, refusedLogin(ctx, err, secure != nil)
 	}
 	s := &session{
 		conn: conn, retain: e.settings.Flag("KEYTURN_RETAIN_PASSWORD", false), equal: e.settings.Flag("KEYTURN_SYNC_PRIVILEGES", false),
