@@ -23,6 +23,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/influxdb"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
+	"github.com/keyturn/keyturn/internal/rotator/oracle"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
@@ -55,6 +56,9 @@ var table = map[string]func() rotator.Rotator{
 	"mysql.alternating":         alternating(mysql.New),
 	"mysql.single":              single(mysql.New),
 	"mysql.superuser":           superuser(mysql.New),
+	"oracle.alternating":        alternating(oracle.New),
+	"oracle.single":             single(oracle.New),
+	"oracle.superuser":          superuser(oracle.New),
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
