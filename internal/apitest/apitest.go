@@ -58,6 +58,10 @@ type Options struct {
 	Interpreters map[string]string
 	// CABundle lists authorities that functions trust.
 	CABundle []string
+	// Program is the executable of a process; one that is built if empty.
+	Program string
+	// Environment are more variables of a process, NAME=VALUE.
+	Environment []string
 	// Args are more flags of serve, for a process alone.
 	Args []string
 	// Endpoints are VPC endpoints.

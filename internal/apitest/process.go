@@ -54,8 +54,10 @@ func Root() string {
 // and started again on the same folder and address.
 type Process struct {
 	*Server
-	t    testing.TB
-	args []string
+	t testing.TB
+	// program is the executable.
+	program string
+	args    []string
 	// Args are more flags of serve, for the next start.
 	Args []string
 	env  []string
@@ -92,7 +94,10 @@ func StartProcess(t testing.TB, o Options) *Process {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	p := &Process{t: t, Args: o.Args, args: []string{"serve", "--data", dir, "--region", Region, "--account", Account}}
+	p := &Process{t: t, program: o.Program, Args: o.Args, args: []string{"serve", "--data", dir, "--region", Region, "--account", Account}}
+	if p.program == "" {
+		p.program = Binary(t)
+	}
 	if o.StoreURL != "" {
 		p.args = append(p.args, "--store", o.StoreURL)
 	}
@@ -102,6 +107,7 @@ func StartProcess(t testing.TB, o Options) *Process {
 	p.env = append(os.Environ(),
 		"KEYTURN_ROOT_ACCESS_KEY_ID="+AccessKey, "KEYTURN_ROOT_SECRET_ACCESS_KEY="+SecretKey,
 		"KEYTURN_CA_BUNDLE="+strings.Join(o.CABundle, ","))
+	p.env = append(p.env, o.Environment...)
 	url := p.start("127.0.0.1:0")
 	p.Server = Connect(url, dir, nil)
 	t.Cleanup(func() {
@@ -118,7 +124,7 @@ func StartProcess(t testing.TB, o Options) *Process {
 // start runs the process and returns its URL.
 func (p *Process) start(listen string) string {
 	p.t.Helper()
-	cmd := exec.Command(Binary(p.t), slices.Concat(p.args, []string{"--listen", listen}, p.Args)...)
+	cmd := exec.Command(p.program, slices.Concat(p.args, []string{"--listen", listen}, p.Args)...)
 	cmd.Env = p.env
 	cmd.Stderr = &p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -195,7 +201,7 @@ func (p *Process) Kill() {
 // what it wrote to stderr.
 func (p *Process) Refuse() string {
 	p.t.Helper()
-	cmd := exec.Command(Binary(p.t), slices.Concat(p.args, []string{"--listen", "127.0.0.1:0"}, p.Args)...)
+	cmd := exec.Command(p.program, slices.Concat(p.args, []string{"--listen", "127.0.0.1:0"}, p.Args)...)
 	cmd.Env = p.env
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); !ended {

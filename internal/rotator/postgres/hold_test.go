@@ -221,7 +221,7 @@ func holdUntilDeadline(t *testing.T, db *pgserver.Server) {
 }
 
 func holdOverKill(t *testing.T, db *pgserver.Server) {
-	p := apitest.StartProcess(t, apitest.Options{})
+	p := rotatortest.StartProcess(t)
 	h := newHeld(t, p.Server, db, "1h", true)
 	killed := false
 	_, _ = h.rotate(func(rotate.Report) { // the watch ends with the server

@@ -80,7 +80,7 @@ func killFunctions(handler string) {
 }
 
 func (s Suite) killedServer(t *testing.T) {
-	p := apitest.StartProcess(t, apitest.Options{})
+	p := StartProcess(t)
 	function := p.NewFunction(t, s.Function("rotate"))
 	for _, step := range steps {
 		t.Run(step, func(t *testing.T) {

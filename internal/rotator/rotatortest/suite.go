@@ -21,15 +21,35 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyturn/keyturn/internal/apitest"
+	"github.com/keyturn/keyturn/internal/cli"
+	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/rotate"
 	"github.com/keyturn/keyturn/internal/rotator/builtin"
 )
 
+// asProgram is the variable with which a tests' binary is the keyturn program,
+// so that servers to kill need not be built.
+const asProgram = "KEYTURN_TEST_PROGRAM"
+
 // Main runs a binary's tests, and the rotators as functions. Call it from
 // TestMain.
 func Main(m *testing.M) {
+	environment.LaunchIfAsked()
 	builtin.RunIfAsked()
+	if os.Getenv(asProgram) != "" {
+		os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr))
+	}
 	apitest.Main(m)
+}
+
+// StartProcess runs a server as a process of this binary until the test ends.
+func StartProcess(t testing.TB) *apitest.Process {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apitest.StartProcess(t, apitest.Options{Program: program, Environment: []string{asProgram + "=yes"}})
 }
 
 // Target is one fresh user of a server.
