@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -211,6 +212,9 @@ func (r realm) open(request messages.ASReq, answer []byte, source keySource) (lo
 	var reply messages.ASRep
 	if err := reply.Unmarshal(answer); err != nil {
 		return login{}, rotator.NewFailure(rotator.CauseOther, "", "the KDC's answer cannot be read", err)
+	}
+	if !slices.Contains(request.ReqBody.EType, reply.EncPart.EType) {
+		return login{}, noEtype()
 	}
 	d, err := r.derivation(&request, reply.PAData, reply.EncPart.EType)
 	if err != nil {

@@ -34,15 +34,17 @@ const (
 // tests of a binary share one: making it takes a while.
 func startSamba(t testing.TB) *samba {
 	t.Helper()
+	s := &samba{host: fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>16&63, os.Getpid()>>8&255, os.Getpid()&255)}
 	if os.Geteuid() != 0 {
-		t.Skip("a Samba domain controller listens at port 636, for which this process has not the right: run as root")
+		t.Skip("a Samba domain controller listens at ports below 1024, for which this process has not the right: run as root")
 	}
-	s := &samba{host: fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>16&63, os.Getpid()>>8&255, 1+os.Getpid()&127)}
-	l, err := net.Listen("tcp", net.JoinHostPort(s.host, "636"))
-	if err != nil {
-		t.Skipf("a Samba domain controller listens at port 636, which is taken: %v", err)
+	for _, port := range []string{"88", "389", "464", "636", "3268", "3269"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(s.host, port))
+		if err != nil {
+			t.Skipf("a Samba domain controller listens at fixed ports, of which one is taken: %v", err)
+		}
+		l.Close()
 	}
-	l.Close()
 	s.dir = t.TempDir()
 	provision := exec.Command("samba-tool", "domain", "provision", "--server-role=dc", "--realm="+adRealm, "--domain="+adDomain,
 		"--adminpass="+adPassword, "--dns-backend=NONE", "--host-name=dc1", "--host-ip="+s.host, "--targetdir="+s.dir)

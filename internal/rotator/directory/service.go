@@ -177,6 +177,10 @@ func (s *Service) reset(ctx context.Context, r *rotator.Rotation, c, next creden
 		return nil
 	}
 	r.Logf("Login with the pending secret failed (user '%s', realm '%s'): %v", next.username, d.realm.name, err)
+	switch rotator.Classify(err).Cause {
+	case rotator.CauseDNS, rotator.CauseTCP, rotator.CauseTimeout:
+		return kinitFailed(err) // another login would not get there either, and would use the function's time up
+	}
 	if err := d.kinit(ctx, c); err != nil {
 		return kinitFailed(err)
 	}

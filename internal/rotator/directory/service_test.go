@@ -174,8 +174,9 @@ func testDirectoryService(t *testing.T, s *samba) {
 type keytabMaker func(t testing.TB, user, password string, principals []string) []byte
 
 // withKeytabs lets two keytab secrets follow a target's: one of the account
-// and one of a service that runs as it.
-func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user, passwordKey string, keytab keytabMaker) *rotatortest.Target {
+// and one of a service that runs as it. What they hold in the end is compared
+// with the keytab wanted.
+func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user, passwordKey string, want keytabMaker) *rotatortest.Target {
 	service := "HTTP/" + strings.ToLower(rotatortest.Unique("web")) + ".keyturn.test"
 	s.set(t, s.dnOf(t, user), "servicePrincipalName", service)
 	target.Changes = []string{"lastModifiedDateTime", "directoryServiceSecretVersion", "keytabArns"}
@@ -184,7 +185,7 @@ func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user, passw
 	target.Others = func(value map[string]any, create func(string, map[string]any) string) {
 		var arns []string
 		for _, principals := range groups {
-			contents := keytab(t, user, value[passwordKey].(string), principals)
+			contents := s.makeKeytab(t, user, value[passwordKey].(string), principals)
 			arns = append(arns, create(rotatortest.Unique("keytab"), map[string]any{
 				"schemaVersion": "1.0", "name": "keytab", "principals": principals, "version": 1,
 				"keytabContents": base64.StdEncoding.EncodeToString(contents),
@@ -196,7 +197,7 @@ func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user, passw
 		t.Helper()
 		main := w.Value("AWSCURRENT")
 		for i, arn := range main["keytabArns"].([]any) {
-			contents := keytab(t, user, main[passwordKey].(string), groups[i])
+			contents := want(t, user, main[passwordKey].(string), groups[i])
 			checkKeytab(t, w, arn.(string), contents, main["directoryServiceSecretVersion"])
 		}
 	}
@@ -343,9 +344,9 @@ func testDomainKeytab(t *testing.T, s *samba) {
 	suite.Run(t)
 }
 
-func (s *samba) domainKeytabs(t testing.TB, keytab keytabMaker) *rotatortest.Target {
+func (s *samba) domainKeytabs(t testing.TB, want keytabMaker) *rotatortest.Target {
 	t.Helper()
 	target := newAccount(t, s, byDN)
 	target.Superuser = nil
-	return withKeytabs(t, s, target, s.accountOf(t, dnOf(target)), "password", keytab)
+	return withKeytabs(t, s, target, s.accountOf(t, dnOf(target)), "password", want)
 }
