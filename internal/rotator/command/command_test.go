@@ -39,10 +39,10 @@ func TestExample(t *testing.T) {
 			}
 		},
 		Faults: []rotatortest.Fault{{
-			Name: "wrong password", Step: "setSecret", Cause: rotator.CauseAuthentication, Lockout: true,
+			Name: "wrong password", Step: "setSecret", Cause: rotator.CauseAuthentication, Lockout: true, Alone: true,
 			Change: func(secret map[string]any) { secret["password"] = "not-the-password" },
 		}, {
-			Name: "host without an address", Step: "setSecret", Cause: rotator.CauseDNS, Lockout: true,
+			Name: "host without an address", Step: "setSecret", Cause: rotator.CauseDNS, Lockout: true, Alone: true,
 			Change: func(secret map[string]any) { secret["host"] = "no-such-host.invalid" },
 		}},
 	}.Run(t)

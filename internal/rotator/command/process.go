@@ -83,11 +83,11 @@ func prepare(s rotator.Settings) (string, *exec.Cmd, error) {
 	if len(words) == 0 {
 		return "", nil, rotator.Invalid("The environment variable KEYTURN_COMMAND is empty")
 	}
-	folder := s.Text("LAMBDA_TASK_ROOT", ".")
+	folder := s.Text("LAMBDA_TASK_ROOT", "")
 	name := words[0]
 	path := name
 	if strings.Contains(name, "/") {
-		if !filepath.IsAbs(path) {
+		if !filepath.IsAbs(path) && folder != "" {
 			path = filepath.Join(folder, name)
 		}
 	} else if found, err := exec.LookPath(name); err == nil {

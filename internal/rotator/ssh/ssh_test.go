@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -61,19 +62,21 @@ func (s *server) rest() (string, error) {
 }
 
 func TestContract(t *testing.T) {
-	var s *server // of the latest target
+	var latest atomic.Pointer[server] // of the latest target
 	rotatortest.Suite{
 		Rotator: "ssh.single", Overlaps: true,
 		New: func(t testing.TB) *rotatortest.Target {
-			s = newServer(t)
+			s := newServer(t)
+			latest.Store(s)
 			return newTarget(t, s)
 		},
-		Kill:   func(testing.TB) { s.kill() },
-		Revive: func(t testing.TB) { s.start(t) },
+		Kill:   func(testing.TB) { latest.Load().kill() },
+		Revive: func(t testing.TB) { latest.Load().start(t) },
 		Faults: []rotatortest.Fault{
 			{
 				Name: "host key changed", Step: "setSecret", Cause: rotator.CauseHostKey, Lockout: true,
 				Break: func(t testing.TB, _ *rotatortest.Target) func() {
+					s := latest.Load()
 					old, err := os.ReadFile(s.dir + "/host_key")
 					if err != nil {
 						t.Fatal(err)
@@ -92,28 +95,33 @@ func TestContract(t *testing.T) {
 			}, {
 				Name: "key refused", Step: "setSecret", Cause: rotator.CauseAuthentication, Lockout: true,
 				Break: func(t testing.TB, _ *rotatortest.Target) func() {
+					s := latest.Load()
 					return s.alter(t, func(string) string { return othersKey + "\n" })
 				},
 			}, {
 				Name: "forced command", Step: "setSecret", Cause: rotator.CausePermission,
 				Break: func(t testing.TB, _ *rotatortest.Target) func() {
+					s := latest.Load()
 					return s.alter(t, func(text string) string { return strings.Replace(text, options, `command="exit 0"`, 1) })
 				},
 			}, {
 				Name: "file cannot be written", Step: "setSecret", Cause: rotator.CausePermission,
 				Break: func(t testing.TB, _ *rotatortest.Target) func() {
+					s := latest.Load()
 					chmod(t, s.keys(), 0o500)
 					return func() { chmod(t, s.keys(), 0o700) }
 				},
 			}, {
 				Name: "host is down", Step: "setSecret", Cause: rotator.CauseTCP, Lockout: true,
 				Break: func(t testing.TB, _ *rotatortest.Target) func() {
+					s := latest.Load()
 					s.kill()
 					return func() { s.start(t) }
 				},
 			}, {
 				Name: "host does not answer", Step: "setSecret", Cause: rotator.CauseTimeout, Lockout: true,
 				Break: func(t testing.TB, _ *rotatortest.Target) func() {
+					s := latest.Load()
 					s.kill()
 					l, err := net.Listen("tcp", s.address())
 					if err != nil {
@@ -133,7 +141,7 @@ func TestContract(t *testing.T) {
 // change is a fault of the secret itself.
 func change(name string, cause rotator.Cause, member, value string) rotatortest.Fault {
 	return rotatortest.Fault{
-		Name: name, Step: "setSecret", Cause: cause, Lockout: true,
+		Name: name, Step: "setSecret", Cause: cause, Lockout: true, Alone: true,
 		Change: func(secret map[string]any) { secret[member] = value },
 	}
 }
