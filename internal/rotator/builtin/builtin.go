@@ -23,6 +23,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/rabbitmq"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 )
 
@@ -49,6 +50,9 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"rabbitmq.alternating":      alternating(rabbitmq.New),
+	"rabbitmq.single":           single(rabbitmq.New),
+	"rabbitmq.superuser":        superuser(rabbitmq.New),
 	"redis.overlap":             overlap(redis.New),
 	"redis.single":              replace(redis.New),
 }
