@@ -45,7 +45,7 @@ func classify(err error) *rotator.Failure {
 	}
 	code := strconv.Itoa(e.Code)
 	switch {
-	case !e.Server && e.Code == amqp.FrameError:
+	case !e.Server && (e.Code == amqp.FrameError || e.Code == amqp.AccessRefused):
 		return rotator.NewFailure(rotator.CauseUnavailable, "", "the server broke the connection off, or its port does not speak AMQP", err)
 	case e.Code == amqp.AccessRefused:
 		return rotator.NewFailure(rotator.CauseAuthentication, code, e.Reason, err)
@@ -68,8 +68,8 @@ func causeOfReason(reason string) rotator.Cause {
 	return rotator.CauseDatabase
 }
 
-// answered sorts the management API's refusals. Their text is kept only where
-// it is known to hold nothing of the request.
+// answered sorts the management API's refusals. Their own text is not kept:
+// it might repeat the request.
 func answered(status int, body []byte) *rotator.Failure {
 	var said struct{ Reason json.RawMessage }
 	_ = json.Unmarshal(body, &said) // an answer without a reason has a status
@@ -85,25 +85,14 @@ func answered(status int, body []byte) *rotator.Failure {
 		return failure(rotator.CauseAuthentication, "the name or the password was refused")
 	case status == http.StatusNotFound, reason == "vhost_or_user_not_found":
 		return failure(rotator.CauseMissingUser, "not found")
-	case status == http.StatusBadRequest && strings.Contains(reason, "password"):
-		return failure(rotator.CausePolicy, policy(reason))
+	case reason == "credential_validation_failed":
+		return failure(rotator.CausePolicy, "the server's credential validator refuses the password")
 	case status == http.StatusTooManyRequests:
 		return failure(rotator.CauseConnections, "too many requests")
 	case status >= http.StatusInternalServerError:
 		return failure(rotator.CauseUnavailable, "the server is not ready")
 	}
 	return failure(rotator.CauseOther, http.StatusText(status))
-}
-
-// policy is what a validator of passwords said, if it is one of RabbitMQ's
-// own: others might repeat the password.
-func policy(reason string) string {
-	for _, known := range []string{"minimum required password length", "provided password does not match"} {
-		if strings.HasPrefix(reason, known) {
-			return reason
-		}
-	}
-	return "the server's validator refuses the password"
 }
 
 func causeOf(err error) rotator.Cause {

@@ -89,9 +89,10 @@ func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) 
 		return nil, classify(err)
 	}
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	properties := amqp.Table{"product": productName, "connection_name": productName}
 	s.amqp, err = amqp.Open(raw, amqp.Config{
-		SASL:  []amqp.Authentication{&amqp.PlainAuth{Username: l.Username, Password: l.Password.RevealText()}},
-		Vhost: p.vhost, Locale: "en_US", Properties: amqp.Table{"product": productName, "connection_name": productName},
+		SASL:  []amqp.Authentication{&frank{amqp.PlainAuth{Username: l.Username, Password: l.Password.RevealText()}, properties}},
+		Vhost: p.vhost, Locale: "en_US", Properties: properties,
 	})
 	switch {
 	case err == nil:
@@ -109,6 +110,23 @@ func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) 
 		err = ctx.Err()
 	}
 	return nil, classify(err)
+}
+
+// frank asks the server to say so when it refuses the password. Without that
+// it only breaks the connection off, some seconds later.
+type frank struct {
+	amqp.PlainAuth
+	properties amqp.Table
+}
+
+// Response implements amqp.Authentication. The driver writes its capabilities
+// into the properties before it asks for the response, and sends both
+// together after.
+func (f *frank) Response() string {
+	if capabilities, ok := f.properties["capabilities"].(amqp.Table); ok {
+		capabilities["authentication_failure_close"] = true
+	}
+	return f.PlainAuth.Response()
 }
 
 // wire is a connection that notices when a server answers with an alert of
