@@ -12,7 +12,7 @@ import (
 func TestRedacts(t *testing.T) {
 	const value = "hunter2"
 	p := New([]byte(value))
-	holder := struct{ Password Plaintext }{p}
+	holder := struct{ Password Value }{p}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "p", p, "holder", holder)
 	encoded, err := json.Marshal(holder)
@@ -21,7 +21,7 @@ func TestRedacts(t *testing.T) {
 	}
 	outputs := []string{log.String(), string(encoded), p.String(), p.GoString(), fmt.Sprint(&p), fmt.Sprint(holder)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		outputs = append(outputs, fmt.Sprintf(verb, p), fmt.Sprintf(verb, []Plaintext{p}))
+		outputs = append(outputs, fmt.Sprintf(verb, p), fmt.Sprintf(verb, []Value{p}))
 	}
 	for _, out := range outputs {
 		if strings.Contains(out, value) || strings.Contains(out, fmt.Sprintf("%x", value)) || strings.Contains(out, "104 117") {

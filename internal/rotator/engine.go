@@ -104,6 +104,14 @@ const (
 	Redshift                 // clusters and serverless namespaces
 )
 
+// superuser is how errors name a superuser (AWS: the templates).
+func (s Service) superuser() string {
+	if s == Redshift {
+		return "admin"
+	}
+	return "master"
+}
+
 // Matches tells whether a secret's engine member names this engine.
 func (k Kind) Matches(engine string) bool {
 	for _, name := range k.Accepts {

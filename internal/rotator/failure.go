@@ -75,7 +75,7 @@ func ParseFailure(line string) *Failure {
 
 func causes() []Cause {
 	return []Cause{
-		CauseDNS, CauseTCP, CauseTimeout, CauseTLS, CauseTLSRequired, CauseAuthentication, CauseDatabase, CauseConnections, CauseLocked,
+		CauseDNS, CauseTCP, CauseTimeout, CauseTLS, CauseTLSRequired, CauseAccess, CauseAuthentication, CauseDatabase, CauseConnections, CauseLocked,
 		CausePolicy, CauseReadOnly, CausePermission, CauseMissingUser, CauseUnavailable, CauseHostKey, CauseOther,
 	}
 }

@@ -46,21 +46,21 @@ func (s *session) isMember(ctx context.Context, role, of string) (bool, error) {
 	) SELECT EXISTS (SELECT 1 FROM above JOIN pg_roles r ON r.oid = above.oid WHERE r.rolname = $2)`
 	var member bool
 	err := s.conn.QueryRow(ctx, query, role, of).Scan(&member)
-	return member, refusal(err)
+	return member, Refusal(err)
 }
 
 func (s *session) grant(ctx context.Context, tx pgx.Tx, role, to string) error {
 	var version int
 	if err := tx.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
-		return refusal(err)
+		return Refusal(err)
 	}
-	statement := "GRANT " + name(role) + " TO " + name(to)
+	statement := "GRANT " + Name(role) + " TO " + Name(to)
 	if version >= grantOptions {
 		// A member that inherits nothing by default would have no privileges.
 		statement += " WITH INHERIT TRUE, SET TRUE"
 	}
 	_, err := tx.Exec(ctx, statement)
-	return withRemedy(refusal(err), "GRANT %s TO %s WITH ADMIN OPTION", name(role), name(s.conn.Config().User))
+	return withRemedy(Refusal(err), "GRANT %s TO %s WITH ADMIN OPTION", Name(role), Name(s.conn.Config().User))
 }
 
 // role is what members do not inherit of a role.
@@ -123,26 +123,26 @@ func roleOf(ctx context.Context, tx pgx.Tx, user string) (r role, err error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, rotator.NewFailure(rotator.CauseMissingUser, "", fmt.Sprintf("role %q does not exist", user), err)
 	}
-	return r, refusal(err)
+	return r, Refusal(err)
 }
 
 // alter changes one thing of a role. What this user may not change, or the
 // server does not know, becomes advice: the login works without.
 func (s *session) alter(ctx context.Context, tx pgx.Tx, user, database, change string) error {
-	statement := "ALTER ROLE " + name(user)
+	statement := "ALTER ROLE " + Name(user)
 	if database != "" {
-		statement += " IN DATABASE " + name(database)
+		statement += " IN DATABASE " + Name(database)
 	}
 	statement += " " + change
 	sub, err := tx.Begin(ctx)
 	if err != nil {
-		return refusal(err)
+		return Refusal(err)
 	}
 	_, err = sub.Exec(ctx, statement)
 	if err == nil {
-		return refusal(sub.Commit(ctx))
+		return Refusal(sub.Commit(ctx))
 	}
-	err = errors.Join(refusal(err), refusal(sub.Rollback(ctx)))
+	err = errors.Join(Refusal(err), Refusal(sub.Rollback(ctx)))
 	f, ok := errors.AsType[*rotator.Failure](err)
 	if !ok || f.Cause != rotator.CausePermission && !skipped[f.Code] {
 		return err
@@ -178,7 +178,7 @@ func (s *session) copySettings(ctx context.Context, tx pgx.Tx, from, to string) 
 		if _, ok := want[key]; ok {
 			continue
 		}
-		if err := s.alter(ctx, tx, to, key.database, "RESET "+name(key.parameter)); err != nil {
+		if err := s.alter(ctx, tx, to, key.database, "RESET "+Name(key.parameter)); err != nil {
 			return err
 		}
 	}
@@ -186,7 +186,7 @@ func (s *session) copySettings(ctx context.Context, tx pgx.Tx, from, to string) 
 		if had, ok := has[key]; ok && had == value {
 			continue
 		}
-		if err := s.alter(ctx, tx, to, key.database, "SET "+name(key.parameter)+" TO "+settingValue(key.parameter, value)); err != nil {
+		if err := s.alter(ctx, tx, to, key.database, "SET "+Name(key.parameter)+" TO "+settingValue(key.parameter, value)); err != nil {
 			return err
 		}
 	}
@@ -198,7 +198,7 @@ func settingsOf(ctx context.Context, tx pgx.Tx, user string) (map[setting]string
 		LEFT JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN LATERAL unnest(s.setconfig) AS c WHERE r.rolname = $1`
 	rows, err := tx.Query(ctx, query, user)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, Refusal(err)
 	}
 	found := map[setting]string{}
 	var database, assigned string
@@ -207,7 +207,7 @@ func settingsOf(ctx context.Context, tx pgx.Tx, user string) (map[setting]string
 		found[setting{database, parameter}] = value
 		return nil
 	})
-	return found, refusal(err)
+	return found, Refusal(err)
 }
 
 // quotedLists are the parameters whose value is a list of names, which the
@@ -222,15 +222,15 @@ func settingValue(parameter, value string) string {
 	if !quotedLists[strings.ToLower(parameter)] || value == "" {
 		return literal(value)
 	}
-	items := splitNames(value)
+	items := SplitNames(value)
 	for i, item := range items {
 		items[i] = literal(item)
 	}
 	return strings.Join(items, ", ")
 }
 
-// splitNames takes a list of names apart, quoted ones in double quotes.
-func splitNames(list string) []string {
+// SplitNames takes a list of names apart, quoted ones in double quotes.
+func SplitNames(list string) []string {
 	var (
 		names  []string
 		item   strings.Builder
@@ -275,11 +275,11 @@ func (s *session) held(ctx context.Context, clone, original string) (advice []st
 	if owned > 0 {
 		advice = append(advice, fmt.Sprintf("User %s owns %d objects, which user %s may not use; run in their databases: REASSIGN OWNED BY %s TO %s, "+
 			"and set KEYTURN_SET_ROLE=true for the function so that no more are made",
-			clone, owned, original, name(clone), name(original)))
+			clone, owned, original, Name(clone), Name(original)))
 	}
 	if granted > 0 {
 		advice = append(advice, fmt.Sprintf("User %s was granted privileges on %d objects that user %s may not have; grant them to %s, of which the other is a member",
-			clone, granted, original, name(original)))
+			clone, granted, original, Name(original)))
 	}
 	return advice
 }

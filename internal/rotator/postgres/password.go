@@ -32,7 +32,7 @@ func (s *session) stored(ctx context.Context, tx pgx.Tx, user string, p plaintex
 	var method, iterations string
 	const ask = "SELECT current_setting('password_encryption'), coalesce(current_setting('scram_iterations', true), '')"
 	if err := tx.QueryRow(ctx, ask).Scan(&method, &iterations); err != nil {
-		return "", false, refusal(err)
+		return "", false, Refusal(err)
 	}
 	switch method {
 	case "scram-sha-256":

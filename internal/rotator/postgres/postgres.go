@@ -41,20 +41,20 @@ func (Engine) Kind() rotator.Kind {
 // refused: a login there proves nothing about one. A password is never sent in
 // clear text over a plain connection that the secret does not ask for.
 func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) (rotator.Session, error) {
-	cfg, err := configure(l, secure)
+	cfg, err := Configure(l, secure)
 	if err != nil {
 		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, loginFailure(err, secure != nil)
+		return nil, LoginFailure(err, secure != nil)
 	}
 	return &session{conn: conn, settings: l.Settings}, nil
 }
 
-// configure makes the driver's settings: nothing but the login counts, no
+// Configure makes the driver's settings: nothing but the login counts, no
 // environment and no files of a user.
-func configure(l rotator.Login, secure *tls.Config) (*pgx.ConnConfig, error) {
+func Configure(l rotator.Login, secure *tls.Config) (*pgx.ConnConfig, error) {
 	for _, text := range []string{l.Host, l.Database, l.Username, l.Password.RevealText()} {
 		if strings.ContainsRune(text, 0) {
 			return nil, rotator.NewFailure(rotator.CauseOther, "", "a member of the secret holds the character NUL, which PostgreSQL knows nowhere", nil)
@@ -86,7 +86,7 @@ type session struct {
 // Ping implements rotator.Session.
 func (s *session) Ping(ctx context.Context) error {
 	_, err := s.conn.Exec(ctx, "SELECT NOW()")
-	return refusal(err)
+	return Refusal(err)
 }
 
 // Close implements rotator.Session.
@@ -96,7 +96,7 @@ func (s *session) Close(ctx context.Context) error { return s.conn.Close(ctx) }
 func (s *session) UserExists(ctx context.Context, user string) (bool, error) {
 	var exists bool
 	err := s.conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)", user).Scan(&exists)
-	return exists, refusal(err)
+	return exists, Refusal(err)
 }
 
 // change runs statements as the user that logged in, all or none. They are
@@ -114,12 +114,12 @@ func (s *session) change(ctx context.Context, do func(tx pgx.Tx) error) error {
 	const prepare = "SET LOCAL ROLE NONE; " +
 		"SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 	if _, err := tx.Exec(ctx, prepare); err != nil {
-		return refusal(err)
+		return Refusal(err)
 	}
 	if err := do(tx); err != nil {
 		return err
 	}
-	return refusal(tx.Commit(ctx))
+	return Refusal(tx.Commit(ctx))
 }
 
 // inTime ends what is done early enough for the function to say why.
@@ -151,12 +151,13 @@ func (s *session) setPassword(ctx context.Context, user string, p plaintext.Valu
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, fmt.Sprintf(statement, name(user), literal(stored)))
-		return passwordRefusal(err, hashed)
+		_, err = tx.Exec(ctx, fmt.Sprintf(statement, Name(user), literal(stored)))
+		return PasswordRefusal(err, hashed)
 	})
 }
 
-func name(s string) string { return pgx.Identifier{s}.Sanitize() }
+// Name quotes the name of a role or of what it has.
+func Name(s string) string { return pgx.Identifier{s}.Sanitize() }
 
 // literal quotes a text so that it means the same whatever the server's
 // standard_conforming_strings.

@@ -78,7 +78,10 @@ func open(dir string) bool {
 }
 
 func TestContract(t *testing.T) {
-	db := start(t, pgserver.Config{TLS: true, Durable: true, Settings: map[string]string{"max_connections": "30"}})
+	db := start(t, pgserver.Config{TLS: true, Settings: map[string]string{
+		"synchronous_commit": "on", // commits survive the server's death, if not the machine's
+		"max_connections":    "30", "wal_keep_size": "512MB", "wal_retrieve_retry_interval": "200ms",
+	}})
 	standby, err := db.Standby(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -43,8 +43,8 @@ var pooler = []struct {
 	{"server", rotator.CauseUnavailable},
 }
 
-// refusal classifies the failure of a statement; nil stays nil.
-func refusal(err error) error {
+// Refusal classifies the failure of a statement; nil stays nil.
+func Refusal(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -80,8 +80,8 @@ func textOf(e *pgconn.PgError) string {
 	return e.Message
 }
 
-// loginFailure classifies why a login failed.
-func loginFailure(err error, encrypted bool) *rotator.Failure {
+// LoginFailure classifies why a login failed.
+func LoginFailure(err error, encrypted bool) *rotator.Failure {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		cause, note := loginCause(e, encrypted)
 		return rotator.NewFailure(cause, e.Code, textOf(e)+note, err)
@@ -121,7 +121,7 @@ func loginCause(e *pgconn.PgError, encrypted bool) (cause rotator.Cause, note st
 	switch e.Code {
 	case "28P01":
 		return rotator.CauseAuthentication,
-			"; PostgreSQL does not tell a wrong password from a user that does not exist, has no password, or whose password has expired (VALID UNTIL)"
+			" (which PostgreSQL also says of a user that does not exist, and of a password that has expired by VALID UNTIL)"
 	case "42501":
 		return rotator.CauseDatabase, ""
 	case "28000":
@@ -151,15 +151,15 @@ func beginFailure(err error) error {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "0A000" {
 		return rotator.NewFailure(rotator.CauseReadOnly, e.Code, e.Message, err)
 	}
-	return refusal(err)
+	return Refusal(err)
 }
 
-// passwordRefusal classifies why a password was not taken. Modules that check
+// PasswordRefusal classifies why a password was not taken. Modules that check
 // passwords refuse with codes that mean other things elsewhere.
-func passwordRefusal(err error, hashed bool) error {
+func PasswordRefusal(err error, hashed bool) error {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return refusal(err)
+		return Refusal(err)
 	}
 	switch {
 	case strings.HasPrefix(e.Code, "22"), strings.HasPrefix(e.Code, "28"), e.Code == "P0001":
@@ -169,7 +169,7 @@ func passwordRefusal(err error, hashed bool) error {
 		}
 		return rotator.NewFailure(rotator.CausePolicy, e.Code, text, err)
 	}
-	return refusal(err)
+	return Refusal(err)
 }
 
 // withRemedy adds to a lack of permission what gives it.

@@ -84,6 +84,7 @@ func (w *world) target(t testing.TB, user, database string) *rotatortest.Target 
 		user:  user, admin: rotatortest.Unique("admin"), database: database,
 	}
 	w.populate(t, p)
+	t.Cleanup(func() { w.exec(t, "postgres", "DROP DATABASE "+ident(database)+" WITH (FORCE)") })
 	target := &rotatortest.Target{Secret: p.secret(user, firstPassword), Superuser: p.secret(p.admin, firstPassword), Grants: w.grantsOf(p)}
 	target.Login = func(ctx context.Context, secret map[string]any) error {
 		conn, err := as(ctx, w.db, secret["username"].(string), secret["password"].(string), secret["dbname"].(string))
@@ -118,10 +119,12 @@ func (w *world) populate(t testing.TB, p *place) {
 		"RESET ROLE",
 		fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT 20 VALID UNTIL '2099-01-01 12:00Z'", user),
 		fmt.Sprintf(`ALTER ROLE %s SET search_path = "$user", 'Odd ''Schema''', public`, user),
-		fmt.Sprintf(`ALTER ROLE %s SET app.tenant = 'it''s \ %%s'`, user),
 		fmt.Sprintf("ALTER ROLE %s IN DATABASE %s SET work_mem = '8MB'", user, database),
 		fmt.Sprintf("GRANT pg_read_all_settings TO %s", user),
 		fmt.Sprintf("GRANT CREATE, TEMPORARY ON DATABASE %s TO %s", database, user))
+	if !w.limitedAdmin { // who could not give it to a clone
+		w.exec(t, "postgres", fmt.Sprintf(`ALTER ROLE %s SET app.tenant = 'it''s \ %%s'`, user))
+	}
 	w.exec(t, p.database,
 		`CREATE SCHEMA "Odd 'Schema'"`, `CREATE TABLE "Odd 'Schema'"."T t" (id int, secret text, seen text)`,
 		`CREATE SEQUENCE numbers`, `CREATE TABLE public.hidden (id int)`,

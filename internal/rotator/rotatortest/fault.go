@@ -3,6 +3,7 @@ package rotatortest
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,12 +102,17 @@ func (w *World) failsAs(f Fault) {
 	if err == nil {
 		w.t.Fatalf("the rotation succeeded\n%s", text)
 	}
-	if !strings.Contains(err.Error()+text, string(f.Cause)+": ") || !strings.Contains(text, f.Step+": ") {
-		w.t.Errorf("got %v\n%s\nwant a failure of %s for the cause %q", err, text, f.Step, f.Cause)
+	if !slices.ContainsFunc(lines, f.isError) {
+		w.t.Errorf("got %v\n%s\nwant an error of %s for the cause %q", err, text, f.Step, f.Cause)
 	}
 	if !strings.Contains(text, f.Text) {
 		w.t.Errorf("got\n%s\nwant a line that holds %q", text, f.Text)
 	}
+}
+
+// isError tells whether a line is the function's last word on the fault.
+func (f *Fault) isError(line string) bool {
+	return strings.Contains(line, "[ERROR]") && strings.Contains(line, "\t"+f.Step+": ") && strings.Contains(line, string(f.Cause)+": ")
 }
 
 // replace stores a value as an operator does who has found it wrong: the
