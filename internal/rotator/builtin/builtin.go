@@ -25,6 +25,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/oracle"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/rabbitmq"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
 	"github.com/keyturn/keyturn/internal/rotator/sqlserver"
@@ -62,6 +63,9 @@ var table = map[string]func() rotator.Rotator{
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"rabbitmq.alternating":      alternating(rabbitmq.New),
+	"rabbitmq.single":           single(rabbitmq.New),
+	"rabbitmq.superuser":        superuser(rabbitmq.New),
 	"redis.overlap":             overlap(redis.New),
 	"redis.single":              replace(redis.New),
 	"redshift.alternating":      alternating(redshift.New),

@@ -100,6 +100,17 @@ func answersPlain(ctx context.Context, address string) bool {
 	return err == nil || refused
 }
 
+// answersTLS tells whether the server takes a TLS handshake. Nothing is sent
+// over it, so whose certificate it has does not matter.
+func answersTLS(ctx context.Context, address string) bool {
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	defer raw.Close()
+	return tls.Client(raw, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) == nil
+}
+
 // do sends a command and waits for its reply; an error reply is a replyError.
 func (c *conn) do(ctx context.Context, args ...string) error {
 	deadline, ok := ctx.Deadline()

@@ -69,6 +69,9 @@ func (n *node) logIn(ctx context.Context, secure *tls.Config, user string, passw
 	var err error
 	if n.conn, err = dial(ctx, n.address, secure); err == nil {
 		err = n.conn.do(ctx, "AUTH", user, password.RevealText())
+		if secure == nil && brokenOff(err) && answersTLS(ctx, n.address) {
+			err = errTLS
+		}
 	}
 	return n.failure("AUTH", err)
 }
