@@ -13,7 +13,12 @@ import (
 // ask returns the only value of a query by the server's superuser.
 func (w *world) ask(t testing.TB, query string, args ...any) string {
 	t.Helper()
-	conn, err := as(t.Context(), w.db, pgserver.Superuser, w.db.Password, "postgres")
+	return w.askIn(t, "postgres", query, args...)
+}
+
+func (w *world) askIn(t testing.TB, database, query string, args ...any) string {
+	t.Helper()
+	conn, err := as(t.Context(), w.db, pgserver.Superuser, w.db.Password, database)
 	if err != nil {
 		t.Fatal(err)
 	}
