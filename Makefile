@@ -6,7 +6,9 @@ BIN = bin/keyturn
 
 # What the targets need beside Go: command=Debian package.
 DEMO_NEEDS = pg=postgresql py:boto3=python3-boto3 py:psycopg2=python3-psycopg2
-TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc
+TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server redis-server=redis-server \
+	rabbitmq-server=rabbitmq-server jq=jq psql=postgresql-client sshd=openssh-server ssh=openssh-client slapd=slapd \
+	file:/usr/lib/*/samba/ldb/samba_dsdb.so=samba-ad-dc file:/usr/share/samba/setup/provision.ldif=samba-ad-provision
 
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
@@ -38,6 +40,9 @@ demo: ## Rotate the password of a real PostgreSQL user, end to end.
 test: ## Run every check and every test.
 	@scripts/need $(TEST_NEEDS)
 	@scripts/postgres18
+	@scripts/mysqld
+	@scripts/ferretdb
+	@scripts/influxd
 	@$(MAKE) -s lint
 	$(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race -short $(RACE)

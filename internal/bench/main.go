@@ -32,11 +32,13 @@ func main() {
 	floor := flag.String("floor", "", "serve as a floor: bare or crypto (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
+	only := flag.String("only", "", "measure one section: requests or rotation; both when empty")
+	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
 	measure := func() error {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return run(ctx, *seconds, *many)
+		return run(ctx, *only, *seconds, *many, *due)
 	}
 	if *floor != "" { // ends by the signal itself
 		measure = func() error { return serveFloor(*floor) }
@@ -86,7 +88,7 @@ func (p *process) stop() error {
 	return err
 }
 
-func run(ctx context.Context, length time.Duration, many int) error {
+func run(ctx context.Context, only string, length time.Duration, many, due int) error {
 	dir, err := os.MkdirTemp("", "keyturn-bench-")
 	if err != nil {
 		return err
@@ -96,6 +98,19 @@ func run(ctx context.Context, length time.Duration, many int) error {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
 		return fmt.Errorf("building keyturn: %w\n%s", err, out)
 	}
+	if only != "rotation" {
+		if err := measureRequests(ctx, binary, dir, length, many); err != nil {
+			return err
+		}
+	}
+	if only == "requests" {
+		return nil
+	}
+	return measureRotations(ctx, binary, dir, 2*length, due)
+}
+
+// measureRequests runs the sections on single requests.
+func measureRequests(ctx context.Context, binary, dir string, length time.Duration, many int) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

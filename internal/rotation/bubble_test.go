@@ -75,6 +75,8 @@ type bubble struct {
 
 	mu    sync.Mutex
 	calls []event
+	// busy says why the function cannot be invoked now; nil for never.
+	busy func() error
 }
 
 // event is what the function is invoked with, and when.
@@ -240,6 +242,11 @@ func (b *bubble) invoke(ctx context.Context, node string, r invocation.Request) 
 	e := event{at: time.Now(), node: node}
 	if err := json.Unmarshal(r.Payload, &e); err != nil {
 		return invocation.Result{}, err
+	}
+	if b.busy != nil {
+		if err := b.busy(); err != nil {
+			return invocation.Result{}, err
+		}
 	}
 	b.mu.Lock()
 	n := len(b.calls)

@@ -43,12 +43,14 @@ type driver struct {
 	secretARN string
 	// account and region own the secret.
 	account, region string
+	// stopping is closed when the server stops.
+	stopping <-chan struct{}
 }
 
 // drive runs step after step until the run ends, waits for a retry, is
 // claimed elsewhere, or ctx ends.
 func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
-	d := &driver{Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt}
+	d := &driver{Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt, stopping: ctx.Done()}
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	// A step that runs when ctx ends gets its grace; a lost lease ends it.
@@ -149,6 +151,9 @@ func (d *driver) step(work context.Context) (more bool, err error) {
 	}
 	if cause := context.Cause(work); cause != nil {
 		return false, cause // the step was cut off: neither done nor failed
+	}
+	if errors.Is(failed, errStopped) {
+		return false, errStopped // it had not begun
 	}
 	took := time.Since(began)
 	if h, ok := errors.AsType[*hold](failed); ok {
@@ -278,7 +283,7 @@ func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (
 // error whose text holds no secret: the function's own message stays in its
 // log.
 func (d *driver) invoke(work context.Context, plan *stepPlan) error {
-	result, err := d.cfg.Invoke(work, plan.request)
+	result, err := d.call(work, plan.request)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ type Engine struct {
 	wake chan struct{}
 	// slots holds a place for each rotation that may run at once.
 	slots chan struct{}
+	turns turns
 }
 
 // New returns an Engine that does nothing until Run.
@@ -73,7 +74,9 @@ func New(cfg Config) *Engine {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string) {}
 	}
-	return &Engine{cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, cfg.Parallel)}
+	return &Engine{
+		cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, cfg.Parallel), turns: turns{queues: map[string]*queue{}},
+	}
 }
 
 func setDefault[T comparable](p *T, v T) {

@@ -80,9 +80,6 @@ func (s *AlternatingUsers) Set(ctx context.Context, r *Rotation) error {
 	if err := s.mayAlternate(r, cur, next); err != nil {
 		return err
 	}
-	if err := r.hold(ctx); err != nil {
-		return err
-	}
 	session, err := r.Connect(ctx, s.engine, cur, "current")
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return Invalid("Unable to log into database using current credentials for secret %s", r.SecretID).Because(f)
@@ -96,10 +93,14 @@ func (s *AlternatingUsers) Set(ctx context.Context, r *Rotation) error {
 		return err
 	}
 	defer closeSession(ctx, session)
+	// Whatever would fail anyhow has failed by now, and not after the hold.
+	if err := r.hold(ctx, next.Username); err != nil {
+		return err
+	}
 	if err := s.prepare(ctx, r, session, cur, next); err != nil {
 		return setFailed(r, next.Username, err)
 	}
-	s.passwordSet(r, next.Username)
+	r.Logf("Successfully set password for %s in %s for secret arn %s.", next.Username, s.engine.Kind().Title, r.SecretID)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -25,6 +26,8 @@ type Rotation struct {
 	rotationToken string
 	secrets       *secretsmanager.Client
 	journal       *journal
+	trust         *trust
+	memory        *memory
 	undo          []func(context.Context) error
 	attempts      int // logins that this step may still try
 }
@@ -178,6 +181,62 @@ func (r *Rotation) put(ctx context.Context, secretID, value string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("storing the pending value of secret %s: %w", secretID, err)
+	}
+	return nil
+}
+
+// PutPending stores a value of another secret that follows this one, labelled
+// AWSPENDING, under the same version id. The other secret rotates by nobody
+// else, so the RotationToken does not go with it.
+func (r *Rotation) PutPending(ctx context.Context, secretID string, v plaintext.Value) error {
+	r.journal.hide(v)
+	_, err := r.secrets.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
+		SecretId: &secretID, ClientRequestToken: &r.Token, SecretString: aws.String(v.RevealText()), VersionStages: []string{pending},
+	})
+	if err != nil {
+		return fmt.Errorf("storing the pending value of secret %s: %w", secretID, err)
+	}
+	return nil
+}
+
+// PendingOf returns what PutPending has stored in another secret, as a JSON
+// object; nil if it has stored nothing yet.
+func (r *Rotation) PendingOf(ctx context.Context, secretID string) (*Document, error) {
+	v, err := r.ValueOf(ctx, secretID, pending, r.Token)
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.parse(secretID, v)
+}
+
+// MoveCurrent moves AWSCURRENT of another secret to the version that
+// PutPending has stored, unless it is there already.
+func (r *Rotation) MoveCurrent(ctx context.Context, secretID string) error {
+	d, err := r.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &secretID})
+	if err != nil {
+		return fmt.Errorf("describing secret %s: %w", secretID, err)
+	}
+	if slices.Contains(d.VersionIdsToStages[r.Token], current) {
+		return nil
+	}
+	return r.move(ctx, secretID, d)
+}
+
+// move moves AWSCURRENT from the version that has it to this rotation's.
+func (r *Rotation) move(ctx context.Context, secretID string, d *secretsmanager.DescribeSecretOutput) error {
+	in := &secretsmanager.UpdateSecretVersionStageInput{
+		SecretId: &secretID, VersionStage: aws.String(current), MoveToVersionId: &r.Token,
+	}
+	for id, labels := range d.VersionIdsToStages {
+		if slices.Contains(labels, current) {
+			in.RemoveFromVersionId = &id
+		}
+	}
+	if _, err := r.secrets.UpdateSecretVersionStage(ctx, in); err != nil {
+		return fmt.Errorf("moving AWSCURRENT of secret %s: %w", secretID, err)
 	}
 	return nil
 }

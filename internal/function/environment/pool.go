@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -192,6 +193,10 @@ func (ev Event) withDefaults(spec Spec) Event {
 	return ev
 }
 
+// ErrSwitchedOff is the cause of throttles that no waiting ends: the
+// function's reserved concurrency is 0.
+var ErrSwitchedOff = errors.New("the function's reserved concurrency is 0")
+
 // throttled is the error of an invocation over a limit (AWS: recorded).
 func throttled(reason string) *fault.Error {
 	e := fault.New(fault.Throttled, "Rate Exceeded.")
@@ -212,7 +217,7 @@ func (p *Pool) assign(h *host, spec Spec, rt function.Runtime, limit Limit, inv 
 		return stopping().For(spec.FunctionARN)
 	}
 	if limit.Reserved == 0 {
-		return throttled(reservedExceeded).For(spec.FunctionARN)
+		return throttled(reservedExceeded).For(spec.FunctionARN).Because(ErrSwitchedOff)
 	}
 	p.outdate(spec)
 	if e := p.takeIdle(spec, true); e != nil {

@@ -19,10 +19,16 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/elasticache"
+	"github.com/keyturn/keyturn/internal/rotator/influxdb"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
+	"github.com/keyturn/keyturn/internal/rotator/oracle"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
+	"github.com/keyturn/keyturn/internal/rotator/sqlserver"
+	"github.com/keyturn/keyturn/internal/rotator/ssh"
 )
 
 // prefix is what handlers of built-in rotators begin with.
@@ -30,9 +36,15 @@ const prefix = "rotator."
 
 // table makes the rotators by their names, which are ENGINE.STRATEGY.
 var table = map[string]func() rotator.Rotator{
+	"activedirectory.keytab":    directory.NewDomainKeytab,
 	"activedirectory.single":    single(directory.NewActiveDirectory),
 	"activedirectory.superuser": superuser(directory.NewActiveDirectory),
 	"command":                   command.New,
+	"directoryservice.keytab":   directory.NewServiceKeytab,
+	"directoryservice.single":   directory.NewService,
+	"elasticache.overlap":       elasticache.New,
+	"influxdb.single":           influxdb.NewUser,
+	"influxdb.token":            influxdb.NewToken,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
@@ -44,12 +56,21 @@ var table = map[string]func() rotator.Rotator{
 	"mysql.alternating":         alternating(mysql.New),
 	"mysql.single":              single(mysql.New),
 	"mysql.superuser":           superuser(mysql.New),
+	"oracle.alternating":        alternating(oracle.New),
+	"oracle.single":             single(oracle.New),
+	"oracle.superuser":          superuser(oracle.New),
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),
+	"redis.overlap":             overlap(redis.New),
+	"redis.single":              replace(redis.New),
 	"redshift.alternating":      alternating(redshift.New),
 	"redshift.single":           single(redshift.New),
 	"redshift.superuser":        superuser(redshift.New),
+	"sqlserver.alternating":     alternating(sqlserver.New),
+	"sqlserver.single":          single(sqlserver.New),
+	"sqlserver.superuser":       superuser(sqlserver.New),
+	"ssh.single":                ssh.NewSingleUser,
 }
 
 func single(engine func() rotator.Engine) func() rotator.Rotator {
@@ -58,6 +79,14 @@ func single(engine func() rotator.Engine) func() rotator.Rotator {
 
 func superuser(engine func() rotator.Engine) func() rotator.Rotator {
 	return func() rotator.Rotator { return rotator.NewSuperuser(engine()) }
+}
+
+func overlap(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewOverlapPasswords(engine()) }
+}
+
+func replace(engine func() rotator.OverlapEngine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewReplacePassword(engine()) }
 }
 
 func alternating(engine func() rotator.Engine) func() rotator.Rotator {
@@ -91,6 +120,7 @@ func RunIfAsked() {
 		fmt.Fprintln(os.Stderr, "keyturn:", err)
 		os.Exit(1)
 	}
+	settle()
 	lambda.Start(run)
 }
 

@@ -11,6 +11,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
 )
 
 // samba is an Active Directory domain controller.
@@ -51,7 +53,7 @@ func startSamba(t testing.TB) *samba {
 		t.Fatal(err)
 	}
 	s.daemon = daemon{
-		path: "samba", log: filepath.Join(s.dir, "log"), addr: net.JoinHostPort(s.host, "636"),
+		path: "/usr/sbin/samba", log: filepath.Join(s.dir, "log"), addr: net.JoinHostPort(s.host, "636"),
 		args: []string{"--interactive", "--model=single", "--debug-stdout", "--configfile=" + filepath.Join(s.dir, "smb.conf")},
 	}
 	if err := s.start(t.Context()); err != nil {
@@ -162,8 +164,69 @@ func (s *samba) set(t testing.TB, dn, attribute string, values ...string) {
 	}
 }
 
-// reset gives an account another password.
-func (s *samba) reset(t testing.TB, dn, password string) {
+// tryReset gives an account, by its name, another password.
+func (s *samba) tryReset(conn *ldap.Conn, account, password string) error {
+	found, err := conn.Search(ldap.NewSearchRequest(adSuffix, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
+		"(sAMAccountName="+ldap.EscapeFilter(account)+")", []string{"1.1"}, nil))
+	if err != nil {
+		return err
+	}
+	if len(found.Entries) != 1 {
+		return fmt.Errorf("there are %d accounts %s", len(found.Entries), account)
+	}
+	request := ldap.NewModifyRequest(found.Entries[0].DN, nil)
+	request.Replace("unicodePwd", []string{utf16Quoted(password)})
+	return conn.Modify(request)
+}
+
+// dnOf is an account's distinguished name.
+func (s *samba) dnOf(t testing.TB, account string) string {
 	t.Helper()
-	s.set(t, dn, "unicodePwd", utf16Quoted(password))
+	return s.search(t, adSuffix, "(sAMAccountName="+ldap.EscapeFilter(account)+")").DN
+}
+
+// accountOf is the account's name of an entry.
+func (s *samba) accountOf(t testing.TB, dn string) string {
+	t.Helper()
+	return s.search(t, dn, "(objectClass=user)").GetAttributeValue("sAMAccountName")
+}
+
+func (s *samba) search(t testing.TB, base, filter string) *ldap.Entry {
+	t.Helper()
+	conn := s.admin(t)
+	defer conn.Close()
+	found, err := conn.Search(ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
+		filter, []string{"sAMAccountName", "msDS-KeyVersionNumber"}, nil))
+	if err != nil || len(found.Entries) != 1 {
+		t.Fatalf("searching %s: %v", filter, err)
+	}
+	return found.Entries[0]
+}
+
+// policy subjects one account to a password policy of its own, until lifted.
+func (s *samba) policy(t testing.TB, dn, length, age string) (lift func()) {
+	t.Helper()
+	conn := s.admin(t)
+	defer conn.Close()
+	name := "CN=" + rotatortest.Unique("policy") + ",CN=Password Settings Container,CN=System," + adSuffix
+	request := ldap.NewAddRequest(name, nil)
+	for attribute, value := range map[string]string{
+		"objectClass": "msDS-PasswordSettings", "msDS-PasswordSettingsPrecedence": "10",
+		"msDS-PasswordReversibleEncryptionEnabled": "FALSE", "msDS-PasswordHistoryLength": "0",
+		"msDS-PasswordComplexityEnabled": "FALSE", "msDS-MinimumPasswordLength": length, "msDS-MinimumPasswordAge": age,
+		"msDS-MaximumPasswordAge": "-36288000000000", "msDS-LockoutThreshold": "0",
+		"msDS-LockoutObservationWindow": "-18000000000", "msDS-LockoutDuration": "-18000000000", "msDS-PSOAppliesTo": dn,
+	} {
+		request.Attribute(attribute, []string{value})
+	}
+	if err := conn.Add(request); err != nil {
+		t.Fatalf("adding %s: %v", name, err)
+	}
+	return func() {
+		conn := s.admin(t)
+		defer conn.Close()
+		if err := conn.Del(ldap.NewDelRequest(name, nil)); err != nil {
+			t.Errorf("deleting %s: %v", name, err)
+		}
+	}
 }

@@ -27,6 +27,7 @@ var causes = map[uint16]rotator.Cause{
 	1290: rotator.CauseReadOnly, 1836: rotator.CauseReadOnly, 1874: rotator.CauseReadOnly,
 	1227: rotator.CausePermission, 1142: rotator.CausePermission, 1143: rotator.CausePermission,
 	1370: rotator.CausePermission, 1410: rotator.CausePermission,
+	1699: rotator.CauseOther,          // the account's plugin takes no password
 	3891: rotator.CauseAuthentication, // not the current password
 	3892: rotator.CausePermission,     // the current password has to be told
 	1396: rotator.CauseMissingUser, 1133: rotator.CauseMissingUser, 1141: rotator.CauseMissingUser,
@@ -38,18 +39,25 @@ var causes = map[uint16]rotator.Cause{
 const (
 	errDatabaseDenied  = 1044
 	errAccessDenied    = 1045
+	errNoPassword      = 1698
 	errOptionPrevents  = 1290
 	errNoGrant         = 1141
 	errMissingPassword = 3892
 )
 
-// refusedLogin classifies why a login failed.
-func refusedLogin(ctx context.Context, err error) *rotator.Failure {
+// refusedLogin classifies why a login failed. The servers answer the same to
+// a wrong password and to a plain login of an account that demands TLS;
+// MariaDB does so even where the server demands it of all.
+func refusedLogin(ctx context.Context, err error, encrypted bool) *rotator.Failure {
 	e, ok := errors.AsType[*driver.MySQLError](err)
 	if !ok {
 		return broken(ctx, err)
 	}
-	return failed(e, e.Message)
+	text := e.Message
+	if e.Number == errAccessDenied && !encrypted {
+		text += "; this connection was plain: the account or the server may demand TLS"
+	}
+	return failed(e, text)
 }
 
 // refusedStatement classifies why a statement failed; nil stays nil. Of a
@@ -68,7 +76,8 @@ func refusedStatement(ctx context.Context, err error, secret bool) error {
 		text = "the server refused the statement"
 	}
 	f := failed(e, text)
-	if e.Number == errDatabaseDenied || e.Number == errAccessDenied {
+	switch e.Number {
+	case errDatabaseDenied, errAccessDenied, errNoPassword:
 		f.Cause = rotator.CausePermission // logged in, but not allowed
 	}
 	return f

@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/tls"
 	sqldriver "database/sql/driver"
-	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -67,13 +66,14 @@ func (e Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config
 	}
 	conn, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, refusedLogin(ctx, err)
+		return nil, refusedLogin(ctx, err, secure != nil)
 	}
 	s := &session{
 		conn: conn, retain: e.settings.Flag("KEYTURN_RETAIN_PASSWORD", false), equal: e.settings.Flag("KEYTURN_SYNC_PRIVILEGES", false),
 	}
 	if err := s.begin(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		_ = conn.Close() // the failure of the login is what counts
+		return nil, err
 	}
 	return s, nil
 }

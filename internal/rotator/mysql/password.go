@@ -47,15 +47,17 @@ func stored(plugin, password string) (text string, ok bool) {
 	return "", false
 }
 
-// takesPassword returns the plugin whose password SET PASSWORD changes: the
-// first that keeps one.
-func (d definition) takesPassword() string {
-	for _, m := range d.methods {
-		if !slices.Contains(asIs, m.plugin) {
-			return m.plugin
-		}
+// first returns the plugin that MariaDB's SET PASSWORD is about: the first.
+func (d definition) first() (plugin string, err error) {
+	if len(d.methods) == 0 {
+		return nativePassword, nil
 	}
-	return nativePassword
+	plugin = d.methods[0].plugin
+	if slices.Contains(asIs, plugin) {
+		return "", rotator.NewFailure(rotator.CauseOther, "",
+			"the account's first authentication plugin is "+plugin+", so that it cannot set its own password; a superuser can", nil)
+	}
+	return plugin, nil
 }
 
 // expression is the password as MariaDB takes it after SET PASSWORD = and
@@ -113,7 +115,10 @@ func (s *session) SetOwnPassword(ctx context.Context, l rotator.Login, next plai
 		if err != nil {
 			return err
 		}
-		plugin := parseDefinition(rows[0][0], true).takesPassword()
+		plugin, err := parseDefinition(rows[0][0], true).first()
+		if err != nil {
+			return err
+		}
 		return s.hashed(ctx, func(open bool) string { return "SET PASSWORD = " + expression(plugin, next, open) })
 	case !s.server.atLeast(5, 7, 6):
 		return s.execSecret(ctx, "SET PASSWORD = "+expression(nativePassword, next, false))
@@ -162,7 +167,12 @@ func (s *session) setPassword(ctx context.Context, a account, next plaintext.Val
 		if err != nil {
 			return err
 		}
-		plugin = d.takesPassword()
+		if len(d.methods) > 1 {
+			return s.identify(ctx, "ALTER USER ", a, d, next) // the others would keep their password
+		}
+		if plugin, err = d.first(); err != nil {
+			return err
+		}
 	}
 	return s.hashed(ctx, func(open bool) string {
 		return "SET PASSWORD FOR " + a.String() + " = " + expression(plugin, next, open)

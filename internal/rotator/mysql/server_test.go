@@ -109,37 +109,46 @@ func (s *server) begin(t testing.TB) *server {
 	s.args = append(s.args, "--datadir="+s.data(), "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--skip-log-bin",
 		"--socket="+filepath.Join(s.dir, "socket"), "--pid-file="+filepath.Join(s.dir, "pid"), "--skip-name-resolve", "--user="+owner(t),
 		"--innodb-flush-log-at-trx-commit=1", "--general-log=1", "--general-log-file="+s.generalLog())
-	secure := []string{"--ssl-ca=" + s.file("ca.pem"), "--ssl-cert=" + s.file("server.pem"), "--ssl-key=" + s.file("key.pem")}
 	t.Cleanup(func() { s.stop(t) })
-	s.start(t, secure...)
-	root, err := sql.Open("mysql", "root@unix("+filepath.Join(s.dir, "socket")+")/")
-	if err != nil {
+	s.start(t, s.withTLS()...)
+	if s.admin, err = sql.Open("mysql", s.adminURL()); err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
+	s.admin.SetMaxIdleConns(-1) // a killed server leaves none behind
 	for _, statement := range []string{
 		"CREATE USER IF NOT EXISTS root@127.0.0.1 IDENTIFIED BY '" + adminPassword + "'",
 		"ALTER USER root@127.0.0.1 IDENTIFIED BY '" + adminPassword + "'", "GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION",
 	} {
-		if _, err := root.Exec(statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
+		s.exec(t, statement)
 	}
 	if !s.maria {
-		if _, err := root.Exec("GRANT PROXY ON ''@'' TO root@127.0.0.1 WITH GRANT OPTION"); err != nil {
-			t.Fatal(err)
-		}
+		s.exec(t, "GRANT PROXY ON ''@'' TO root@127.0.0.1 WITH GRANT OPTION")
 	}
-	if s.admin, err = sql.Open("mysql", fmt.Sprintf("root:%s@tcp(127.0.0.1:%d)/", adminPassword, s.port)); err != nil {
-		t.Fatal(err)
-	}
-	s.admin.SetMaxIdleConns(0)
 	return s
+}
+
+// adminURL is root's login at the socket, which needs neither password nor
+// TLS.
+func (s *server) adminURL() string {
+	return "root@unix(" + s.file("socket") + ")/?interpolateParams=true"
 }
 
 func (s *server) file(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *server) generalLog() string { return s.file("general.log") }
+
+// withTLS are the arguments that turn TLS on.
+func (s *server) withTLS() []string {
+	return []string{"--ssl-ca=" + s.file("ca.pem"), "--ssl-cert=" + s.file("server.pem"), "--ssl-key=" + s.file("key.pem")}
+}
+
+// withoutTLS is the argument that turns it off.
+func (s *server) withoutTLS() string {
+	if s.maria {
+		return "--skip-ssl"
+	}
+	return "--tls-version="
+}
 
 // start starts the server; secure says how it encrypts. The death of the
 // thread that starts it would end it, so that one thread stays with it.
@@ -295,12 +304,7 @@ func (s *server) exec(t testing.TB, statements ...string) {
 
 // column returns the first column of what a query gives.
 func (s *server) column(ctx context.Context, query string, args ...any) ([]string, error) {
-	db, err := sql.Open("mysql", fmt.Sprintf("root:%s@tcp(127.0.0.1:%d)/?interpolateParams=true", adminPassword, s.port))
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	rows, err := db.QueryContext(ctx, query, args...)
+	rows, err := s.admin.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

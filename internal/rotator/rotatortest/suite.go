@@ -45,6 +45,15 @@ type Target struct {
 	// rotations change; nil for password. Changes are further members that
 	// rotations change; nil for username.
 	Sensitive, Changes []string
+	// Others stores further secrets, by create, and names their ARNs in the
+	// value before that is stored. Nil for none.
+	Others func(value map[string]any, create func(name string, value map[string]any) (arn string))
+	// Check demands more of a world in which a rotation has just succeeded.
+	// Nil for nothing.
+	Check func(t testing.TB, w *World)
+	// Prepare is called once the secret is stored and before its rotation is
+	// turned on, for functions whose variables name the secret. May be nil.
+	Prepare func(t testing.TB, server *apitest.Server, function, arn string)
 	// Grants lists what a user may do so that two users can be compared. Nil
 	// where there is nothing to compare.
 	Grants func(ctx context.Context, username string) (string, error)
@@ -139,7 +148,13 @@ func NewWorld(t testing.TB, server *apitest.Server, target *Target, function str
 	if target.Superuser != nil {
 		value["masterarn"] = w.create(Unique("superuser"), target.Superuser)
 	}
+	if target.Others != nil {
+		target.Others(value, w.create)
+	}
 	w.ARN = w.create(Unique("app/user"), value)
+	if target.Prepare != nil {
+		target.Prepare(t, server, function, w.ARN)
+	}
 	_, err := w.Secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
 		SecretId: &w.ARN, RotationLambdaARN: &function, RotateImmediately: aws.Bool(false),
 		RotationRules: &smtypes.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
@@ -304,6 +319,7 @@ func (s Suite) threeRotations(t *testing.T) {
 		if diff := cmp.Diff(granted, s.grants(t, w, fresh)); diff != "" {
 			t.Errorf("privileges after rotation %d (-want +got):\n%s", n+1, diff)
 		}
+		w.check()
 		if diff := cmp.Diff(w.kept(first), w.kept(fresh)); diff != "" {
 			t.Errorf("other members after rotation %d (-want +got):\n%s", n+1, diff)
 		}
@@ -348,4 +364,12 @@ func (w *World) Converge() {
 		w.t.Error("the rotation ended without a new version")
 	}
 	w.LogsIn("AWSCURRENT in the end", w.Value("AWSCURRENT"))
+	w.check()
+}
+
+func (w *World) check() {
+	w.t.Helper()
+	if w.Check != nil {
+		w.Check(w.t, w)
+	}
 }
