@@ -29,6 +29,7 @@ func grants(t testing.TB, target *rotatortest.Target, user string) string {
 
 // TestClones looks at what a clone may do beyond what membership gives.
 func TestClones(t *testing.T) {
+	t.Parallel()
 	w := &world{db: start(t, pgserver.Config{TLS: true})}
 
 	t.Run("attributes", func(t *testing.T) {
@@ -37,7 +38,7 @@ func TestClones(t *testing.T) {
 			user := w.placeOf(target).user
 			w.exec(t, "postgres", "ALTER ROLE "+ident(user)+" "+attribute)
 			want := grants(t, target, user)
-			rotate(t, w.alternating(t, target, rotator.Settings{}))
+			rotateOnce(t, w.alternating(t, target, rotator.Settings{}))
 			got := grants(t, target, user+"_clone")
 			if attribute == "NOINHERIT" { // which holds for the clone through the original
 				if strings.Contains(got, "member of") {
@@ -53,23 +54,23 @@ func TestClones(t *testing.T) {
 		target := w.odd(t)
 		user := w.placeOf(target).user
 		s := w.alternating(t, target, rotator.Settings{})
-		rotate(t, s) // to the clone
-		rotate(t, s) // to the original
+		rotateOnce(t, s) // to the clone
+		rotateOnce(t, s) // to the original
 		w.exec(t, "postgres",
 			"REVOKE "+ident(user)+" FROM "+ident(user+"_clone"), "ALTER ROLE "+ident(user+"_clone")+" SET work_mem = '1MB'",
 			"ALTER ROLE "+ident(user)+" CREATEDB", "ALTER ROLE "+ident(user)+" RESET search_path", "ALTER ROLE "+ident(user)+" SET statement_timeout = '9s'")
-		rotate(t, s)
+		rotateOnce(t, s)
 		want := grants(t, target, user)
 		if diff := cmp.Diff(want, grants(t, target, user+"_clone")); diff == "" {
 			t.Fatal("privileges were copied though nobody asked for it")
 		}
-		rotate(t, s)
+		rotateOnce(t, s)
 		s.Handler.Settings["KEYTURN_SYNC_PRIVILEGES"] = "true"
-		rotate(t, s)
+		rotateOnce(t, s)
 		if diff := cmp.Diff(want, grants(t, target, user+"_clone")); diff != "" {
 			t.Errorf("privileges (-want +got):\n%s", diff)
 		}
-		rotate(t, s) // to the original, which is not made a member of its clone
+		rotateOnce(t, s) // to the original, which is not made a member of its clone
 		if diff := cmp.Diff(want, grants(t, target, user)); diff != "" {
 			t.Errorf("privileges of the original (-want +got):\n%s", diff)
 		}
@@ -81,7 +82,7 @@ func TestClones(t *testing.T) {
 		want := grants(t, target, user)
 		target.Secret["username"] = user + "_clone"
 		s := w.alternating(t, target, rotator.Settings{})
-		rotate(t, s)
+		rotateOnce(t, s)
 		current := s.Value(s.ARN, "AWSCURRENT")
 		if current["username"] != user {
 			t.Fatalf("got the user %q, want %q", current["username"], user)
@@ -104,12 +105,12 @@ func TestClones(t *testing.T) {
 			target := w.odd(t)
 			p := w.placeOf(target)
 			s := w.alternating(t, target, test.settings)
-			rotate(t, s)
+			rotateOnce(t, s)
 			w.run(t, s.Value(s.ARN, "AWSCURRENT"), `CREATE TABLE public.made (id int)`)
 			if got := w.askIn(t, p.database, "SELECT tableowner FROM pg_tables WHERE tablename = 'made'"); got != p.user+test.owner {
 				t.Errorf("%v: got the owner %q, want %q", test.settings, got, p.user+test.owner)
 			}
-			rotate(t, s) // to the original
+			rotateOnce(t, s) // to the original
 			if warns := strings.Contains(s.Log.String(), "REASSIGN OWNED BY"); warns != test.warnsOnce {
 				t.Errorf("%v: a warning about ownership: got %t, want %t", test.settings, warns, test.warnsOnce)
 			}
@@ -122,9 +123,9 @@ func TestClones(t *testing.T) {
 		target := w.plain(t)
 		p := w.placeOf(target)
 		s := w.alternating(t, target, rotator.Settings{})
-		rotate(t, s)
+		rotateOnce(t, s)
 		w.exec(t, p.database, "GRANT SELECT ON public.hidden TO "+ident(p.user+"_clone"))
-		rotate(t, s)
+		rotateOnce(t, s)
 		if want := "was granted privileges on 1 objects"; !strings.Contains(s.Log.String(), want) {
 			t.Errorf("got the log\n%s\nwant a warning: %s", s.Log.String(), want)
 		}
@@ -140,12 +141,13 @@ func TestClones(t *testing.T) {
 
 // TestLimitedSuperuser is of a superuser that may make roles, and little else.
 func TestLimitedSuperuser(t *testing.T) {
+	t.Parallel()
 	w := &world{db: start(t, pgserver.Config{TLS: true, Bin: postgres18(t)}), limitedAdmin: true}
 	target := w.plain(t)
 	p := w.placeOf(target)
 	w.exec(t, "postgres", "ALTER ROLE "+p.user+" BYPASSRLS CREATEDB", "ALTER ROLE "+p.user+" SET log_statement = 'all'")
 	s := w.alternating(t, target, rotator.Settings{})
-	rotate(t, s)
+	rotateOnce(t, s)
 	logsIn(t, target, s.Value(s.ARN, "AWSCURRENT"))
 	for _, want := range []string{
 		`run as a superuser: ALTER ROLE "` + p.user + `_clone" BYPASSRLS`,

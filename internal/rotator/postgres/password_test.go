@@ -44,7 +44,7 @@ func (w *world) single(t testing.TB, target *rotatortest.Target, settings rotato
 	})
 }
 
-func rotate(t testing.TB, s *rotatortest.Steps) {
+func rotateOnce(t testing.TB, s *rotatortest.Steps) {
 	t.Helper()
 	if err := s.Rotate(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, s.Log.String())
@@ -61,6 +61,7 @@ func logsIn(t testing.TB, target *rotatortest.Target, value map[string]any) {
 // TestPasswordsStayOutOfTheServersLog looks for the new password in all that
 // a server writes that logs every statement.
 func TestPasswordsStayOutOfTheServersLog(t *testing.T) {
+	t.Parallel()
 	db := start(t, pgserver.Config{TLS: true, Settings: map[string]string{"log_statement": "all"}})
 	w := &world{db: db}
 	for _, test := range []struct {
@@ -73,7 +74,7 @@ func TestPasswordsStayOutOfTheServersLog(t *testing.T) {
 	} {
 		target := w.plain(t)
 		s := w.single(t, target, test.settings)
-		rotate(t, s)
+		rotateOnce(t, s)
 		current := s.Value(s.ARN, "AWSCURRENT")
 		logsIn(t, target, current)
 		log := db.Log()
@@ -90,6 +91,7 @@ func TestPasswordsStayOutOfTheServersLog(t *testing.T) {
 }
 
 func TestPasswords(t *testing.T) {
+	t.Parallel()
 	// The method md5 takes passwords of both kinds.
 	db := start(t, pgserver.Config{TLS: true, Access: []string{"hostssl all all 127.0.0.1/32 md5"}})
 	w := &world{db: db}
@@ -100,13 +102,13 @@ func TestPasswords(t *testing.T) {
 			w.exec(t, "postgres", "ALTER ROLE "+ident(w.placeOf(target).user)+" PASSWORD E'"+strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)+"'")
 			target.Secret["password"] = password
 			s := w.single(t, target, rotator.Settings{})
-			rotate(t, s)
+			rotateOnce(t, s)
 			logsIn(t, target, s.Value(s.ARN, "AWSCURRENT"))
 
 			next := s.Value(s.ARN, "AWSCURRENT")
 			next["password"] = password
 			s.Put(s.ARN, s.Token, next, "AWSPENDING")
-			rotate(t, s)
+			rotateOnce(t, s)
 			logsIn(t, target, next)
 		}
 	})
@@ -114,7 +116,7 @@ func TestPasswords(t *testing.T) {
 		target := w.odd(t)
 		w.exec(t, "postgres", "ALTER ROLE "+ident(w.placeOf(target).user)+" SET password_encryption = md5")
 		s := w.single(t, target, rotator.Settings{})
-		rotate(t, s)
+		rotateOnce(t, s)
 		current := s.Value(s.ARN, "AWSCURRENT")
 		const same = "SELECT (rolpassword = 'md5' || md5($2::text || $1::text))::text FROM pg_authid WHERE rolname = $1::name"
 		if got := w.ask(t, same, current["username"], current["password"]); got != "true" {
@@ -126,7 +128,7 @@ func TestPasswords(t *testing.T) {
 		target := w.plain(t)
 		w.exec(t, "postgres", "ALTER ROLE "+ident(w.placeOf(target).user)+" SET session_preload_libraries = passwordcheck")
 		s := w.single(t, target, rotator.Settings{"PASSWORD_LENGTH": "7"})
-		rotate(t, s)
+		rotateOnce(t, s)
 		logsIn(t, target, s.Value(s.ARN, "AWSCURRENT"))
 	})
 	t.Run("a user that reads only, and one that acts as another", func(t *testing.T) {
@@ -135,7 +137,7 @@ func TestPasswords(t *testing.T) {
 			user := ident(w.placeOf(target).user)
 			w.exec(t, "postgres", "GRANT pg_monitor TO "+user, "ALTER ROLE "+user+" SET "+setting)
 			s := w.single(t, target, rotator.Settings{})
-			rotate(t, s)
+			rotateOnce(t, s)
 			logsIn(t, target, s.Value(s.ARN, "AWSCURRENT"))
 		}
 	})
@@ -151,10 +153,11 @@ func TestPasswords(t *testing.T) {
 
 // TestIterations is for servers that say how often a password is hashed.
 func TestIterations(t *testing.T) {
+	t.Parallel()
 	w := &world{db: start(t, pgserver.Config{TLS: true, Bin: postgres18(t), Settings: map[string]string{"scram_iterations": "5000"}})}
 	target := w.plain(t)
 	s := w.single(t, target, rotator.Settings{})
-	rotate(t, s)
+	rotateOnce(t, s)
 	logsIn(t, target, s.Value(s.ARN, "AWSCURRENT"))
 	if got := w.ask(t, "SELECT left(rolpassword, 18) FROM pg_authid WHERE rolname = $1", target.Secret["username"]); got != "SCRAM-SHA-256$5000" {
 		t.Errorf("got the kind of password %q, want SCRAM-SHA-256$5000", got)

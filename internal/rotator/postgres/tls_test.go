@@ -41,6 +41,7 @@ func startEntrances(t *testing.T, tls bool) *pgserver.Server {
 // TestTLS goes through what a secret says, what the server offers and demands,
 // and whom the function trusts.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	with, without := startEntrances(t, true), startEntrances(t, false)
 	const (
 		nobody, inline, file = "nobody", "inline", "file"
