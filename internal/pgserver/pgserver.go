@@ -263,6 +263,14 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.start(ctx)
 }
 
+// Log returns the last lines that the server wrote since it started.
+func (s *Server) Log() string {
+	if s.process == nil {
+		return ""
+	}
+	return s.process.tail()
+}
+
 // Kill ends the server at once, as a crash does. Restart brings it back.
 func (s *Server) Kill() error {
 	if s.process == nil {

@@ -105,6 +105,7 @@ func TestContract(t *testing.T) {
 // TestContract18 is for what differs in newer servers: who may grant a role,
 // and how. The superuser is none: it may only make roles, as in the cloud.
 func TestContract18(t *testing.T) {
+	t.Parallel()
 	db := start(t, pgserver.Config{TLS: true, Bin: postgres18(t)})
 	environment := map[string]string{"KEYTURN_CA_BUNDLE": rotatortest.PEM(t, db.CAFile)}
 	w := &world{db: db, limitedAdmin: true}
@@ -120,6 +121,7 @@ func TestContract18(t *testing.T) {
 // TestContractMD5 is for servers that hash as PostgreSQL 13 and older do by
 // default.
 func TestContractMD5(t *testing.T) {
+	t.Parallel()
 	db := start(t, pgserver.Config{
 		TLS: true, Settings: map[string]string{"password_encryption": "md5"}, Access: []string{
 			"hostssl all postgres 127.0.0.1/32 scram-sha-256", "hostssl all all 127.0.0.1/32 md5",

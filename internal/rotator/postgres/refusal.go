@@ -92,7 +92,8 @@ func LoginFailure(err error, encrypted bool) *rotator.Failure {
 		own   string
 	}{
 		{"server refused TLS connection", rotator.CauseTLS, "SSL/TLS is not enabled on the server"},
-		{"require_auth check failed", rotator.CauseAccess, unprovable(encrypted)},
+		{"server did not complete authentication", rotator.CauseAccess, unproven},
+		{"require_auth check failed", rotator.CauseAccess, notAPassword(encrypted)},
 	} {
 		if strings.Contains(err.Error(), known.text) {
 			return rotator.NewFailure(known.cause, "", known.own, err)
@@ -101,14 +102,17 @@ func LoginFailure(err error, encrypted bool) *rotator.Failure {
 	return rotator.Classify(err)
 }
 
-// unprovable says why a login was broken off that the server would have
-// allowed.
-func unprovable(encrypted bool) string {
-	text := "the server asks for no password, so that no login can prove one: a rule of pg_hba.conf says trust, or another method without a password"
-	if !encrypted {
-		text += "; or it wants the password in clear text over a plain connection, which is done only where the secret's ssl member is false"
+const unproven = "the server asks for no password, so that no login can prove one: " +
+	"a rule of pg_hba.conf says trust, or another method without a password"
+
+// notAPassword says why a login was broken off whose method is not one of
+// those that are allowed: over a plain connection that nobody asked for, a
+// password in clear text is not either.
+func notAPassword(encrypted bool) string {
+	if encrypted {
+		return "the server asks for something else than a password"
 	}
-	return text
+	return "the server wants the password in clear text over a plain connection, which it gets only where the secret's ssl member is false"
 }
 
 // accessRoutine is the server's function that reports what its access rules
