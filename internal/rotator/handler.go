@@ -36,6 +36,7 @@ type Handler struct {
 	// Log gets the function's log lines.
 	Log io.Writer
 
+	trust  trust
 	memory memory
 }
 
@@ -67,7 +68,7 @@ func (h *Handler) rotation(ctx context.Context, e Event) *Rotation {
 	}
 	r := &Rotation{
 		SecretID: e.SecretID, Token: e.Token, Step: e.Step, Settings: h.Settings, Config: h.Config,
-		rotationToken: e.RotationToken, memory: &h.memory, journal: &journal{to: h.Log, requestID: requestID},
+		rotationToken: e.RotationToken, memory: &h.memory, trust: &h.trust, journal: &journal{to: h.Log, requestID: requestID},
 	}
 	r.secrets = secretsmanager.NewFromConfig(h.Config, func(o *secretsmanager.Options) {
 		if url := h.Settings.Text("SECRETS_MANAGER_ENDPOINT", ""); url != "" {

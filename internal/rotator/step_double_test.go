@@ -36,37 +36,37 @@ func (d *engineDouble) Connect(_ context.Context, l rotator.Login, _ *tls.Config
 		return nil, rotator.NewFailure(rotator.CauseAuthentication, "", "refused", nil)
 	}
 	d.open++
-	return &sessionDouble{d, l}, nil
+	return &stepSessionDouble{d, l}, nil
 }
 
-type sessionDouble struct {
+type stepSessionDouble struct {
 	*engineDouble
 	login rotator.Login
 }
 
-func (s *sessionDouble) Ping(context.Context) error { return nil }
+func (s *stepSessionDouble) Ping(context.Context) error { return nil }
 
-func (s *sessionDouble) SetOwnPassword(ctx context.Context, l rotator.Login, next plaintext.Value) error {
+func (s *stepSessionDouble) SetOwnPassword(ctx context.Context, l rotator.Login, next plaintext.Value) error {
 	return s.SetPassword(ctx, l.Username, next)
 }
 
-func (s *sessionDouble) SetPassword(_ context.Context, user string, next plaintext.Value) error {
+func (s *stepSessionDouble) SetPassword(_ context.Context, user string, next plaintext.Value) error {
 	s.passwords[at(s.login.Host, s.login.Port, user)] = next.RevealText()
 	return nil
 }
 
-func (s *sessionDouble) UserExists(_ context.Context, user string) (bool, error) {
+func (s *stepSessionDouble) UserExists(_ context.Context, user string) (bool, error) {
 	_, ok := s.passwords[at(s.login.Host, s.login.Port, user)]
 	return ok, nil
 }
 
-func (s *sessionDouble) CreateClone(ctx context.Context, _ rotator.Login, to string, password plaintext.Value) error {
+func (s *stepSessionDouble) CreateClone(ctx context.Context, _ rotator.Login, to string, password plaintext.Value) error {
 	return s.SetPassword(ctx, to, password)
 }
 
-func (s *sessionDouble) CopyGrants(context.Context, rotator.Login, string) error { return nil }
+func (s *stepSessionDouble) CopyGrants(context.Context, rotator.Login, string) error { return nil }
 
-func (s *sessionDouble) Close(ctx context.Context) error {
+func (s *stepSessionDouble) Close(ctx context.Context) error {
 	s.open--
 	if s.hangs {
 		<-ctx.Done()

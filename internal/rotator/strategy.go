@@ -209,7 +209,10 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 	if err != nil {
 		return nil, Login{}, err
 	}
-	if prev, ok := s.usable(d); ok {
+	if d == nil {
+		d = &Document{} // which is no login
+	}
+	if prev, err := s.login(d, nil); err == nil {
 		prev.TLS = cur.TLS
 		session, err := r.Connect(ctx, s.engine, prev, "previous")
 		f, refused := errors.AsType[*Failure](err)
@@ -222,15 +225,6 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 		why.add("previous", f)
 	}
 	return nil, Login{}, why.explain(Invalid("Unable to log into database with previous, current, or pending secret of secret arn %s", r.SecretID))
-}
-
-// usable reads the previous version, if there is one that can be read.
-func (s strategy) usable(d *Document) (Login, bool) {
-	if d == nil {
-		return Login{}, false
-	}
-	l, err := s.engine.Kind().Login(d)
-	return l, err == nil
 }
 
 func (s strategy) asPrevious(ctx context.Context, session Session, prev, next Login) (Session, Login, error) {
