@@ -134,3 +134,23 @@ func TestNamed(t *testing.T) {
 		t.Errorf("got %s, want 20 and how many more", got)
 	}
 }
+
+// Whatever the trail holds, a reading can be counted and told.
+func FuzzReading(f *testing.F) {
+	f.Add(`{"eventTime":"2025-03-10T08:01:00Z","userIdentity":{"arn":"a"},"requestParameters":{"secretId":"s","versionStage":"AWSPREVIOUS"},"additionalEventData":{"versionId":"v"}}`)
+	f.Add(`{"eventTime":"2025-03-10T08:01:00Z","requestParameters":null,"errorCode":"AccessDenied"}`)
+	f.Add(`{"userAgent":"\u00e9\ud800"}`)
+	f.Fuzz(func(t *testing.T, event string) {
+		r, ok := parseReading(event)
+		if !ok {
+			return
+		}
+		reads, g := tally{}, generation{previous: "old", current: "new"}
+		reads.add(g, r)
+		list := reads.stragglers(g, moment(60))
+		if len(list) > 1 || len(list) == 1 && (r.by == pending && r.version == "" || r.version == g.current) {
+			t.Errorf("got stragglers %v of %+v", list, r)
+		}
+		_ = named(list)
+	})
+}

@@ -33,17 +33,17 @@ type Engine struct {
 func New() rotator.Engine {
 	// AWS: the templates, whose limit is that of MySQL 5.6; later ones
 	// permit 32.
-	return newEngine("MySQL DB", 16, "mysql", "aurora-mysql")
+	return newEngine("MySQL DB", rotator.Aurora, 16, "mysql", "aurora-mysql")
 }
 
 // NewMariaDB makes the engine of MariaDB secrets.
-func NewMariaDB() rotator.Engine { return newEngine("MariaDB DB", 80, "mariadb") }
+func NewMariaDB() rotator.Engine { return newEngine("MariaDB DB", rotator.RDS, 80, "mariadb") }
 
-func newEngine(title string, limit int, accepts ...string) rotator.Engine {
+func newEngine(title string, service rotator.Service, limit int, accepts ...string) rotator.Engine {
 	return Engine{
 		kind: rotator.Kind{
 			Title: title, Accepts: accepts, Port: 3306, Passwords: rotator.PasswordRules{Length: 32, Exclude: `/@"'\`},
-			CloneLimit: limit, CloneLimitVariable: "USERNAME_CHARACTER_LIMIT", GrantsEachTime: true,
+			CloneLimit: limit, CloneLimitVariable: "USERNAME_CHARACTER_LIMIT", GrantsEachTime: true, Service: service,
 		},
 		settings: rotator.Environment(),
 	}
