@@ -20,8 +20,11 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/elasticache"
+	"github.com/keyturn/keyturn/internal/rotator/influxdb"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
+	"github.com/keyturn/keyturn/internal/rotator/oracle"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
@@ -40,6 +43,9 @@ var table = map[string]func() rotator.Rotator{
 	"command":                   command.New,
 	"directoryservice.keytab":   directory.NewServiceKeytab,
 	"directoryservice.single":   directory.NewService,
+	"elasticache.overlap":       elasticache.New,
+	"influxdb.single":           influxdb.NewUser,
+	"influxdb.token":            influxdb.NewToken,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
@@ -51,6 +57,9 @@ var table = map[string]func() rotator.Rotator{
 	"mysql.alternating":         alternating(mysql.New),
 	"mysql.single":              single(mysql.New),
 	"mysql.superuser":           superuser(mysql.New),
+	"oracle.alternating":        alternating(oracle.New),
+	"oracle.single":             single(oracle.New),
+	"oracle.superuser":          superuser(oracle.New),
 	"postgres.alternating":      alternating(postgres.New),
 	"postgres.single":           single(postgres.New),
 	"postgres.superuser":        superuser(postgres.New),

@@ -100,7 +100,9 @@ func TestContract(t *testing.T) {
 				Change: func(secret map[string]any) { secret["port"] = s.plain },
 			}},
 		}
-		suite.NoKills = name != "mongo.alternating"
+		if suite.NoKills = name != "mongo.alternating"; name == "mongo.superuser" {
+			suite.Faults = nil // they are those of mongo.single
+		}
 		if name == "mongo.alternating" {
 			suite.Kill = func(testing.TB) { s.kill() }
 			suite.Revive = func(t testing.TB) {
