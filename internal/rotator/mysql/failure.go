@@ -28,6 +28,7 @@ var causes = map[uint16]rotator.Cause{
 	1227: rotator.CausePermission, 1142: rotator.CausePermission, 1143: rotator.CausePermission,
 	1370: rotator.CausePermission, 1410: rotator.CausePermission,
 	1699: rotator.CauseOther,          // the account's plugin takes no password
+	1524: rotator.CauseOther,          // the server has not loaded the account's plugin
 	3891: rotator.CauseAuthentication, // not the current password
 	3892: rotator.CausePermission,     // the current password has to be told
 	1396: rotator.CauseMissingUser, 1133: rotator.CauseMissingUser, 1141: rotator.CauseMissingUser,

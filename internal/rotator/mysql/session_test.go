@@ -22,7 +22,6 @@ func sessions(t *testing.T, s *server, engine rotator.Engine) {
 	t.Run("privileges are added", func(t *testing.T) { privilegesAreAdded(t, s, engine) })
 	t.Run("missing user", func(t *testing.T) { missingUser(t, s, engine) })
 	t.Run("permission", func(t *testing.T) { permission(t, s, engine) })
-	t.Run("refused statements keep passwords", func(t *testing.T) { keptPasswords(t, s, engine) })
 	t.Run("general log", func(t *testing.T) { generalLog(t, s, engine) })
 }
 
@@ -182,18 +181,6 @@ func permission(t *testing.T, s *server, engine rotator.Engine) {
 	failure(t, weak.SetPassword(t.Context(), "root", plaintext.Of("Next-Password-1")), rotator.CausePermission)
 	_, err := weak.UserExists(t.Context(), "root")
 	failure(t, err, rotator.CausePermission)
-}
-
-// keptPasswords has the server refuse a password that it would repeat: one
-// that is too long.
-func keptPasswords(t *testing.T, s *server, engine rotator.Engine) {
-	s.exec(t, "CREATE USER kept IDENTIFIED BY 'Kept-Password-1'", "SET GLOBAL max_allowed_packet = 1048576")
-	kept := connect(t, engine, s, "kept", "Kept-Password-1")
-	const part = "Secret-Part-1"
-	err := kept.SetOwnPassword(t.Context(), s.loginOf("kept", "Kept-Password-1"), plaintext.Of(part+strings.Repeat("x", 400)))
-	if err != nil && strings.Contains(err.Error(), part) {
-		t.Errorf("the error holds the password: %v", err)
-	}
 }
 
 // generalLog demands that passwords do not get into the server's own log of
