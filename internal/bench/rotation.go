@@ -82,7 +82,7 @@ func measureRotations(ctx context.Context, binary, dir string, length time.Durat
 	if err := b.createFunctions(ctx, runtime); err != nil {
 		return err
 	}
-	if err := b.compare(ctx); err != nil {
+	if err := b.compare(ctx, many); err != nil {
 		return err
 	}
 	return b.rush(ctx, many)
@@ -214,26 +214,25 @@ func pythonPackage() ([]byte, error) {
 
 // compare measures both functions with one execution environment and with
 // several, warm, in turn, and then the memory of the environments.
-func (b *rotationBench) compare(ctx context.Context) error {
+func (b *rotationBench) compare(ctx context.Context, many int) error {
 	fmt.Println("Rotations of PostgreSQL users (SCRAM, TLS verify-full), warm")
 	rates := map[string]float64{}
 	for _, n := range []int{1, crowd} {
-		for i, function := range []string{pythonFunction, builtinFunction} {
+		for _, function := range []string{pythonFunction, builtinFunction} {
 			if err := b.limit(ctx, function, n); err != nil {
 				return err
 			}
-			if _, err := b.rotations(ctx, function, 10*i, n, 0); err != nil { // warms up
-				return err
-			}
-			before := b.server.cpuTime()
-			done, err := b.rotations(ctx, function, 10*i, n, b.length)
+			warm, _, err := b.rotations(ctx, function, 4*n) // tells how many fit into the time, too
 			if err != nil {
 				return err
 			}
-			rate := float64(done) / b.length.Seconds()
+			count := min(max(int(warm*b.length.Seconds()), 4*n), many)
+			rate, cpu, err := b.rotations(ctx, function, count)
+			if err != nil {
+				return err
+			}
 			rates[function] = rate
-			fmt.Printf("  %-32s %9.1f/s  server's cpu %8s", fmt.Sprintf("%s, %d environments", function, n), rate,
-				short((b.server.cpuTime()-before)/time.Duration(max(done, 1))))
+			fmt.Printf("  %-32s %9.1f/s  server's cpu %8s", fmt.Sprintf("%s, %d environments", function, n), rate, short(cpu))
 			if function == builtinFunction {
 				fmt.Printf("   x%.2f/s", rate/rates[pythonFunction])
 			}
@@ -250,41 +249,25 @@ func (b *rotationBench) limit(ctx context.Context, function string, n int) error
 	return err
 }
 
-// rotations has n clients rotate a secret each, over and over for a time and
-// once at least, and counts.
-func (b *rotationBench) rotations(ctx context.Context, function string, first, n int, length time.Duration) (int, error) {
-	var mu sync.Mutex
-	total := 0
-	deadline := time.Now().Add(length)
-	err := each(n, n, func(i int) error {
-		for once := true; once || time.Now().Before(deadline); once = false {
-			if err := b.rotate(ctx, function, userName(first+i)); err != nil {
-				return err
-			}
-			mu.Lock()
-			total++
-			mu.Unlock()
-		}
-		return nil
-	})
-	return total, err
+// rotations asks for n rotations at once and waits for the last; it returns
+// how many there were in a second, and the server's time for each.
+func (b *rotationBench) rotations(ctx context.Context, function string, n int) (perSecond float64, cpu time.Duration, err error) {
+	before, began := b.server.cpuTime(), time.Now()
+	tokens, err := b.beginAll(ctx, function, n)
+	if err == nil {
+		err = b.finish(ctx, tokens)
+	}
+	return float64(n) / time.Since(began).Seconds(), (b.server.cpuTime() - before) / time.Duration(n), err
 }
 
-// rotate rotates a secret once and waits for the end.
-func (b *rotationBench) rotate(ctx context.Context, function, name string) error {
-	token, err := b.begin(ctx, function, name)
-	if err != nil {
+// beginAll asks for the rotation of n secrets and returns their tokens.
+func (b *rotationBench) beginAll(ctx context.Context, function string, n int) ([]string, error) {
+	tokens := make([]string, n)
+	err := each(n, 16, func(i int) (err error) {
+		tokens[i], err = b.begin(ctx, function, userName(i))
 		return err
-	}
-	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		done, err := b.done(ctx, name, token)
-		if done || err != nil {
-			return err
-		}
-		if time.Since(began) > time.Minute {
-			return fmt.Errorf("the rotation of %s does not end", name)
-		}
-	}
+	})
+	return tokens, err
 }
 
 func (b *rotationBench) begin(ctx context.Context, function, name string) (token string, err error) {

@@ -36,11 +36,7 @@ func (b *rotationBench) rush(ctx context.Context, many int) error {
 	watching, stop := context.WithCancel(ctx)
 	seen := make(chan watched, 1)
 	go func() { seen <- b.watchConnections(watching) }()
-	tokens := make([]string, many)
-	err := each(many, 16, func(i int) (err error) {
-		tokens[i], err = b.begin(ctx, builtinFunction, userName(i))
-		return err
-	})
+	tokens, err := b.beginAll(ctx, builtinFunction, many)
 	asked := time.Since(began)
 	if err == nil {
 		err = b.finish(ctx, tokens)
@@ -68,7 +64,7 @@ func (b *rotationBench) finish(ctx context.Context, tokens []string) error {
 			if done {
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	return nil

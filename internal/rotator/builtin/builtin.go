@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
@@ -138,7 +139,11 @@ func start(name string) (func(context.Context, rotator.Event) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, e rotator.Event) error { return answer(h.Handle(ctx, e)) }, nil
+	var worked sync.Once
+	return func(ctx context.Context, e rotator.Event) error {
+		defer worked.Do(shrink) // the first event needs what no other does
+		return answer(h.Handle(ctx, e))
+	}, nil
 }
 
 // answer gives an error the errorType that callers of AWS's templates know.
