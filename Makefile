@@ -42,6 +42,7 @@ test: ## Run every check and every test.
 	@scripts/postgres18
 	@scripts/mysqld
 	@scripts/ferretdb
+	@scripts/influxd
 	@$(MAKE) -s lint
 	$(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race -short $(RACE)

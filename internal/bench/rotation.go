@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -163,9 +164,12 @@ func (b *rotationBench) createFunctions(ctx context.Context, runtime string) err
 	if err != nil {
 		return err
 	}
+	authority, err := os.ReadFile(b.db.CAFile)
+	if err != nil {
+		return err
+	}
 	b.arns[builtinFunction], err = deploy.Apply(ctx, b.cfg, deploy.Spec{
-		Name: builtinFunction, Rotator: "postgres.single", Timeout: 30, Memory: 256, Role: *role.Role.Arn,
-		Environment: map[string]string{"KEYTURN_CA_BUNDLE": "/etc/pki/tls/cert.pem"},
+		Name: builtinFunction, Rotator: "postgres.single", Timeout: 30, Memory: 256, Role: *role.Role.Arn, CABundle: authority,
 	}, func(deploy.Change) {})
 	if err != nil {
 		return err
@@ -272,7 +276,7 @@ func (b *rotationBench) rotate(ctx context.Context, function, name string) error
 	if err != nil {
 		return err
 	}
-	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		done, err := b.done(ctx, name, token)
 		if done || err != nil {
 			return err

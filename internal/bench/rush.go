@@ -30,6 +30,8 @@ func (b *rotationBench) rush(ctx context.Context, many int) error {
 	if err := b.limit(ctx, builtinFunction, rushLimit); err != nil {
 		return err
 	}
+	// Events are told apart by whole seconds: what was before is over.
+	time.Sleep(1100 * time.Millisecond)
 	began := time.Now()
 	watching, stop := context.WithCancel(ctx)
 	seen := make(chan watched, 1)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keyturn/keyturn/examples"
@@ -61,9 +62,13 @@ func (s *Spec) policy(n names) (string, error) {
 // statements are those that depend on the rotator and its options.
 func (s *Spec) statements(n names) []statement {
 	var list []statement
-	if len(s.Superusers) > 0 {
+	superusers := s.Superusers
+	if defaults := s.Environment["KEYTURN_SUPERUSER_DEFAULTS"]; defaults != "" {
+		superusers = append(slices.Clone(superusers), defaults)
+	}
+	if len(superusers) > 0 {
 		list = append(list, statement{
-			Sid: "ReadSuperuser", Action: []string{"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"}, Resource: s.Superusers,
+			Sid: "ReadSuperuser", Action: []string{"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"}, Resource: superusers,
 		})
 	}
 	if len(s.Keys) > 0 {
@@ -109,9 +114,8 @@ func partition(region string) string {
 // engineActions are what rotators of AWS's own services call (AWS: the
 // policies of the templates).
 var engineActions = map[string][]string{
-	"elasticache": {"elasticache:DescribeUsers", "elasticache:ModifyUser"},
-	"ds":          {"ds:DescribeDirectories", "ds:ResetUserPassword"},
-	"timestream":  {"timestream-influxdb:GetDbInstance"},
+	"directoryservice": {"ds:DescribeDirectories", "ds:ResetUserPassword"},
+	"influxdb":         {"timestream-influxdb:GetDbInstance"},
 }
 
 // PolicyText is the policy of the function's role with the words REGION,

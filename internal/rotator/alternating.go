@@ -100,7 +100,7 @@ func (s *AlternatingUsers) Set(ctx context.Context, r *Rotation) error {
 	if err := s.prepare(ctx, r, session, cur, next); err != nil {
 		return setFailed(r, next.Username, err)
 	}
-	s.passwordSet(r, next.Username)
+	r.Logf("Successfully set password for %s in %s for secret arn %s.", next.Username, s.engine.Kind().Title, r.SecretID)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -121,11 +122,38 @@ func (r *Rotation) hint(f *Failure, l Login, encrypted bool) {
 // roots and those of KEYTURN_CA_BUNDLE: files, separated by commas, or
 // certificates in PEM form themselves.
 func (r *Rotation) TLSConfig(host string) (*tls.Config, error) {
+	roots, err := r.trust.authorities(r.Settings.Text("KEYTURN_CA_BUNDLE", ""))
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{ServerName: host, RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
+}
+
+// trust keeps the authorities that a process trusts, which are read once.
+type trust struct {
+	mu    sync.Mutex
+	roots *x509.CertPool
+}
+
+// authorities returns the pool, which nobody may change.
+func (t *trust) authorities(bundle string) (*x509.CertPool, error) {
+	if t == nil {
+		return readAuthorities(bundle)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var err error
+	if t.roots == nil {
+		t.roots, err = readAuthorities(bundle)
+	}
+	return t.roots, err
+}
+
+func readAuthorities(bundle string) (*x509.CertPool, error) {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool() // a system without roots trusts what the bundle holds
 	}
-	bundle := r.Settings.Text("KEYTURN_CA_BUNDLE", "")
 	if strings.HasPrefix(strings.TrimSpace(bundle), "-----BEGIN") {
 		if !roots.AppendCertsFromPEM([]byte(bundle)) {
 			return nil, Invalid("The environment variable KEYTURN_CA_BUNDLE holds no certificate that can be read")
@@ -144,5 +172,5 @@ func (r *Rotation) TLSConfig(host string) (*tls.Config, error) {
 			return nil, Invalid("%s, which the environment variable KEYTURN_CA_BUNDLE names, holds no certificate", name)
 		}
 	}
-	return &tls.Config{ServerName: host, RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
+	return roots, nil
 }

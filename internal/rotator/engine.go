@@ -84,8 +84,6 @@ type Kind struct {
 	// secret's member nodes lists the nodes beside host and port; Connect
 	// logs in to every one, and what a Session does it does on all.
 	UsersPerNode bool
-	// CallsAdmin says that errors name the superuser an admin, not a master.
-	CallsAdmin bool
 	// OneTLS says that plain connections do not exist or that the engine
 	// negotiates by itself: there is one attempt, with TLS settings unless
 	// the secret turns it off.
@@ -105,6 +103,14 @@ const (
 	Aurora                   // as RDS, and clusters
 	Redshift                 // clusters and serverless namespaces
 )
+
+// superuser is how errors name a superuser (AWS: the templates).
+func (s Service) superuser() string {
+	if s == Redshift {
+		return "admin"
+	}
+	return "master"
+}
 
 // Matches tells whether a secret's engine member names this engine.
 func (k Kind) Matches(engine string) bool {

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+
+	"github.com/keyturn/keyturn/internal/plaintext"
 )
 
 // The staging labels.
@@ -33,6 +36,7 @@ type Handler struct {
 	// Log gets the function's log lines.
 	Log io.Writer
 
+	trust  trust
 	memory memory
 }
 
@@ -64,7 +68,7 @@ func (h *Handler) rotation(ctx context.Context, e Event) *Rotation {
 	}
 	r := &Rotation{
 		SecretID: e.SecretID, Token: e.Token, Step: e.Step, Settings: h.Settings, Config: h.Config,
-		rotationToken: e.RotationToken, memory: &h.memory, journal: &journal{to: h.Log, requestID: requestID},
+		rotationToken: e.RotationToken, memory: &h.memory, trust: &h.trust, journal: &journal{to: h.Log, requestID: requestID},
 	}
 	r.secrets = secretsmanager.NewFromConfig(h.Config, func(o *secretsmanager.Options) {
 		if url := h.Settings.Text("SECRETS_MANAGER_ENDPOINT", ""); url != "" {
@@ -140,10 +144,34 @@ func (r *Rotation) create(ctx context.Context, rotator Rotator) error {
 	}
 	r.journal.hide(value)
 	if err := r.put(ctx, r.SecretID, value.RevealText()); err != nil {
-		return errors.Join(err, r.takeBack(ctx))
+		if err = r.afterwards(ctx, value, err); err != nil {
+			return err
+		}
 	}
 	r.Logf("Successfully put secret for ARN %s and version %s.", r.SecretID, r.Token)
 	return nil
+}
+
+// cleanUp is how long may be taken to end things well after a failure, which
+// may be that the step's time is over.
+const cleanUp = 3 * time.Second
+
+// afterwards finds out what became of a value whose storing failed: the
+// failure may be of the answer alone. What the value was made of outside is
+// taken back only when no version holds it.
+func (r *Rotation) afterwards(ctx context.Context, value plaintext.Value, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+	defer cancel()
+	stored, err := r.Value(ctx, pending)
+	switch {
+	case err == nil && stored.RevealText() == value.RevealText():
+		return nil
+	case err == nil || missing(err):
+		return errors.Join(failed, r.takeBack(ctx))
+	case len(r.undo) > 0:
+		r.Warnf("Whether the pending value is stored is not known (%v); what was made for it is left in place", err)
+	}
+	return failed
 }
 
 // finish moves AWSCURRENT to the pending version.

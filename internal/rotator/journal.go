@@ -34,7 +34,7 @@ func (j *journal) hide(v plaintext.Value) {
 		return
 	}
 	for _, m := range d.members {
-		if sensitive(m.key) {
+		if sensitive(m.key) && !slices.Contains([]string{"true", "false", "null"}, string(m.value)) {
 			j.hideText(d.Text(m.key))
 			j.hideTexts(m.value)
 		}

@@ -38,9 +38,9 @@ func TestJournalHides(t *testing.T) {
 func TestJournalShowsTheRest(t *testing.T) {
 	var out bytes.Buffer
 	j := &journal{to: &out}
-	j.hide(plaintext.Of(`{"engine":"ssh","hosts":["a.example","b.example"],"username":"alice","password":"hunter-22"}`))
-	j.info("alice at a.example over ssh")
-	if !strings.Contains(out.String(), "alice at a.example over ssh") {
+	j.hide(plaintext.Of(`{"engine":"ssh","hosts":["a.example","b.example"],"username":"alice","password":"hunter-22","active":true}`))
+	j.info("alice at a.example over ssh is true")
+	if !strings.Contains(out.String(), "alice at a.example over ssh is true") {
 		t.Errorf("got %q, want the line as it is", out.String())
 	}
 }

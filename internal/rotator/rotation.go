@@ -26,6 +26,7 @@ type Rotation struct {
 	rotationToken string
 	secrets       *secretsmanager.Client
 	journal       *journal
+	trust         *trust
 	memory        *memory
 	undo          []func(context.Context) error
 	attempts      int // logins that this step may still try

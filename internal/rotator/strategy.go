@@ -102,8 +102,10 @@ func (s strategy) passwordSet(r *Rotation, user string) {
 // closeSession closes even when the step's time is over, so that no
 // connection is left to the server's own timeout.
 func closeSession(ctx context.Context, session Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+	defer cancel()
 	// What the session was for has been done or has failed by itself.
-	_ = session.Close(context.WithoutCancel(ctx))
+	_ = session.Close(ctx)
 }
 
 // refusals collects why logins failed, for one error about all of them.
@@ -128,8 +130,12 @@ func (c *refusals) explain(e *Error) error {
 	return &Error{Type: e.Type, Text: e.Text + ": " + strings.Join(c.texts, "; "), Cause: c.last.Cause, err: c.last}
 }
 
-// setFailed makes the error of a password that could not be changed.
+// setFailed makes the error of a password that could not be changed, for
+// which the server is to blame.
 func setFailed(r *Rotation, user string, err error) error {
+	if _, ok := errors.AsType[*Failure](err); !ok {
+		return err
+	}
 	return Invalid("Unable to set the password of user %s for secret arn %s", user, r.SecretID).Because(Classify(err))
 }
 
@@ -203,7 +209,10 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 	if err != nil {
 		return nil, Login{}, err
 	}
-	if prev, ok := s.usable(d); ok {
+	if d == nil {
+		d = &Document{} // which is no login
+	}
+	if prev, err := s.login(d, nil); err == nil {
 		prev.TLS = cur.TLS
 		session, err := r.Connect(ctx, s.engine, prev, "previous")
 		f, refused := errors.AsType[*Failure](err)
@@ -218,21 +227,12 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 	return nil, Login{}, why.explain(Invalid("Unable to log into database with previous, current, or pending secret of secret arn %s", r.SecretID))
 }
 
-// usable reads the previous version, if there is one that can be read.
-func (s strategy) usable(d *Document) (Login, bool) {
-	if d == nil {
-		return Login{}, false
-	}
-	l, err := s.engine.Kind().Login(d)
-	return l, err == nil
-}
-
 func (s strategy) asPrevious(ctx context.Context, session Session, prev, next Login) (Session, Login, error) {
 	var err error
 	switch {
 	case prev.Username != next.Username:
 		err = Invalid("Attempting to modify user %s other than previous valid user %s", next.Username, prev.Username)
-	case prev.Host != next.Host:
+	case prev.Host != next.Host, prev.Port != next.Port, !slices.Equal(prev.addresses(), next.addresses()):
 		err = Invalid("Attempting to modify user for host %s other than previous valid host %s", next.Host, prev.Host)
 	default:
 		return session, prev, nil

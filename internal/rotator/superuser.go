@@ -67,11 +67,7 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 	}
 	session, err := r.Connect(ctx, s.engine, master, "superuser's")
 	if f, ok := errors.AsType[*Failure](err); ok {
-		word := "master"
-		if s.engine.Kind().CallsAdmin {
-			word = "admin"
-		}
-		return nil, Invalid("Unable to log into database using credentials in %s secret %s", word, arn).Because(f)
+		return nil, Invalid("Unable to log into database using credentials in %s secret %s", s.engine.Kind().Service.superuser(), arn).Because(f)
 	}
 	return session, err
 }
@@ -103,14 +99,11 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
 		return master, err
 	}
-	relation := "as/rds replica of master"
-	switch {
-	case kind.CallsAdmin:
-		relation = "as admin"
-	case kind.KeepsAdminDatabase:
-		relation = "as master" // AWS: MongoDB's template looks for no replicas
+	relation := "as/rds replica of"
+	if kind.KeepsAdminDatabase || kind.Service == Redshift {
+		relation = "as" // AWS: the templates of MongoDB and Redshift look for no replicas
 	}
-	return Login{}, Invalid("Current database host %s is not the same host %s %s", cur.Host, relation, master.Host)
+	return Login{}, Invalid("Current database host %s is not the same host %s %s %s", cur.Host, relation, kind.Service.superuser(), master.Host)
 }
 
 // sameNodes guards the superuser's password: it goes only to where its own

@@ -19,6 +19,8 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/command"
 	"github.com/keyturn/keyturn/internal/rotator/directory"
+	"github.com/keyturn/keyturn/internal/rotator/elasticache"
+	"github.com/keyturn/keyturn/internal/rotator/influxdb"
 	"github.com/keyturn/keyturn/internal/rotator/mongo"
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/oracle"
@@ -40,6 +42,9 @@ var table = map[string]func() rotator.Rotator{
 	"command":                   command.New,
 	"directoryservice.keytab":   directory.NewServiceKeytab,
 	"directoryservice.single":   directory.NewService,
+	"elasticache.overlap":       elasticache.New,
+	"influxdb.single":           influxdb.NewUser,
+	"influxdb.token":            influxdb.NewToken,
 	"ldap.single":               single(directory.NewLDAP),
 	"ldap.superuser":            superuser(directory.NewLDAP),
 	"mariadb.alternating":       alternating(mysql.NewMariaDB),
@@ -115,6 +120,7 @@ func RunIfAsked() {
 		fmt.Fprintln(os.Stderr, "keyturn:", err)
 		os.Exit(1)
 	}
+	settle()
 	lambda.Start(run)
 }
 

@@ -46,15 +46,11 @@ func domainFaults(s *samba) []rotatortest.Fault {
 		Change: func(secret map[string]any) { secret["ssl"] = false },
 	}, {
 		Name: "password policy", Step: "setSecret", Cause: rotator.CausePolicy,
-		Break: func(t testing.TB, _ *rotatortest.Target) func() {
-			s.set(t, adSuffix, "minPwdLength", "100")
-			return func() { s.set(t, adSuffix, "minPwdLength", "7") }
-		},
+		Break: func(t testing.TB, target *rotatortest.Target) func() { return s.policy(t, dnOf(target), "100", "0") },
 	}, {
 		Name: "password too young", Step: "setSecret", Cause: rotator.CausePolicy,
-		Break: func(t testing.TB, _ *rotatortest.Target) func() {
-			s.set(t, adSuffix, "minPwdAge", "-864000000000")
-			return func() { s.set(t, adSuffix, "minPwdAge", "0") }
+		Break: func(t testing.TB, target *rotatortest.Target) func() {
+			return s.policy(t, dnOf(target), "7", "-864000000000")
 		},
 	}, {
 		Name: "account disabled", Step: "setSecret", Cause: rotator.CauseLocked, Lockout: true,
@@ -72,12 +68,20 @@ func domainFaults(s *samba) []rotatortest.Fault {
 }
 
 func TestDomain(t *testing.T) {
+	t.Parallel()
 	s := startSamba(t)
 	s.set(t, adSuffix, "minPwdAge", "0")
-	t.Run("passwords", func(t *testing.T) { testActiveDirectory(t, s) })
-	t.Run("service", func(t *testing.T) { testDirectoryService(t, s) })
-	t.Run("service with keytabs", func(t *testing.T) { testServiceKeytab(t, s) })
-	t.Run("keytabs", func(t *testing.T) { testDomainKeytab(t, s) })
+	t.Run("side by side", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T, *samba){
+			"passwords": testActiveDirectory, "service": testDirectoryService, "service with keytabs": testServiceKeytab,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, s)
+			})
+		}
+	})
+	t.Run("keytabs", func(t *testing.T) { testDomainKeytab(t, s) }) // kills the controller
 }
 
 func testActiveDirectory(t *testing.T, s *samba) {
@@ -85,7 +89,7 @@ func testActiveDirectory(t *testing.T, s *samba) {
 		Rotator:     "activedirectory.single",
 		New:         func(t testing.TB) *rotatortest.Target { return newAccount(t, s, byDN) },
 		Environment: map[string]string{"KEYTURN_CA_BUNDLE": rotatortest.PEM(t, s.caFile())},
-		Faults:      domainFaults(s),
+		Faults:      alone(domainFaults(s)),
 		NoKills:     true,
 	}
 	suite.Run(t)

@@ -49,7 +49,7 @@ var wrongPassword = rotatortest.Fault{
 
 // faultsOfTheWay are those between a rotator and any directory.
 func faultsOfTheWay(t testing.TB) []rotatortest.Fault {
-	refused, silent := freePort(t), blackHole(t)
+	refused, silent, stranger := freePort(t), blackHole(t), startSlapd(t, true)
 	return []rotatortest.Fault{wrongPassword, {
 		Name: "host without an address", Step: "setSecret", Cause: rotator.CauseDNS, Lockout: true,
 		Change: func(secret map[string]any) { secret["host"] = "directory.invalid" },
@@ -57,8 +57,11 @@ func faultsOfTheWay(t testing.TB) []rotatortest.Fault {
 		Name: "nothing listens", Step: "setSecret", Cause: rotator.CauseTCP, Lockout: true,
 		Change: func(secret map[string]any) { secret["port"] = refused },
 	}, {
-		Name: "nobody answers", Step: "setSecret", Cause: rotator.CauseTimeout, Lockout: true,
+		Name: "nobody answers", Step: "setSecret", Cause: rotator.CauseTimeout, Lockout: true, Timeout: 6,
 		Change: func(secret map[string]any) { secret["port"] = silent },
+	}, {
+		Name: "certificate of an unknown authority", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true,
+		Change: func(secret map[string]any) { secret["port"] = stranger.secure },
 	}, {
 		Name: "certificate of another host", Step: "setSecret", Cause: rotator.CauseTLS, Lockout: true,
 		Change: func(secret map[string]any) { secret["host"] = "localhost" },
@@ -88,7 +91,16 @@ func ldapFaults(t testing.TB, s *slapd) []rotatortest.Fault {
 	})
 }
 
+// alone marks faults that break nothing but their own target.
+func alone(faults []rotatortest.Fault) []rotatortest.Fault {
+	for i := range faults {
+		faults[i].Alone = true
+	}
+	return faults
+}
+
 func TestLDAP(t *testing.T) {
+	t.Parallel()
 	s := startSlapd(t, true)
 	suite := rotatortest.Suite{
 		Rotator:     "ldap.single",
@@ -100,7 +112,7 @@ func TestLDAP(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		Faults: ldapFaults(t, s),
+		Faults: alone(ldapFaults(t, s)),
 	}
 	suite.Run(t)
 	suite.Rotator, suite.Faults, suite.NoKills = "ldap.superuser", nil, true

@@ -11,6 +11,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
 )
 
 // samba is an Active Directory domain controller.
@@ -51,7 +53,7 @@ func startSamba(t testing.TB) *samba {
 		t.Fatal(err)
 	}
 	s.daemon = daemon{
-		path: "samba", log: filepath.Join(s.dir, "log"), addr: net.JoinHostPort(s.host, "636"),
+		path: "/usr/sbin/samba", log: filepath.Join(s.dir, "log"), addr: net.JoinHostPort(s.host, "636"),
 		args: []string{"--interactive", "--model=single", "--debug-stdout", "--configfile=" + filepath.Join(s.dir, "smb.conf")},
 	}
 	if err := s.start(t.Context()); err != nil {
@@ -194,9 +196,37 @@ func (s *samba) search(t testing.TB, base, filter string) *ldap.Entry {
 	conn := s.admin(t)
 	defer conn.Close()
 	found, err := conn.Search(ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
-		filter, []string{"sAMAccountName"}, nil))
+		filter, []string{"sAMAccountName", "msDS-KeyVersionNumber"}, nil))
 	if err != nil || len(found.Entries) != 1 {
 		t.Fatalf("searching %s: %v", filter, err)
 	}
 	return found.Entries[0]
+}
+
+// policy subjects one account to a password policy of its own, until lifted.
+func (s *samba) policy(t testing.TB, dn, length, age string) (lift func()) {
+	t.Helper()
+	conn := s.admin(t)
+	defer conn.Close()
+	name := "CN=" + rotatortest.Unique("policy") + ",CN=Password Settings Container,CN=System," + adSuffix
+	request := ldap.NewAddRequest(name, nil)
+	for attribute, value := range map[string]string{
+		"objectClass": "msDS-PasswordSettings", "msDS-PasswordSettingsPrecedence": "10",
+		"msDS-PasswordReversibleEncryptionEnabled": "FALSE", "msDS-PasswordHistoryLength": "0",
+		"msDS-PasswordComplexityEnabled": "FALSE", "msDS-MinimumPasswordLength": length, "msDS-MinimumPasswordAge": age,
+		"msDS-MaximumPasswordAge": "-36288000000000", "msDS-LockoutThreshold": "0",
+		"msDS-LockoutObservationWindow": "-18000000000", "msDS-LockoutDuration": "-18000000000", "msDS-PSOAppliesTo": dn,
+	} {
+		request.Attribute(attribute, []string{value})
+	}
+	if err := conn.Add(request); err != nil {
+		t.Fatalf("adding %s: %v", name, err)
+	}
+	return func() {
+		conn := s.admin(t)
+		defer conn.Close()
+		if err := conn.Del(ldap.NewDelRequest(name, nil)); err != nil {
+			t.Errorf("deleting %s: %v", name, err)
+		}
+	}
 }

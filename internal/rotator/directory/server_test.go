@@ -186,10 +186,6 @@ const (
 // startSlapd starts one that takes passwords over TLS only if strict.
 func startSlapd(t testing.TB, strict bool) *slapd {
 	t.Helper()
-	path, err := exec.LookPath("slapd")
-	if err != nil {
-		path = "/usr/sbin/slapd" // which users' PATH leaves out
-	}
 	s := &slapd{dir: t.TempDir(), plain: freePort(t), secure: freePort(t)}
 	if err := certify(s.dir, "127.0.0.1"); err != nil {
 		t.Fatal(err)
@@ -226,7 +222,8 @@ access to * by * read
 		t.Fatal(err)
 	}
 	s.daemon = daemon{
-		path: path, log: filepath.Join(s.dir, "log"), addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.plain)),
+		path: "/usr/sbin/slapd", // which users' PATH leaves out
+		log:  filepath.Join(s.dir, "log"), addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.plain)),
 		args: []string{"-f", filepath.Join(s.dir, "slapd.conf"), "-d", "0",
 			"-h", fmt.Sprintf("ldap://127.0.0.1:%d ldaps://127.0.0.1:%d", s.plain, s.secure)},
 	}

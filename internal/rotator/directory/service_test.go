@@ -12,10 +12,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/go-ldap/ldap/v3"
+	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/keytab"
 
 	"github.com/keyturn/keyturn/internal/rotator"
@@ -141,7 +145,7 @@ func testDirectoryService(t *testing.T, s *samba) {
 		New:         func(t testing.TB) *rotatortest.Target { return newServiceUser(t, s) },
 		Environment: map[string]string{"AWS_ENDPOINT_URL_DIRECTORY_SERVICE": double.URL},
 		NoKills:     true, // those of the one with keytabs are these and more
-		Faults: []rotatortest.Fault{{
+		Faults: alone([]rotatortest.Fault{{
 			Name: "wrong password", Step: "createSecret", Cause: rotator.CauseAuthentication, Lockout: true,
 			Change: changed("awsSeamlessDomainPassword", "not-the-password"),
 		}, {
@@ -159,17 +163,19 @@ func testDirectoryService(t *testing.T, s *samba) {
 			},
 		}, {
 			Name: "password policy", Step: "setSecret", Cause: rotator.CausePolicy,
-			Break: func(t testing.TB, _ *rotatortest.Target) func() {
-				s.set(t, adSuffix, "minPwdLength", "100")
-				return func() { s.set(t, adSuffix, "minPwdLength", "7") }
+			Break: func(t testing.TB, target *rotatortest.Target) func() {
+				return s.policy(t, s.dnOf(t, target.Secret["awsSeamlessDomainUsername"].(string)), "100", "0")
 			},
-		}},
+		}}),
 	}.Run(t)
 }
 
+// keytabMaker makes a keytab of an account for principals.
+type keytabMaker func(t testing.TB, user, password string, principals []string) []byte
+
 // withKeytabs lets two keytab secrets follow a target's: one of the account
 // and one of a service that runs as it.
-func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user string) *rotatortest.Target {
+func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user, passwordKey string, keytab keytabMaker) *rotatortest.Target {
 	service := "HTTP/" + strings.ToLower(rotatortest.Unique("web")) + ".keyturn.test"
 	s.set(t, s.dnOf(t, user), "servicePrincipalName", service)
 	target.Changes = []string{"lastModifiedDateTime", "directoryServiceSecretVersion", "keytabArns"}
@@ -178,9 +184,10 @@ func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user string
 	target.Others = func(value map[string]any, create func(string, map[string]any) string) {
 		var arns []string
 		for _, principals := range groups {
+			contents := keytab(t, user, value[passwordKey].(string), principals)
 			arns = append(arns, create(rotatortest.Unique("keytab"), map[string]any{
 				"schemaVersion": "1.0", "name": "keytab", "principals": principals, "version": 1,
-				"keytabContents": base64.StdEncoding.EncodeToString(s.exportKeytab(t, principals...)),
+				"keytabContents": base64.StdEncoding.EncodeToString(contents),
 			}))
 		}
 		value["keytabArns"] = arns
@@ -189,10 +196,43 @@ func withKeytabs(t testing.TB, s *samba, target *rotatortest.Target, user string
 		t.Helper()
 		main := w.Value("AWSCURRENT")
 		for i, arn := range main["keytabArns"].([]any) {
-			checkKeytab(t, w, arn.(string), s.exportKeytab(t, groups[i]...), main["directoryServiceSecretVersion"])
+			contents := keytab(t, user, main[passwordKey].(string), groups[i])
+			checkKeytab(t, w, arn.(string), contents, main["directoryServiceSecretVersion"])
 		}
 	}
 	return target
+}
+
+// makeKeytab makes a keytab by the rules of Active Directory: the salt is the
+// realm and the account's name, and the directory tells the version.
+func (s *samba) makeKeytab(t testing.TB, user, password string, principals []string) []byte {
+	t.Helper()
+	kvno, err := strconv.Atoi(s.search(t, adSuffix, "(sAMAccountName="+ldap.EscapeFilter(user)+")").GetAttributeValue("msDS-KeyVersionNumber"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kt := keytab.New()
+	for _, etype := range []int32{18, 17} {
+		et, err := crypto.GetEtype(etype)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := et.StringToKey(password, adRealm+user, et.GetDefaultStringToKeyParams())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range principals {
+			if err := kt.AddEntry(p, adRealm, password, time.Now(), uint8(kvno), etype); err != nil {
+				t.Fatal(err)
+			}
+			kt.Entries[len(kt.Entries)-1].Key.KeyValue = key
+		}
+	}
+	b, err := kt.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // checkKeytab demands that a keytab secret's current version holds the keys
@@ -250,7 +290,7 @@ func keysOf(t testing.TB, contents []byte) map[string]bool {
 }
 
 // exportKeytab lets the domain itself write a keytab.
-func (s *samba) exportKeytab(t testing.TB, principals ...string) []byte {
+func (s *samba) exportKeytab(t testing.TB, _, _ string, principals []string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "keytab")
 	for _, p := range principals {
@@ -273,21 +313,39 @@ func testServiceKeytab(t *testing.T, s *samba) {
 		Rotator: "directoryservice.keytab",
 		New: func(t testing.TB) *rotatortest.Target {
 			target := newServiceUser(t, s)
-			return withKeytabs(t, s, target, target.Secret["awsSeamlessDomainUsername"].(string))
+			user := target.Secret["awsSeamlessDomainUsername"].(string)
+			return withKeytabs(t, s, target, user, "awsSeamlessDomainPassword", s.makeKeytab)
 		},
 		Environment: map[string]string{"AWS_ENDPOINT_URL_DIRECTORY_SERVICE": double.URL},
 	}.Run(t)
 }
 
+// testDomainKeytab compares with what the domain itself exports, and kills
+// the domain's controller.
 func testDomainKeytab(t *testing.T, s *samba) {
-	rotatortest.Suite{
+	suite := rotatortest.Suite{
 		Rotator: "activedirectory.keytab",
 		New: func(t testing.TB) *rotatortest.Target {
-			target := newAccount(t, s, byDN)
-			target.Superuser = nil
-			return withKeytabs(t, s, target, s.accountOf(t, dnOf(target)))
+			return s.domainKeytabs(t, s.exportKeytab)
 		},
 		Environment: map[string]string{"KEYTURN_CA_BUNDLE": rotatortest.PEM(t, s.caFile())},
 		NoKills:     true,
-	}.Run(t)
+	}
+	suite.Run(t)
+	suite.New = func(t testing.TB) *rotatortest.Target { return s.domainKeytabs(t, s.makeKeytab) }
+	suite.NoKills = false
+	suite.Kill = func(testing.TB) { s.kill() }
+	suite.Revive = func(t testing.TB) {
+		if err := s.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	suite.Run(t)
+}
+
+func (s *samba) domainKeytabs(t testing.TB, keytab keytabMaker) *rotatortest.Target {
+	t.Helper()
+	target := newAccount(t, s, byDN)
+	target.Superuser = nil
+	return withKeytabs(t, s, target, s.accountOf(t, dnOf(target)), "password", keytab)
 }

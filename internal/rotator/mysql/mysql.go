@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/tls"
 	sqldriver "database/sql/driver"
-	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -73,7 +72,8 @@ func (e Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config
 		conn: conn, retain: e.settings.Flag("KEYTURN_RETAIN_PASSWORD", false), equal: e.settings.Flag("KEYTURN_SYNC_PRIVILEGES", false),
 	}
 	if err := s.begin(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		_ = conn.Close() // the failure of the login is what counts
+		return nil, err
 	}
 	return s, nil
 }

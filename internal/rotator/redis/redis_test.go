@@ -22,6 +22,10 @@ func TestMain(m *testing.M) { rotatortest.Main(m) }
 type world struct {
 	nodes     []*server
 	encrypted bool
+	// stranger is a server with a certificate that nobody trusts.
+	stranger *server
+	// plain says that secrets ask for no encryption.
+	plain bool
 	// selfMade says that users change themselves.
 	selfMade bool
 	proxies  sync.Map // *rotatortest.Target to *rotatortest.Proxy
@@ -48,6 +52,9 @@ func (w *world) target(t testing.TB) *rotatortest.Target {
 	proxy := rotatortest.NewProxy(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(port(w.nodes[0]))))
 	secret := func(user, password string) map[string]any {
 		v := map[string]any{"engine": "redis", "host": proxy.Host, "port": proxy.Port, "username": user, "password": password}
+		if w.plain {
+			v["ssl"] = "False"
+		}
 		if len(w.nodes) > 1 {
 			var nodes []string
 			for _, s := range w.nodes[1:] {
@@ -113,9 +120,13 @@ func (w *world) loginFaults() []rotatortest.Fault {
 			return func() { w.proxyOf(target).Forward(t) }
 		},
 	}, {
-		Name: "untrusted certificate", Step: "setSecret", Cause: rotator.CauseTLS, Text: "certificate", Alone: true,
-		Change:      func(secret map[string]any) { secret["ssl"] = true },
-		Environment: map[string]string{"KEYTURN_CA_BUNDLE": ""},
+		Name: "untrusted certificate", Step: "setSecret", Cause: rotator.CauseTLSRequired, Text: "certificate signed by unknown authority", Alone: true,
+		Break: func(t testing.TB, target *rotatortest.Target) func() {
+			w.proxyOf(target).Redirect(net.JoinHostPort("127.0.0.1", strconv.Itoa(w.stranger.tlsPort)))
+			return func() {
+				w.proxyOf(target).Redirect(net.JoinHostPort("127.0.0.1", strconv.Itoa(w.nodes[0].tlsPort)))
+			}
+		},
 	}}
 }
 
@@ -153,7 +164,7 @@ func serverFaults(s *server) []rotatortest.Fault {
 // ACL file.
 func TestContractSelf(t *testing.T) {
 	s := start(t, options{aclFile: true})
-	w := &world{nodes: []*server{s}, encrypted: true, selfMade: true}
+	w := &world{nodes: []*server{s}, encrypted: true, selfMade: true, stranger: start(t, options{})}
 	rotatortest.Suite{
 		Rotator: "redis.overlap", Overlaps: true, New: w.target, Faults: append(w.loginFaults(), serverFaults(s)...),
 		Environment: map[string]string{"KEYTURN_CA_BUNDLE": s.cert.Authority},
@@ -182,9 +193,10 @@ func TestContractNodes(t *testing.T) {
 	}}
 	for _, s := range []rotatortest.Suite{
 		{Rotator: "redis.overlap", Overlaps: true, Faults: faults},
-		{Rotator: "redis.single", Kill: func(testing.TB) { first.Kill() }, Revive: first.Revive, NoKills: true},
+		{Rotator: "redis.single"},
 	} {
-		s.New = w.target
+		s.New, s.NoKills = w.target, true
+		w.plain = s.Overlaps // the other one finds out by itself
 		s.Run(t)
 	}
 }

@@ -29,7 +29,7 @@ func New() rotator.Engine { return Engine{} }
 func (Engine) Kind() rotator.Kind {
 	return rotator.Kind{
 		Title: "Redshift DB", Accepts: []string{"redshift"}, Port: 5439, Database: "dev",
-		Passwords: rotator.PasswordRules{Length: 32, Exclude: `/@"'\:`}, CallsAdmin: true,
+		Passwords: rotator.PasswordRules{Length: 32, Exclude: `/@"'\:`}, Service: rotator.Redshift,
 	}
 }
 

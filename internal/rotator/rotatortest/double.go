@@ -24,6 +24,9 @@ import (
 // network, so that it works where time is not real, and no rules beyond those
 // that steps rely on. Tests of whole rotations use a server.
 type SecretsDouble struct {
+	// Disabled says that rotation is turned off for every secret.
+	Disabled bool
+
 	mu      sync.Mutex
 	secrets map[string]map[string]*doubleVersion // by ARN and version
 	calls   []string
@@ -183,7 +186,7 @@ func (d *SecretsDouble) answer(operation string, in *doubleInput) (out map[strin
 		for id, v := range versions {
 			stages[id] = v.labels
 		}
-		return map[string]any{"ARN": in.SecretID, "RotationEnabled": true, "VersionIdsToStages": stages}, ""
+		return map[string]any{"ARN": in.SecretID, "RotationEnabled": !d.Disabled, "VersionIdsToStages": stages}, ""
 	case "GetSecretValue":
 		v := d.find(in.SecretID, in.VersionID, in.VersionStage)
 		if v == nil || !v.has {

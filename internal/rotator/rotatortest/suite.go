@@ -51,6 +51,9 @@ type Target struct {
 	// Check demands more of a world in which a rotation has just succeeded.
 	// Nil for nothing.
 	Check func(t testing.TB, w *World)
+	// Prepare is called once the secret is stored and before its rotation is
+	// turned on, for functions whose variables name the secret. May be nil.
+	Prepare func(t testing.TB, server *apitest.Server, function, arn string)
 	// Grants lists what a user may do so that two users can be compared. Nil
 	// where there is nothing to compare.
 	Grants func(ctx context.Context, username string) (string, error)
@@ -149,6 +152,9 @@ func NewWorld(t testing.TB, server *apitest.Server, target *Target, function str
 		target.Others(value, w.create)
 	}
 	w.ARN = w.create(Unique("app/user"), value)
+	if target.Prepare != nil {
+		target.Prepare(t, server, function, w.ARN)
+	}
 	_, err := w.Secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
 		SecretId: &w.ARN, RotationLambdaARN: &function, RotateImmediately: aws.Bool(false),
 		RotationRules: &smtypes.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},

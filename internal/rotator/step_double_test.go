@@ -1,0 +1,212 @@
+package rotator_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/plaintext"
+	"github.com/keyturn/keyturn/internal/rotator"
+	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
+)
+
+// engineDouble stands for servers of which only the passwords matter: by
+// host, port and user.
+type engineDouble struct {
+	passwords map[string]string
+	open      int
+	// hangs makes sessions close only when their time is over.
+	hangs bool
+}
+
+func (d *engineDouble) Kind() rotator.Kind {
+	return rotator.Kind{Title: "Double", Accepts: []string{"double"}, Port: 1, OneTLS: true, Passwords: rotator.PasswordRules{Length: 20}}
+}
+
+func at(host string, port int, user string) string { return fmt.Sprintf("%s@%s:%d", user, host, port) }
+
+func (d *engineDouble) Connect(_ context.Context, l rotator.Login, _ *tls.Config) (rotator.Session, error) {
+	if password, ok := d.passwords[at(l.Host, l.Port, l.Username)]; !ok || password != l.Password.RevealText() {
+		return nil, rotator.NewFailure(rotator.CauseAuthentication, "", "refused", nil)
+	}
+	d.open++
+	return &stepSessionDouble{d, l}, nil
+}
+
+type stepSessionDouble struct {
+	*engineDouble
+	login rotator.Login
+}
+
+func (s *stepSessionDouble) Ping(context.Context) error { return nil }
+
+func (s *stepSessionDouble) SetOwnPassword(ctx context.Context, l rotator.Login, next plaintext.Value) error {
+	return s.SetPassword(ctx, l.Username, next)
+}
+
+func (s *stepSessionDouble) SetPassword(_ context.Context, user string, next plaintext.Value) error {
+	s.passwords[at(s.login.Host, s.login.Port, user)] = next.RevealText()
+	return nil
+}
+
+func (s *stepSessionDouble) UserExists(_ context.Context, user string) (bool, error) {
+	_, ok := s.passwords[at(s.login.Host, s.login.Port, user)]
+	return ok, nil
+}
+
+func (s *stepSessionDouble) CreateClone(ctx context.Context, _ rotator.Login, to string, password plaintext.Value) error {
+	return s.SetPassword(ctx, to, password)
+}
+
+func (s *stepSessionDouble) CopyGrants(context.Context, rotator.Login, string) error { return nil }
+
+func (s *stepSessionDouble) Close(ctx context.Context) error {
+	s.open--
+	if s.hangs {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func login(port int, user, password string) map[string]any {
+	return map[string]any{"engine": "double", "host": "db", "port": port, "username": user, "password": password}
+}
+
+// A previous version of another server at the same host logs in there, and
+// must not have its password changed.
+func TestPreviousOfAnotherPort(t *testing.T) {
+	d := &engineDouble{passwords: map[string]string{at("db", 2, "app"): "old"}}
+	s := rotatortest.NewSteps(rotator.NewSingleUser(d), login(1, "app", "wrong"), nil, nil)
+	s.Put(s.ARN, "older", login(2, "app", "old"), "AWSPREVIOUS")
+	if err := s.Step(t.Context(), "createSecret"); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Step(t.Context(), "setSecret")
+	if err == nil || err.Error() != "Attempting to modify user for host db other than previous valid host db" {
+		t.Errorf("got %v", err)
+	}
+	if d.passwords[at("db", 2, "app")] != "old" || d.open != 0 {
+		t.Errorf("the other server has the passwords %v and %d sessions", d.passwords, d.open)
+	}
+}
+
+// What Secrets Manager does not do is not put on the server.
+func TestNoPasswordForClone(t *testing.T) {
+	d := &engineDouble{passwords: map[string]string{at("db", 1, "app"): "first", at("db", 1, "root"): "root"}}
+	s := rotatortest.NewSteps(rotator.NewAlternatingUsers(d), login(1, "app", "first"), login(1, "root", "root"), nil)
+	if err := s.Step(t.Context(), "createSecret"); err != nil {
+		t.Fatal(err)
+	}
+	s.Handler.Config.HTTPClient = broken{s.SecretsDouble, func(operation string) how {
+		if operation == "GetRandomPassword" {
+			return refused
+		}
+		return works
+	}}
+	err := s.Step(t.Context(), "setSecret")
+	e, ok := err.(*rotator.Error)
+	if !ok || e.Type != "InternalServiceError" || !strings.HasPrefix(e.Text, "making a password: ") {
+		t.Errorf("got error %v, want what Secrets Manager says", err)
+	}
+}
+
+// A session that does not close does not take the step's time.
+func TestCloseHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &engineDouble{passwords: map[string]string{at("db", 1, "app"): "first"}, hangs: true}
+		s := rotatortest.NewSteps(rotator.NewSingleUser(d), login(1, "app", "first"), nil, nil)
+		began := time.Now()
+		if err := s.Rotate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 6*time.Second {
+			t.Errorf("the rotation took %v, want 3 seconds for each of its two sessions", took)
+		}
+	})
+}
+
+// how a call of Secrets Manager ends.
+type how int
+
+const (
+	works   how = iota
+	lost        // done, but nobody hears of it
+	refused     // not done
+)
+
+// broken is a double of Secrets Manager of which some calls fail.
+type broken struct {
+	*rotatortest.SecretsDouble
+	how func(operation string) how
+}
+
+func (b broken) Do(req *http.Request) (*http.Response, error) {
+	_, operation, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
+	switch b.how(operation) {
+	case refused:
+		return &http.Response{
+			StatusCode: http.StatusInternalServerError, Request: req, Body: http.NoBody,
+			Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amzn-Errortype": {"InternalServiceError"}},
+		}, nil
+	case lost:
+		if resp, err := b.SecretsDouble.Do(req); err != nil {
+			return resp, err
+		}
+		return nil, errors.New("the connection broke")
+	}
+	return b.SecretsDouble.Do(req)
+}
+
+// maker makes something outside that only the pending value names, as the
+// rotators of tokens do.
+type maker struct{ undone int }
+
+func (m *maker) Create(_ context.Context, r *rotator.Rotation) (plaintext.Value, error) {
+	r.Undo(func(context.Context) error { m.undone++; return nil })
+	return plaintext.Of(`{"token":"made outside"}`), nil
+}
+
+func (m *maker) Set(context.Context, *rotator.Rotation) error  { return nil }
+func (m *maker) Test(context.Context, *rotator.Rotation) error { return nil }
+
+// What was made for a value is taken back only if no version holds it.
+func TestPutFails(t *testing.T) {
+	for name, tc := range map[string]struct {
+		put, after how
+		fails      bool
+		undone     int
+		log        string
+	}{
+		"not":                                    {works, works, false, 0, "Successfully put secret"},
+		"before it was done":                     {refused, works, true, 1, "storing the pending value"},
+		"after it was done":                      {lost, works, false, 0, "Successfully put secret"},
+		"and nobody can tell":                    {refused, refused, true, 0, "is left in place"},
+		"after it was done, and nobody can tell": {lost, refused, true, 0, "is left in place"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &maker{}
+			s := rotatortest.NewSteps(m, map[string]any{"token": "first"}, nil, nil)
+			put := false
+			s.Handler.Config.HTTPClient = broken{s.SecretsDouble, func(operation string) how {
+				switch {
+				case operation == "PutSecretValue":
+					put = true
+					return tc.put
+				case put:
+					return tc.after
+				}
+				return works
+			}}
+			err := s.Step(t.Context(), "createSecret")
+			if (err != nil) != tc.fails || m.undone != tc.undone || !strings.Contains(s.Log.String(), tc.log) {
+				t.Errorf("got error %v, %d times undone, log %s", err, m.undone, s.Log.String())
+			}
+		})
+	}
+}
