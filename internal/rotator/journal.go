@@ -71,7 +71,8 @@ func sensitive(key string) bool {
 		"namespaceName", "user_arn", "dbIdentifier", "org", "type", "adminSecretArn", "awsSeamlessDomainDirectoryId",
 		"awsSeamlessDomainUsername", "schemaVersion", "directoryServiceSecretVersion", "lastModifiedDateTime", "publicKey",
 		"hosts", "hostKey", "comment", "keyType", "authorizedKeysFile", "permissions", "readBuckets", "writeBuckets",
-		"baseDN", "userFilter", "startTLS", "realm", "name", "principals", "keytabArns", "parentSecretArn", "version", "nodes", "vhost", "amqpPort":
+		"baseDN", "userFilter", "startTLS", "realm", "name", "principals", "keytabArns", "parentSecretArn", "version", "nodes", "vhost", "amqpPort",
+		"replicaSet":
 		return false
 	}
 	return true

@@ -58,6 +58,12 @@ func classify(err error) *rotator.Failure {
 	return rotator.Classify(err)
 }
 
+// answered tells that a failure is what a server said.
+func answered(err error) bool {
+	f, ok := errors.AsType[*rotator.Failure](err)
+	return ok && f.Code != ""
+}
+
 func refusal(e mongo.CommandError, err error) *rotator.Failure {
 	code := strconv.Itoa(int(e.Code))
 	if e.Code == atlas {

@@ -56,7 +56,7 @@ func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) 
 	if err := s.run(within, l.Database, bson.D{{Key: "ping", Value: 1}}, nil); err != nil {
 		// The connection is of no use any more.
 		_ = client.Disconnect(context.WithoutCancel(ctx))
-		if f := way.failure(); f != nil {
+		if f := way.failure(); f != nil && !answered(err) {
 			return nil, f
 		}
 		return nil, err

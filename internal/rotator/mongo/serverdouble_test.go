@@ -97,7 +97,9 @@ func (u *userDouble) identify(name, password string) {
 	if err != nil {
 		panic(err) // the tests' passwords can be prepared
 	}
-	u.stored = client.GetStoredCredentials(scram.KeyFactors{Salt: rand.Text(), Iters: 4096})
+	if u.stored, err = client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: rand.Text(), Iters: 4096}); err != nil {
+		panic(err) // the factors are good
+	}
 }
 
 // wireDouble is one connection.

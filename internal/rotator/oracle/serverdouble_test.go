@@ -309,7 +309,7 @@ func (s *serverDouble) granted(kind, user string) ([][]string, int) {
 			held[`"`+role+`"`] = true
 		}
 	}
-	if held == nil || len(held) == 0 || s.blind {
+	if len(held) == 0 || s.blind {
 		return nil, 31608
 	}
 	ddl := "\n"

@@ -59,42 +59,42 @@ var databaseClasses = map[int]securable{
 	0: {},
 	1: {
 		keyword: "OBJECT", scope: "s.name", name: "o.name", column: "c.name",
-		join: "JOIN sys.all_objects AS o ON o.object_id = p.major_id JOIN sys.schemas AS s ON s.schema_id = o.schema_id" +
+		join: "LEFT JOIN sys.all_objects AS o ON o.object_id = p.major_id LEFT JOIN sys.schemas AS s ON s.schema_id = o.schema_id" +
 			" LEFT JOIN sys.all_columns AS c ON c.object_id = p.major_id AND c.column_id = p.minor_id AND p.minor_id > 0",
 	},
-	3: {keyword: "SCHEMA", name: "o.name", join: "JOIN sys.schemas AS o ON o.schema_id = p.major_id"},
+	3: {keyword: "SCHEMA", name: "o.name", join: "LEFT JOIN sys.schemas AS o ON o.schema_id = p.major_id"},
 	4: {
-		name: "o.name", kind: "o.type", join: "JOIN sys.database_principals AS o ON o.principal_id = p.major_id",
+		name: "o.name", kind: "o.type", join: "LEFT JOIN sys.database_principals AS o ON o.principal_id = p.major_id",
 		kinds: map[string]string{
 			"S": "USER", "U": "USER", "G": "USER", "E": "USER", "X": "USER", "C": "USER", "K": "USER", "R": "ROLE", "A": "APPLICATION ROLE",
 		},
 		wrong: "Invalid database principal permission type ",
 	},
-	5: {keyword: "ASSEMBLY", name: "o.name", join: "JOIN sys.assemblies AS o ON o.assembly_id = p.major_id"},
+	5: {keyword: "ASSEMBLY", name: "o.name", join: "LEFT JOIN sys.assemblies AS o ON o.assembly_id = p.major_id"},
 	6: {
 		keyword: "TYPE", scope: "s.name", name: "o.name",
-		join: "JOIN sys.types AS o ON o.user_type_id = p.major_id JOIN sys.schemas AS s ON s.schema_id = o.schema_id",
+		join: "LEFT JOIN sys.types AS o ON o.user_type_id = p.major_id LEFT JOIN sys.schemas AS s ON s.schema_id = o.schema_id",
 	},
 	10: {
 		keyword: "XML SCHEMA COLLECTION", scope: "s.name", name: "o.name",
-		join: "JOIN sys.xml_schema_collections AS o ON o.xml_collection_id = p.major_id JOIN sys.schemas AS s ON s.schema_id = o.schema_id",
+		join: "LEFT JOIN sys.xml_schema_collections AS o ON o.xml_collection_id = p.major_id LEFT JOIN sys.schemas AS s ON s.schema_id = o.schema_id",
 	},
-	15: {keyword: "MESSAGE TYPE", name: "o.name", join: "JOIN sys.service_message_types AS o ON o.message_type_id = p.major_id"},
-	16: {keyword: "CONTRACT", name: "o.name", join: "JOIN sys.service_contracts AS o ON o.service_contract_id = p.major_id"},
-	17: {keyword: "SERVICE", name: "o.name", join: "JOIN sys.services AS o ON o.service_id = p.major_id"},
+	15: {keyword: "MESSAGE TYPE", name: "o.name", join: "LEFT JOIN sys.service_message_types AS o ON o.message_type_id = p.major_id"},
+	16: {keyword: "CONTRACT", name: "o.name", join: "LEFT JOIN sys.service_contracts AS o ON o.service_contract_id = p.major_id"},
+	17: {keyword: "SERVICE", name: "o.name", join: "LEFT JOIN sys.services AS o ON o.service_id = p.major_id"},
 	18: {
 		keyword: "REMOTE SERVICE BINDING", name: "o.name",
-		join: "JOIN sys.remote_service_bindings AS o ON o.remote_service_binding_id = p.major_id",
+		join: "LEFT JOIN sys.remote_service_bindings AS o ON o.remote_service_binding_id = p.major_id",
 	},
-	19: {keyword: "ROUTE", name: "o.name", join: "JOIN sys.routes AS o ON o.route_id = p.major_id"},
-	23: {keyword: "FULLTEXT CATALOG", name: "o.name", join: "JOIN sys.fulltext_catalogs AS o ON o.fulltext_catalog_id = p.major_id"},
-	24: {keyword: "SYMMETRIC KEY", name: "o.name", join: "JOIN sys.symmetric_keys AS o ON o.symmetric_key_id = p.major_id"},
-	25: {keyword: "CERTIFICATE", name: "o.name", join: "JOIN sys.certificates AS o ON o.certificate_id = p.major_id"},
-	26: {keyword: "ASYMMETRIC KEY", name: "o.name", join: "JOIN sys.asymmetric_keys AS o ON o.asymmetric_key_id = p.major_id"},
-	29: {keyword: "FULLTEXT STOPLIST", name: "o.name", join: "JOIN sys.fulltext_stoplists AS o ON o.stoplist_id = p.major_id"},
+	19: {keyword: "ROUTE", name: "o.name", join: "LEFT JOIN sys.routes AS o ON o.route_id = p.major_id"},
+	23: {keyword: "FULLTEXT CATALOG", name: "o.name", join: "LEFT JOIN sys.fulltext_catalogs AS o ON o.fulltext_catalog_id = p.major_id"},
+	24: {keyword: "SYMMETRIC KEY", name: "o.name", join: "LEFT JOIN sys.symmetric_keys AS o ON o.symmetric_key_id = p.major_id"},
+	25: {keyword: "CERTIFICATE", name: "o.name", join: "LEFT JOIN sys.certificates AS o ON o.certificate_id = p.major_id"},
+	26: {keyword: "ASYMMETRIC KEY", name: "o.name", join: "LEFT JOIN sys.asymmetric_keys AS o ON o.asymmetric_key_id = p.major_id"},
+	29: {keyword: "FULLTEXT STOPLIST", name: "o.name", join: "LEFT JOIN sys.fulltext_stoplists AS o ON o.stoplist_id = p.major_id"},
 	31: {
 		keyword: "SEARCH PROPERTY LIST", name: "o.name",
-		join: "JOIN sys.registered_search_property_lists AS o ON o.property_list_id = p.major_id",
+		join: "LEFT JOIN sys.registered_search_property_lists AS o ON o.property_list_id = p.major_id",
 	},
 }
 
@@ -102,11 +102,11 @@ var databaseClasses = map[int]securable{
 var serverClasses = map[int]securable{
 	100: {},
 	101: {
-		name: "o.name", kind: "o.type", join: "JOIN sys.server_principals AS o ON o.principal_id = p.major_id",
+		name: "o.name", kind: "o.type", join: "LEFT JOIN sys.server_principals AS o ON o.principal_id = p.major_id",
 		kinds: map[string]string{"S": "LOGIN", "U": "LOGIN", "G": "LOGIN", "C": "LOGIN", "K": "LOGIN", "E": "LOGIN", "X": "LOGIN", "R": "SERVER ROLE"},
 		wrong: "Invalid server principal permission type ",
 	},
-	105: {keyword: "ENDPOINT", name: "o.name", join: "JOIN sys.endpoints AS o ON o.endpoint_id = p.major_id"},
+	105: {keyword: "ENDPOINT", name: "o.name", join: "LEFT JOIN sys.endpoints AS o ON o.endpoint_id = p.major_id"},
 }
 
 // catalogue is where one level keeps its principals and permissions.
@@ -194,6 +194,10 @@ func (c securable) permission(row []string) (permission, error) {
 	p := permission{state: row[0], right: row[1], column: row[5] != ""}
 	if c.name == "" {
 		return p, nil
+	}
+	if row[4] == "" {
+		return p, rotator.NewFailure(rotator.CausePermission, "",
+			"the superuser does not see what the permission "+p.right+" is for", nil)
 	}
 	keyword := c.keyword
 	if c.kinds != nil {

@@ -59,7 +59,10 @@ func (Engine) Connect(ctx context.Context, l rotator.Login, secure *tls.Config) 
 	if err != nil {
 		return nil, d.classify(ctx, err)
 	}
-	return s, d.established()
+	if err := d.established(); err != nil {
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	return s, nil
 }
 
 // open makes a session of one connection.

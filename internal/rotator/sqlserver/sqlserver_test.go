@@ -290,3 +290,58 @@ func TestStatementFailures(t *testing.T) {
 		t.Errorf("copying the grants of a login without a user: %v", err)
 	}
 }
+
+// TestClasses copies a permission of every class, and stops at those that it
+// does not know or whose object it does not see.
+func TestClasses(t *testing.T) {
+	s := startDouble(t)
+	user := newContained(s)
+	session, err := sqlserver.New().Connect(t.Context(), login(s, saName, saPassword), s.trusted())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close(t.Context())
+	from := rotator.Login{Username: user}
+	if err := session.CreateClone(t.Context(), from, "clone", plaintext.Of("x")); err != nil {
+		t.Fatal(err)
+	}
+	enter := func(class, major int) {
+		s.set(func() {
+			id := s.first("app", "SELECT principal_id FROM sys.database_principals WHERE name = ?", user)
+			s.exec("app", "DELETE FROM sys.database_permissions WHERE class > 100")
+			s.exec("app", "INSERT INTO sys.database_permissions VALUES (?, ?, 0, ?, 'CONTROL', 'GRANT')", class, major, id)
+		})
+	}
+	s.set(func() {
+		for keyword, c := range classesDouble {
+			if c.class == 4 || c.class > 100 {
+				continue
+			}
+			s.exec("app", "INSERT INTO sys."+c.table+" (name, "+c.id+") VALUES (?, ?)", keyword+" ]'s", 7000+c.class)
+			s.exec("app", "UPDATE sys."+c.table+" SET schema_id = 1 WHERE name = ? AND ? IN (6, 10)", keyword+" ]'s", c.class)
+		}
+	})
+	for _, c := range classesDouble {
+		if c.class != 4 && c.class < 100 {
+			enter(c.class, 7000+c.class)
+		}
+	}
+	if err := session.CopyGrants(t.Context(), from, "clone"); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.ReplaceAll(s.holdings("app", user), user, "")
+	if got := s.holdings("app", "clone"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if statements := strings.Join(s.statements(), "\n"); !strings.Contains(statements, "GRANT CONTROL ON XML SCHEMA COLLECTION::[dbo].[XML SCHEMA COLLECTION ]]'s] TO [clone]") ||
+		!strings.Contains(statements, "GRANT CONTROL ON SEARCH PROPERTY LIST::[SEARCH PROPERTY LIST ]]'s] TO [clone]") {
+		t.Errorf("ran\n%s", statements)
+	}
+	if err := session.CopyGrants(t.Context(), from, "clone"); err != nil || len(s.statements()) > 0 {
+		t.Errorf("again: %v", err)
+	}
+	enter(199, 1)
+	demand(t, session.CopyGrants(t.Context(), from, "clone"), rotator.CauseOther, "Invalid database permission class 199")
+	enter(17, 9999)
+	demand(t, session.CopyGrants(t.Context(), from, "clone"), rotator.CausePermission, "does not see")
+}

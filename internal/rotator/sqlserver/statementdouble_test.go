@@ -28,7 +28,8 @@ var knownDouble = []struct {
 	{form(`ALTER SERVER ROLE NAME ADD MEMBER NAME`), addMember("server")},
 	{form(`(GRANT|DENY) ([A-Z ]+) TO NAME( WITH GRANT OPTION)?`), grantWhole},
 	{form(`(GRANT|DENY) ([A-Z ]+) ON OBJECT::NAME\.NAME(?: \(NAME\))? TO NAME( WITH GRANT OPTION)?`), grantObject},
-	{form(`(GRANT|DENY) ([A-Z ]+) ON (SCHEMA|ROLE|CERTIFICATE|ENDPOINT|LOGIN)::NAME TO NAME( WITH GRANT OPTION)?`), grantNamed},
+	{form(`(GRANT|DENY) ([A-Z ]+) ON (TYPE|XML SCHEMA COLLECTION)::\[dbo\]\.NAME TO NAME( WITH GRANT OPTION)?`), grantNamed},
+	{form(`(GRANT|DENY) ([A-Z ]+) ON ([A-Z ]+)::NAME TO NAME( WITH GRANT OPTION)?`), grantNamed},
 }
 
 func form(s string) *regexp.Regexp {
@@ -165,21 +166,34 @@ func grantObject(s *serverDouble, who sessionDouble, part []string) *errorDouble
 	return s.give(who, "database", part[0]+part[6], part[1], 1, object, column, part[5])
 }
 
+// classesDouble are what permissions of one name are for.
+var classesDouble = map[string]struct {
+	class     int
+	table, id string
+}{
+	"SCHEMA": {3, "schemas", "schema_id"}, "USER": {4, "database_principals", "principal_id"},
+	"ROLE": {4, "database_principals", "principal_id"}, "ASSEMBLY": {5, "assemblies", "assembly_id"}, "TYPE": {6, "types", "user_type_id"},
+	"XML SCHEMA COLLECTION": {10, "xml_schema_collections", "xml_collection_id"},
+	"MESSAGE TYPE":          {15, "service_message_types", "message_type_id"}, "CONTRACT": {16, "service_contracts", "service_contract_id"},
+	"SERVICE": {17, "services", "service_id"}, "REMOTE SERVICE BINDING": {18, "remote_service_bindings", "remote_service_binding_id"},
+	"ROUTE": {19, "routes", "route_id"}, "FULLTEXT CATALOG": {23, "fulltext_catalogs", "fulltext_catalog_id"},
+	"SYMMETRIC KEY": {24, "symmetric_keys", "symmetric_key_id"}, "CERTIFICATE": {25, "certificates", "certificate_id"},
+	"ASYMMETRIC KEY": {26, "asymmetric_keys", "asymmetric_key_id"}, "FULLTEXT STOPLIST": {29, "fulltext_stoplists", "stoplist_id"},
+	"SEARCH PROPERTY LIST": {31, "registered_search_property_lists", "property_list_id"},
+	"LOGIN":                {101, "server_principals", "principal_id"}, "ENDPOINT": {105, "endpoints", "endpoint_id"},
+}
+
 func grantNamed(s *serverDouble, who sessionDouble, part []string) *errorDouble {
-	level, class, query := "database", 0, ""
-	switch part[2] {
-	case "SCHEMA":
-		class, query = 3, "SELECT schema_id FROM sys.schemas WHERE name = ?"
-	case "ROLE":
-		class, query = 4, "SELECT principal_id FROM sys.database_principals WHERE type = 'R' AND name = ?"
-	case "CERTIFICATE":
-		class, query = 25, "SELECT certificate_id FROM sys.certificates WHERE name = ?"
-	case "ENDPOINT":
-		level, class, query = "server", 105, "SELECT endpoint_id FROM sys.endpoints WHERE name = ?"
-	case "LOGIN":
-		level, class, query = "server", 101, "SELECT principal_id FROM sys.server_principals WHERE type = 'S' AND name = ?"
+	c, ok := classesDouble[part[2]]
+	if !ok {
+		return &errorDouble{102, 1, "Incorrect syntax near '" + part[2] + "'."}
 	}
-	return s.give(who, level, part[0]+part[5], part[1], class, s.first(who.database, query, part[3]), "0", part[4])
+	level := "database"
+	if c.class > 100 {
+		level = "server"
+	}
+	query := "SELECT " + c.id + " FROM sys." + c.table + " WHERE name = ?"
+	return s.give(who, level, part[0]+part[5], part[1], c.class, s.first(who.database, query, part[3]), "0", part[4])
 }
 
 // give enters a permission. Those of the server are given in master alone.
