@@ -3,7 +3,6 @@ package environment
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -20,12 +19,20 @@ func processTree(pid int) []int {
 	return all
 }
 
-// children returns the direct children of all threads of a process.
+// children returns the direct children of all threads of a process; nil once
+// it has ended. A pattern would have every thread's whole folder listed, and
+// this is asked for with each invocation.
 func children(pid int) []int {
-	lists, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	folder := "/proc/" + strconv.Itoa(pid) + "/task"
+	task, err := os.Open(folder)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = task.Close() }() // it was only read
+	threads, _ := task.Readdirnames(-1) // those that were read before an error count
 	var all []int
-	for _, name := range lists {
-		text, err := os.ReadFile(name)
+	for _, thread := range threads {
+		text, err := os.ReadFile(folder + "/" + thread + "/children")
 		if err != nil {
 			continue
 		}
