@@ -261,6 +261,8 @@ func TestSameServerByDouble(t *testing.T) {
 		{"another", NoService, "db", "db2", "", false, "false", false},
 		{"configured", NoService, "db", "db2", "a=b, db = db2", false, "true", false},
 		{"configured the other way", NoService, "db", "db2", "db2=db", false, "false", false},
+		{"configured with ports", NoService, "db", "db2", "db:0=db2:0", false, "true", false},
+		{"configured with another port", NoService, "db", "db2", "db:1=db2:0", false, "false", false},
 		{"nothing configured", NoService, "", "", "=", false, "true", false},
 		{"not of RDS", Aurora, "db", "db2", "", true, "false", false},
 		{"replica", RDS, replica, main, "", false, "true", true},

@@ -2,6 +2,8 @@ package rotator
 
 import (
 	"context"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -9,18 +11,25 @@ import (
 	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 )
 
-// sameServer tells whether a superuser's host is the current one, or the
-// primary of the current one: as KEYTURN_PRIMARY_HOSTS says, which is pairs
-// replica=primary, separated by commas, or else as RDS does.
+// sameServer tells whether a superuser's host and port are the current ones,
+// or the primary of the current one: as KEYTURN_PRIMARY_HOSTS says, which is
+// pairs replica=primary, separated by commas, or else as RDS does. A host may
+// have several servers: a login at one of them must not move the superuser of
+// another.
 func (r *Rotation) sameServer(ctx context.Context, service Service, cur, master Login) (bool, error) {
-	if sameName(cur.Host, master.Host) {
+	sameHost := sameName(cur.Host, master.Host)
+	if sameHost && cur.Port == master.Port {
 		return true, nil
 	}
 	for pair := range strings.SplitSeq(r.Settings.Text("KEYTURN_PRIMARY_HOSTS", ""), ",") {
 		replica, primary, _ := strings.Cut(pair, "=")
-		if sameName(replica, cur.Host) && sameName(primary, master.Host) {
+		if cur.isNamed(replica) && master.isNamed(primary) {
 			return true, nil
 		}
+	}
+	if sameHost {
+		return false, Invalid("Current database port %d is not the port %d of master on host %s: for a pooler before it, add %s:%d=%s:%d to the variable KEYTURN_PRIMARY_HOSTS",
+			cur.Port, master.Port, cur.Host, cur.Host, cur.Port, master.Host, master.Port)
 	}
 	if service != RDS && service != Aurora || !inRDS(cur.Host) || !inRDS(master.Host) {
 		return false, nil
@@ -39,6 +48,11 @@ func (r *Rotation) sameServer(ctx context.Context, service Service, cur, master 
 // sameName compares names of hosts.
 func sameName(a, b string) bool {
 	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}
+
+// isNamed tells whether a name is the login's host, or its host and port.
+func (l Login) isNamed(name string) bool {
+	return sameName(name, l.Host) || sameName(name, net.JoinHostPort(l.Host, strconv.Itoa(l.Port)))
 }
 
 // inRDS tells whether a host is named as RDS names its endpoints: nothing can

@@ -92,6 +92,11 @@ func TestGuards(t *testing.T) {
 			s.Put(superuserARN(s), "only", secret("admin", "admin-password", "host", "other.test"), "AWSCURRENT")
 			pending(s, secret("app_clone", "next-password"))
 		}, "setSecret", "ValueError", "Current database host db.test is not the same host as/rds replica of master other.test"},
+		{"superuser is of another server on the host", "alternating", func(_ *serverDouble, s *rotatortest.Steps) {
+			s.Put(superuserARN(s), "only", secret("admin", "admin-password", "port", 5433), "AWSCURRENT")
+			pending(s, secret("app_clone", "next-password"))
+		}, "setSecret", "ValueError", "Current database port 1000 is not the port 5433 of master on host db.test: " +
+			"for a pooler before it, add db.test:1000=db.test:5433 to the variable KEYTURN_PRIMARY_HOSTS"},
 		{"pending does not log in", "single", func(_ *serverDouble, s *rotatortest.Steps) { pending(s, secret("app", "next-password")) },
 			"testSecret", "ValueError", "Unable to log into database with pending secret of secret ARN " + arn + ": authentication: wrong password (X1)"},
 		{"pending may not work", "single", func(d *serverDouble, s *rotatortest.Steps) {
