@@ -256,17 +256,20 @@ func (s *server) faults(t *testing.T) []rotatortest.Fault {
 	}
 }
 
-// hold opens connections, up to one that is refused, and returns what closes
-// them, which waits until the server has taken note.
+// hold opens connections, n at most, until the server goes on refusing: it
+// takes a moment to note that others have gone. It returns what closes them,
+// which waits until the server has taken note.
 func (s *server) hold(t testing.TB, n int, user, password string) func() {
 	t.Helper()
 	var all []*sql.Conn
-	for range n {
+	for refused := 0; len(all) < n && refused < 10; {
 		conn, err := s.login(t.Context(), user, password)
 		if err != nil {
-			break
+			refused++
+			time.Sleep(30 * time.Millisecond)
+			continue
 		}
-		all = append(all, conn)
+		all, refused = append(all, conn), 0
 	}
 	return func() {
 		for _, conn := range all {

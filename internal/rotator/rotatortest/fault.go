@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -66,7 +67,8 @@ func (s Suite) fails(t *testing.T, f Fault) {
 	before := w.Value("AWSCURRENT")
 	mend := func() { before = w.replace(good) }
 	if f.Break != nil {
-		mend = f.Break(t, target)
+		mend = sync.OnceFunc(f.Break(t, target))
+		defer mend() // other tests share the server
 	}
 	w.failsAs(f)
 	if diff := cmp.Diff(before, w.Value("AWSCURRENT")); diff != "" {
