@@ -120,7 +120,7 @@ func (w *world) loginFaults() []rotatortest.Fault {
 			return func() { w.proxyOf(target).Forward(t) }
 		},
 	}, {
-		Name: "untrusted certificate", Step: "setSecret", Cause: rotator.CauseTLSRequired, Text: "certificate signed by unknown authority", Alone: true,
+		Name: "untrusted certificate", Step: "setSecret", Cause: rotator.CauseTLS, Text: "certificate signed by unknown authority", Alone: true,
 		Break: func(t testing.TB, target *rotatortest.Target) func() {
 			w.proxyOf(target).Redirect(net.JoinHostPort("127.0.0.1", strconv.Itoa(w.stranger.tlsPort)))
 			return func() {
