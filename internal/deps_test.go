@@ -21,7 +21,7 @@ const module = "github.com/keyturn/keyturn/"
 var layers = [][]string{
 	{"fault", "plaintext"},
 	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
-	{"iam", "key/...", "loggroup", "function"},
+	{"iam", "key/...", "loggroup", "function", "network"},
 	{"secret", "trail", "function/environment"},
 	{"store/...", "wire/..."},
 	{"api/..."},
