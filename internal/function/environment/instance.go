@@ -49,6 +49,7 @@ type environment struct {
 	state       runtimeState
 	waiting     *apiCall    // the runtime's call for the next event
 	current     *invocation // in flight
+	ports       *allowed    // what holds the process, if ports do
 	answer      answer
 	peak        memoryUse
 }
@@ -132,7 +133,10 @@ func (e *environment) run(first *invocation) {
 func (e *environment) open() error {
 	ctx, cancel := context.WithTimeout(e.pool.alive, openLimit)
 	defer cancel()
-	var err error
+	err := e.admitsVPC()
+	if err != nil {
+		return err
+	}
 	if e.interpreter, err = e.pool.interpreters.find(ctx, e.host, e.spec.Runtime); err != nil {
 		return err
 	}
