@@ -83,6 +83,9 @@ func (c *call) destination(to netip.AddrPort) Destination {
 
 // connect carries out connect(2).
 func (c *call) connect() (result, bool) {
+	if c.retried && !c.nonblock && !c.ready() {
+		return c.expire()
+	}
 	raw, errno := c.address(c.n.args[1], c.n.args[2])
 	if errno != 0 {
 		return failed(errno)
@@ -154,9 +157,6 @@ func (c *call) dial(to unix.Sockaddr) (result, bool) {
 	c.acted = true
 	if c.nonblock {
 		return resultOf(0, unix.Connect(c.socket, to)), true
-	}
-	if c.retried && !c.ready() {
-		return c.expire()
 	}
 	err := c.connectBriefly(to)
 	switch err {

@@ -19,6 +19,10 @@ type Egress struct {
 	Ports func(ctx context.Context, spec Spec) (ports []uint16, all bool)
 }
 
+// ServiceURL is where functions find one service. Service is its name in
+// AWS_ENDPOINT_URL_….
+type ServiceURL struct{ Service, URL string }
+
 // HeldBy is how a host holds functions to what their VPC allows.
 type HeldBy string
 

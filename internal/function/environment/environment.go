@@ -184,6 +184,9 @@ type Config struct {
 	// the server runs as root; zero means 61184, which systemd keeps for such
 	// dynamic users.
 	FirstUserID int
+	// ServiceURLs are where functions that Egress holds find single services,
+	// other than at EndpointURL.
+	ServiceURLs []ServiceURL
 	// Egress, if not nil, says where functions in a VPC may connect to. Such
 	// functions do not run on a host that cannot hold them to it.
 	Egress *Egress

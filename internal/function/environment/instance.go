@@ -78,6 +78,10 @@ func newEnvironment(p *Pool, h *host, spec Spec, rt function.Runtime, provisione
 		id:    hex.EncodeToString(id[:]),
 		calls: make(chan *apiCall), work: make(chan *invocation, 1), retired: make(chan struct{}),
 	}
+	if n := len(spec.VPC.SubnetIDs); n > 1 {
+		// An environment stands in one of the subnets, as on AWS.
+		e.spec.VPC.SubnetIDs = []string{spec.VPC.SubnetIDs[int(id[0])%n]}
+	}
 	e.stream = spec.streamName(time.Now(), e.id)
 	e.log = &logbook{write: func(entries []Entry) { p.cfg.Logs(spec, e.credentials, e.stream, entries) }}
 	return e
