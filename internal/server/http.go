@@ -49,10 +49,10 @@ const (
 )
 
 // handler answers every request that comes through a VPC endpoint, or through
-// none.
-func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint) http.Handler {
+// none, or through the one that of finds.
+func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint, of endpointOf) http.Handler {
 	aws := wire.NewHandler(wire.Config{
-		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint,
+		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint, EndpointOf: of,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
 	measured := s.metrics.handler()
