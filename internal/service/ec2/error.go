@@ -50,6 +50,8 @@ const (
 	endpointNetMissing   fault.Kind = "InvalidSubnetId.NotFound"
 	endpointGroupMissing fault.Kind = "InvalidSecurityGroupId.NotFound"
 	endpointTableMissing fault.Kind = "InvalidRouteTableId.NotFound"
+	allocationMissing    fault.Kind = "InvalidAllocationID.NotFound"
+	vpnMissing           fault.Kind = "InvalidVpnGatewayID.NotFound"
 )
 
 // statuses are those that are not 400 (AWS docs).
@@ -63,6 +65,7 @@ func codes() map[fault.Kind]wire.Code {
 		ruleDuplicate, ruleMissing, tooManyRules, entryExists, entryMissing, associationMissing, alreadyAssociated, routeExists, routeMissing,
 		gatewayMissing, natTargetMissing, prefixListMissing, notAttached, invalidServiceName, invalidPolicy, duplicateZone,
 		endpointVPCMissing, endpointNetMissing, endpointGroupMissing, endpointTableMissing,
+		allocationMissing, vpnMissing,
 	}
 	for _, a := range absences {
 		list = append(list, a.kind)
