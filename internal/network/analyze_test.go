@@ -264,9 +264,6 @@ func TestAnalyze(t *testing.T) {
 			if got.Verdict != tc.verdict {
 				t.Fatalf("got %v at %+v, want %v", got.Verdict, got.Refusal(), tc.verdict)
 			}
-			if v := Reach(w.Snapshot, w.from(), to, nil); v != tc.verdict {
-				t.Errorf("Reach: got %v, want %v", v, tc.verdict)
-			}
 			checkRefusal(t, w, got.Refusal(), tc.stage, tc.resource, tc.fix)
 		})
 	}
