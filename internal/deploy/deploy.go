@@ -46,7 +46,7 @@ type Spec struct {
 	Environment map[string]string
 	// Hold is how long alternating users keep the old password for readers
 	// that have not moved; 0 for not at all.
-	Hold time.Duration
+	Hold string
 	// CABundle holds certificates of authorities in PEM form that the
 	// function trusts beside the system's.
 	CABundle []byte
@@ -75,8 +75,8 @@ const bundleFile = "ca-bundle.pem"
 // variables are the function's whole environment.
 func (s *Spec) variables() map[string]string {
 	vars := map[string]string{}
-	if s.Hold > 0 {
-		vars["KEYTURN_HOLD"] = s.Hold.String()
+	if s.Hold != "" {
+		vars["KEYTURN_HOLD"] = s.Hold
 	}
 	if len(s.CABundle) > 0 {
 		vars["KEYTURN_CA_BUNDLE"] = bundleFile // functions start in the folder of their code

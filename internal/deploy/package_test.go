@@ -242,7 +242,7 @@ func bootstrap(t *testing.T, path string) []byte {
 // The template's role may do what the policy says, and its parts refer to
 // what exists.
 func TestTemplate(t *testing.T) {
-	s := deploy.Spec{Name: "rot", Rotator: "postgres.alternating", Timeout: 30, Memory: 128, Hold: 1, Every: "rate(12 hours)", Window: "2h"}
+	s := deploy.Spec{Name: "rot", Rotator: "postgres.alternating", Timeout: 30, Memory: 128, Hold: "2d", Every: "rate(12 hours)", Window: "2h"}
 	text, err := s.Template("arm64")
 	if err != nil {
 		t.Fatal(err)

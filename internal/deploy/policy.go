@@ -77,7 +77,7 @@ func (s *Spec) statements(n names) []statement {
 			Condition: map[string]any{"StringEquals": map[string]string{"kms:ViaService": "secretsmanager." + n.Region + ".amazonaws.com"}},
 		})
 	}
-	if s.Hold > 0 {
+	if s.Hold != "" {
 		list = append(list, statement{Sid: "SeeWhoReads", Action: []string{"cloudtrail:LookupEvents"}, Resource: "*"})
 	}
 	if s.ManagedSuperuser {
