@@ -35,6 +35,7 @@ func (listRotatorsCmd) Run(p *program) error {
 type rotatorFlags struct {
 	Rotator          string            `required:"" help:"Built-in rotator, such as postgres.single; see list-rotators." placeholder:"NAME"`
 	SuperuserSecret  []string          `help:"Secret that masterarn members name, which the role may read; may be repeated." placeholder:"SECRET" sep:"none"`
+	KeytabSecret     []string          `help:"Secret whose keytab follows the password, which the role may change; may be repeated." placeholder:"SECRET" sep:"none"`
 	ManagedSuperuser bool              `help:"The superuser's secret is managed by RDS or Redshift: let the role look up where its server is."`
 	Hold             string            `help:"Keep the old password of alternating users for readers that have not moved, this long at most." placeholder:"2d"`
 	Env              map[string]string `help:"Environment variable of the function; may be repeated." placeholder:"NAME=VALUE" mapsep:"none"`
@@ -51,7 +52,7 @@ type rotatorFlags struct {
 func (f *rotatorFlags) spec(name string) (deploy.Spec, error) {
 	s := deploy.Spec{
 		Name: name, Rotator: f.Rotator, Timeout: f.Timeout, Memory: f.Memory, Concurrency: f.Concurrency, Environment: f.Env, Hold: f.Hold,
-		Superusers: f.SuperuserSecret, Keys: f.KMSKey, ManagedSuperuser: f.ManagedSuperuser, Every: f.RotateEvery, Window: f.Window,
+		Superusers: f.SuperuserSecret, Keytabs: f.KeytabSecret, Keys: f.KMSKey, ManagedSuperuser: f.ManagedSuperuser, Every: f.RotateEvery, Window: f.Window,
 	}
 	if _, ok := builtin.New(f.Rotator); !ok {
 		return s, fmt.Errorf("there is no built-in rotator %q; there are: %s", f.Rotator, strings.Join(builtin.Names(), ", "))
