@@ -86,9 +86,13 @@ func (q *inquiry) global(name string) iam.Value {
 func (q *inquiry) manner(name string) iam.Value {
 	switch name {
 	case "viaawsservice":
-		return iam.Bool(q.use.Via != "")
-	case "calledvia", "calledviafirst", "calledvialast":
-		return given(q.use.Via+".amazonaws.com", q.use.Via != "")
+		return iam.Bool(q.use.Via != "" || q.call.By != "")
+	case "calledvia":
+		return iam.List(q.via())
+	case "calledviafirst":
+		return iam.NonEmpty(strings.Join(q.via()[:min(1, len(q.via()))], ""))
+	case "calledvialast":
+		return iam.NonEmpty(strings.Join(q.via()[max(0, len(q.via())-1):], ""))
 	case "multifactorauthpresent":
 		return given("false", !q.call.Principal.IssuedAt.IsZero()) // long-term keys have no such key (AWS docs)
 	}
@@ -101,6 +105,19 @@ func (q *inquiry) manner(name string) iam.Value {
 		}
 	}
 	return iam.Value{}
+}
+
+// via lists the services through which the caller calls, the first one that it
+// called first.
+func (q *inquiry) via() []string {
+	var list []string
+	if q.call.By != "" {
+		list = append(list, q.call.By)
+	}
+	if q.use.Via != "" {
+		list = append(list, q.use.Via+".amazonaws.com")
+	}
+	return list
 }
 
 // ofSecret returns the keys that a secret gives; requests give the others.

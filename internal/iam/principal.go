@@ -51,8 +51,9 @@ type Principal struct {
 	AccessKeyID string
 	// IssuedAt is when a session's credentials were made; zero otherwise.
 	IssuedAt time.Time
-	// InvokedBy names the AWS service on whose behalf a Service principal
-	// acts, such as secretsmanager.amazonaws.com.
+	// InvokedBy names the AWS service as which a Service principal acts, such
+	// as secretsmanager.amazonaws.com; in events also the one that acts for
+	// another principal.
 	InvokedBy string
 	// IdentityProvider is the ARN of the provider that vouches for a
 	// WebIdentity principal.

@@ -141,7 +141,7 @@ func identityOf(p iam.Principal) identity {
 	}
 	id := identity{
 		Type: string(p.Type), PrincipalID: p.ID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID,
-		SessionContext: sessionOf(p), IdentityProvider: p.IdentityProvider,
+		SessionContext: sessionOf(p), IdentityProvider: p.IdentityProvider, InvokedBy: p.InvokedBy,
 	}
 	if p.Type != iam.AssumedRole {
 		id.UserName = p.Name

@@ -30,6 +30,8 @@ func adapterOf(p Protocol) adapter {
 		return adapterRest{}
 	case Query:
 		return adapterQuery{}
+	case EC2:
+		return adapterEC2{}
 	}
 	panic("wire: no adapter for protocol " + string(p))
 }

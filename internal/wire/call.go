@@ -29,6 +29,10 @@ type Call struct {
 	SourceIP  string
 	UserAgent string
 	Referer   string
+	// By is the service principal, such as cloudformation.amazonaws.com, that
+	// makes the call in process on behalf of the principal; "" for calls of
+	// clients. Such calls may set tags whose keys start with aws:.
+	By string
 	// Endpoint is the VPC endpoint that the call came through, or nil.
 	Endpoint *Endpoint
 	// Secure says that the call came over TLS.
@@ -136,6 +140,9 @@ func (c *Call) outline() trail.Event {
 		Name: c.Operation, ReadOnly: readOnly(c.Operation),
 		Principal: c.Principal, SourceIP: c.SourceIP, UserAgent: shorten(c.UserAgent), RequestID: c.RequestID,
 		Additional: c.Additional, Resources: c.Resources, TLS: c.Secure,
+	}
+	if c.By != "" { // AWS docs: the service stands for the address and the agent
+		e.Principal.InvokedBy, e.SourceIP, e.UserAgent = c.By, c.By, c.By
 	}
 	if e.Account == "" {
 		e.Account = c.Principal.Account

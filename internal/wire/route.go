@@ -83,7 +83,7 @@ func (r *router) route(x *exchange) error {
 	switch x.service.Model.Protocol {
 	case RestJSON:
 		return r.routePath(x, services, path)
-	case Query:
+	case Query, EC2:
 		return r.routeForm(x, services)
 	}
 	return fault.New(UnknownOperation, "")

@@ -1,6 +1,22 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
+
+// formName is what a member is called in a request. EC2's protocol has names
+// of its own there: the query name, else the location name with a capital.
+func (g *generator) formName(f *member) string {
+	if g.Metadata.Protocol != "ec2" {
+		return jsonName(f)
+	}
+	if f.ref.QueryName != "" {
+		return f.ref.QueryName
+	}
+	name := jsonName(f)
+	return strings.ToUpper(name[:1]) + name[1:]
+}
 
 // emitForm writes DecodeForm for the structures in query requests.
 func (g *generator) emitForm() error {
@@ -39,6 +55,15 @@ func (g *generator) itemNames(f *member, s *shape) (name, item string) {
 	return name, item
 }
 
+// formItem is itemNames for requests: EC2's lists are flat there, under the
+// member's own name.
+func (g *generator) formItem(f *member, s *shape) (name, item string) {
+	if g.Metadata.Protocol == "ec2" {
+		return g.formName(f), ""
+	}
+	return g.itemNames(f, s)
+}
+
 func (g *generator) entryNames(f *member, s *shape) (entry, key, value string) {
 	entry, key, value = "entry", "key", "value"
 	if s.Flattened || f.ref.Flattened {
@@ -57,9 +82,9 @@ func (g *generator) formRead(f *member) (string, error) {
 	s := g.shape(&f.ref)
 	switch s.Type {
 	case "structure":
-		return fmt.Sprintf("wire.FormStruct[%s](f, %q)", exported(s.name), jsonName(f)), nil
+		return fmt.Sprintf("wire.FormStruct[%s](f, %q)", exported(s.name), g.formName(f)), nil
 	case "list":
-		name, item := g.itemNames(f, s)
+		name, item := g.formItem(f, s)
 		switch e := g.shape(s.Member); e.Type {
 		case "string":
 			return fmt.Sprintf("f.Strings(%q, %q)", name, item), nil
@@ -73,9 +98,9 @@ func (g *generator) formRead(f *member) (string, error) {
 			return "", fmt.Errorf("no parameter for a map of %s", g.shape(s.Value).Type)
 		}
 		entry, key, value := g.entryNames(f, s)
-		return fmt.Sprintf("f.StringMap(%q, %q, %q, %q)", jsonName(f), entry, key, value), nil
+		return fmt.Sprintf("f.StringMap(%q, %q, %q, %q)", g.formName(f), entry, key, value), nil
 	}
-	return fmt.Sprintf("f.%s(%q)", method(s), jsonName(f)), nil
+	return fmt.Sprintf("f.%s(%q)", method(s), g.formName(f)), nil
 }
 
 // emitXML writes EncodeXML for the structures in query answers.

@@ -107,6 +107,51 @@ func services() []service {
 			secret: []string{"CiphertextType", "GrantTokenType"},
 		},
 		{
+			pkg: "cloudformation", folder: "cloudformation", version: "2010-05-15",
+			operations: strings.Fields(`
+				CancelUpdateStack ContinueUpdateRollback CreateChangeSet CreateStack DeleteChangeSet
+				DeleteStack DescribeAccountLimits DescribeChangeSet DescribeStackEvents
+				DescribeStackResource DescribeStackResources DescribeStacks ExecuteChangeSet
+				GetStackPolicy GetTemplate GetTemplateSummary ListChangeSets ListExports ListImports
+				ListStackResources ListStacks RollbackStack SetStackPolicy UpdateStack
+				UpdateTerminationProtection ValidateTemplate`),
+			secret: []string{"ParameterValue", "TemplateBody"},
+		},
+		{
+			pkg: "serverlessrepo", folder: "serverlessrepo", version: "2017-09-08",
+			operations: strings.Fields(`
+				CreateCloudFormationChangeSet CreateCloudFormationTemplate GetApplication
+				GetCloudFormationTemplate ListApplicationDependencies ListApplications
+				ListApplicationVersions`),
+			secret: []string{"ParameterValue"},
+		},
+		{
+			pkg: "ec2", folder: "ec2", version: "2016-11-15",
+			operations: strings.Fields(`
+				AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupEgress
+				AuthorizeSecurityGroupIngress CreateInternetGateway CreateNatGateway CreateNetworkAcl
+				CreateNetworkAclEntry CreateRoute CreateRouteTable CreateSecurityGroup CreateSubnet
+				CreateTags CreateVpc CreateVpcEndpoint DeleteInternetGateway DeleteNatGateway
+				DeleteNetworkAcl DeleteNetworkAclEntry DeleteRoute DeleteRouteTable
+				DeleteSecurityGroup DeleteSubnet DeleteTags DeleteVpc DeleteVpcEndpoints
+				DescribeAvailabilityZones DescribeInternetGateways DescribeNatGateways
+				DescribeNetworkAcls DescribeNetworkInterfaces DescribePrefixLists DescribeRegions
+				DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
+				DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints
+				DescribeVpcs DetachInternetGateway DisassociateRouteTable ModifySubnetAttribute
+				ModifyVpcAttribute ModifyVpcEndpoint ReplaceNetworkAclAssociation
+				ReplaceNetworkAclEntry ReplaceRoute ReplaceRouteTableAssociation
+				RevokeSecurityGroupEgress RevokeSecurityGroupIngress`),
+		},
+		{
+			pkg: "rds", folder: "rds", version: "2014-10-31",
+			operations: strings.Fields(`
+				AddTagsToResource CreateDBCluster CreateDBInstance CreateDBSubnetGroup
+				DeleteDBCluster DeleteDBInstance DeleteDBSubnetGroup DescribeDBClusters
+				DescribeDBInstances DescribeDBSubnetGroups ListTagsForResource ModifyDBCluster
+				ModifyDBInstance RemoveTagsFromResource`),
+		},
+		{
 			pkg: "keyturn",
 			operations: strings.Fields(`
 				CreateAccount CreateRootAccessKey DeleteRootAccessKey DescribeAccount
