@@ -111,6 +111,7 @@ Resources:
 		{"cidr", secretOf("!Cidr [a]"), textCidr},
 		{"length", secretOf("!Length [a]"), "Template Error: Encountered unsupported function: Fn::Length"},
 		{"transform", secretOf("{'Fn::Transform': {Name: Mine}}"), "No transform named Mine found."},
+		{"transform of resources", "Resources: {'Fn::Transform': {Name: AWS::Include}}", "No transform named AWS::Include found."},
 		{"import of a resource", secretOf("{'Fn::ImportValue': !Ref A}"), "Template error: the attribute in Fn::ImportValue must not depend on any resources, imported values, or Fn::GetAZs"},
 		{"import of an import", secretOf("{'Fn::ImportValue': !ImportValue a}"), "Template error: the attribute in Fn::ImportValue must not depend on any resources, imported values, or Fn::GetAZs"},
 		// Outputs.
