@@ -2,6 +2,8 @@ package stack
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,6 +37,14 @@ S: {Type: String, NoEcho: true, Default: hidden}`)
 	texts := map[string]string{"A": "x", "B": "before", "N": "5", "L": "sg-1, sg-2", "S": "hidden"}
 	if diff := cmp.Diff(texts, args.Text); diff != "" {
 		t.Errorf("texts (-want +got):\n%s", diff)
+	}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		if got := fmt.Sprintf(format, Scope{Arguments: args}); strings.Contains(got, "hidden") || !strings.Contains(got, "arguments of A, B, L, N, S") {
+			t.Errorf("%s prints %q, want the names alone", format, got)
+		}
+	}
+	if got := args.LogValue().String(); strings.Contains(got, "hidden") {
+		t.Errorf("the log has %q", got)
 	}
 	if got := args.Shown("S"); got != "****" || args.Shown("A") != "x" || !args.Secret("S") || args.Secret("A") {
 		t.Errorf("a NoEcho parameter is shown as %q, want ****", got)
