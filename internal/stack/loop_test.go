@@ -41,6 +41,9 @@ Outputs:
 		t.Fatal(err)
 	}
 	s := &Scope{StackName: "app", Arguments: args}
+	if s.Conditions, err = tpl.Evaluate(s); err != nil {
+		t.Fatal(err)
+	}
 	unfolded, err := tpl.Expand(s)
 	if err != nil {
 		t.Fatal(err)

@@ -112,6 +112,11 @@ func TestResolveSSM(t *testing.T) {
 	if _, early := args.ByName["P"]; early {
 		t.Error("the parameter has a value before it is fetched")
 	}
+	_, err = tpl.Resolve(map[string]any{"Ref": "P"}, &Scope{Arguments: args})
+	checkRefusal(t, err, "Unable to fetch parameters [/p] from parameter store for this account.")
+	if v, err := tpl.Resolve(map[string]any{"Ref": "P"}, &Scope{Arguments: args, Preview: true}); v != KnownAfterApply || err != nil {
+		t.Errorf("a preview gives %v, %v; want %s", v, err, KnownAfterApply)
+	}
 	if err := args.ResolveSSM(func(name string) (string, error) { return name + "1," + name + "2", nil }); err != nil {
 		t.Fatal(err)
 	}

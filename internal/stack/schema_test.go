@@ -30,6 +30,7 @@ func TestSchemaCheck(t *testing.T) {
 		{`{"Name": "abc", "Size": "3", "Flag": "true", "Names": ["a", 5], "Labels": {"a": 1}, "Policy": {"any": [1]}, "Rules": [{"Port": "80"}]}`, ""},
 		{`{"Name": "abc", "Policy": "{}"}`, ""},
 		{`{"Name": "{{changeSet:KNOWN_AFTER_APPLY}}", "Size": "{{changeSet:KNOWN_AFTER_APPLY}}", "Names": "{{changeSet:KNOWN_AFTER_APPLY}}"}`, ""},
+		{`{"Name": "{{resolve:ssm:name-of-the-thing}}", "Size": "{{resolve:ssm:size}}", "Flag": "{{resolve:ssm:flag}}"}`, ""},
 		{`{}`, "Property validation failure: [The property {/Name} is required]"},
 		{`{"Name": "abc", "Nmae": 1}`, "Encountered unsupported property Nmae"},
 		{`{"Name": "abc", "Arn": "x"}`, "Encountered unsupported property Arn"},
