@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/function/egress"
 )
@@ -261,11 +263,109 @@ func TestEgress(t *testing.T) {
 			// What the rules say next counts for the next connection.
 			r.set("tcp "+noTCP, egress.Allow)
 			r.set("tcp "+okTCP, egress.Drop)
-			got = decode[map[string]any](t, []byte(k.value(s, fmt.Sprintf(`{"ok":[%q,%q],"no":[%q,%q],"far":"198.51.100.7:443","closed":%q}`,
-				okTCP, okUDP, noTCP, noUDP, closed))))
-			if got["tcp no"] != "hello" || got["tcp ok"] != "TimeoutError" {
-				t.Errorf("after the change: got %v and %v, want hello and TimeoutError", got["tcp no"], got["tcp ok"])
+			short := spec(t, py(shortConnections), inVPC)
+			for range 2 {
+				r.set("tcp "+noTCP, egress.Allow)
+				r.set("tcp "+okTCP, egress.Drop)
+				if got := k.value(short, encodeString([]string{noTCP, okTCP})); got != `["hello", "timed out"]` {
+					t.Errorf("after the change: got %s", got)
+				}
+				r.set("tcp "+noTCP, egress.Drop)
+				r.set("tcp "+okTCP, egress.Allow)
+				if got := k.value(short, encodeString([]string{noTCP, okTCP})); got != `["timed out", "hello"]` {
+					t.Errorf("after the change back: got %s", got)
+				}
 			}
 		})
+	}
+}
+
+// shortConnections connects to addresses one after the other.
+const shortConnections = `import socket
+---
+def tcp(at):
+    host, port = at.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), 0.3) as s:
+            return s.recv(10).decode()
+    except OSError as e:
+        return str(e)
+return [tcp(at) for at in event]`
+
+func encodeString(v any) string { return string(encode(v)) }
+
+// Without a VPC, and without Egress, nothing is held.
+func TestEgressWithoutVPC(t *testing.T) {
+	at, _ := greeter(t, "127.0.0.1")
+	r := newRules()
+	k := newKit(t, func(cfg *Config) { cfg.Egress = r.egress() })
+	if got := k.value(spec(t, py(shortConnections), nil), encodeString([]string{at})); got != `["hello"]` {
+		t.Errorf("without a VPC: got %s", got)
+	}
+	if len(r.asked) > 0 {
+		t.Errorf("the rules were asked for %v", r.asked)
+	}
+	k = newKit(t, nil)
+	if got := k.value(spec(t, py(shortConnections), inVPC), encodeString([]string{at})); got != `["hello"]` {
+		t.Errorf("in a VPC that is not enforced: got %s", got)
+	}
+}
+
+// A Go function waits for connections with epoll on sockets that do not
+// block, from many threads that are interrupted all the time.
+func TestEgressGo(t *testing.T) {
+	okTCP, okUDP := greeter(t, "127.0.0.1")
+	noTCP, noUDP := greeter(t, "127.0.0.1")
+	r := newRules("tcp "+okTCP, "udp "+okUDP)
+	k := newKit(t, func(cfg *Config) { cfg.Egress = r.egress() })
+	s := spec(t, buildProvided(t, "dialer"), func(s *Spec) { provided(s); inVPC(s); s.Timeout = time.Minute })
+	type count struct{ Hello, Timeout, Other int }
+	const times = 100
+	got := decode[map[string]count](t, []byte(k.value(s, encodeString(map[string]any{
+		"Networks": []string{"tcp", "udp", "tcp", "udp"}, "Addresses": []string{okTCP, okUDP, noTCP, noUDP}, "Times": times, "Wait": 4000,
+	}))))
+	want := map[string]count{okTCP: {Hello: times}, okUDP: {Hello: times}, noTCP: {Timeout: times}, noUDP: {Timeout: times}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// nodeConnections does the same in Node, whose loop is libuv's.
+const nodeConnections = `
+import net from "node:net"
+import dgram from "node:dgram"
+const wait = 500
+function tcp(at) {
+  const [host, port] = at.split(":")
+  return new Promise((resolve) => {
+    const s = net.connect({ host, port })
+    s.setTimeout(wait, () => { s.destroy(); resolve("timeout") })
+    s.on("data", (d) => { s.destroy(); resolve(d.toString()) })
+    s.on("error", (e) => resolve(e.code))
+  })
+}
+function udp(at) {
+  const [host, port] = at.split(":")
+  return new Promise((resolve) => {
+    const s = dgram.createSocket("udp4")
+    const t = setTimeout(() => { s.close(); resolve("timeout") }, wait)
+    s.on("message", (m) => { clearTimeout(t); s.close(); resolve(m.toString()) })
+    s.on("error", (e) => resolve(e.code))
+    s.send("x", Number(port), host)
+  })
+}
+export const handler = async (e) => Promise.all([tcp(e.ok[0]), tcp(e.no[0]), udp(e.ok[1]), udp(e.no[1]), tcp(e.far)])
+`
+
+func TestEgressNode(t *testing.T) {
+	okTCP, okUDP := greeter(t, "127.0.0.1")
+	noTCP, noUDP := greeter(t, "127.0.0.1")
+	r := newRules("tcp "+okTCP, "udp "+okUDP)
+	r.set("tcp 198.51.100.7:443", egress.Unreachable)
+	k := newKit(t, func(cfg *Config) { cfg.Egress = r.egress() })
+	s := spec(t, files{"index.mjs": nodeConnections}, func(s *Spec) { node(s); inVPC(s) })
+	got := k.value(s, encodeString(map[string]any{"ok": []string{okTCP, okUDP}, "no": []string{noTCP, noUDP}, "far": "198.51.100.7:443"}))
+	if want := `["hello","timeout","hello","timeout","ENETUNREACH"]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
