@@ -187,6 +187,8 @@ def own():
 
 def unix():
     path = os.environ.get("TMPDIR", "/tmp") + "/socket-of-my-own"
+    if len(path) > 100:
+        os.chdir(os.path.dirname(path)); path = "socket-of-my-own"
     if os.path.exists(path): os.remove(path)
     l = socket.socket(socket.AF_UNIX); l.bind(path); l.listen()
     c = socket.socket(socket.AF_UNIX); c.connect(path)
