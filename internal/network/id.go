@@ -63,11 +63,6 @@ func KindOf(id string) Kind {
 	return kindPrefixes[prefix]
 }
 
-// newLabel returns the random part of an endpoint's DNS names.
-func newLabel() string {
-	return strings.ToLower(rand.Text()[:8])
-}
-
 // newMAC returns a locally administered hardware address, made from the
 // interface's own address so that it is unique in its subnet.
 func newMAC(a netip.Addr) string {

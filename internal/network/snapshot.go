@@ -268,3 +268,37 @@ func (s *Snapshot) NextAddress(n *Subnet) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+// Remove takes an object out of the snapshot.
+func (s *Snapshot) Remove(o Object) {
+	switch o := o.(type) {
+	case *VPC:
+		s.VPCs = slices.DeleteFunc(s.VPCs, func(x *VPC) bool { return x == o })
+	case *Subnet:
+		s.Subnets = slices.DeleteFunc(s.Subnets, func(x *Subnet) bool { return x == o })
+	case *SecurityGroup:
+		s.Groups = slices.DeleteFunc(s.Groups, func(x *SecurityGroup) bool { return x == o })
+	case *ACL:
+		s.ACLs = slices.DeleteFunc(s.ACLs, func(x *ACL) bool { return x == o })
+	case *RouteTable:
+		s.RouteTables = slices.DeleteFunc(s.RouteTables, func(x *RouteTable) bool { return x == o })
+	case *InternetGateway:
+		s.InternetGateways = slices.DeleteFunc(s.InternetGateways, func(x *InternetGateway) bool { return x == o })
+	case *NATGateway:
+		s.NATGateways = slices.DeleteFunc(s.NATGateways, func(x *NATGateway) bool { return x == o })
+	case *Endpoint:
+		s.Endpoints = slices.DeleteFunc(s.Endpoints, func(x *Endpoint) bool { return x == o })
+	case *Interface:
+		s.Interfaces = slices.DeleteFunc(s.Interfaces, func(x *Interface) bool { return x == o })
+	}
+}
+
+// Object returns any object by its ID; nil when there is none.
+func (s *Snapshot) Object(id string) Object {
+	for _, o := range s.Objects() {
+		if o.Base().ID == id {
+			return o
+		}
+	}
+	return nil
+}
