@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"strconv"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/stack"
@@ -175,3 +176,8 @@ func plain(v any) string {
 	b, _ := json.Marshal(v) // whose structs all can be encoded
 	return string(b)
 }
+
+// number is a property that need not be whole; its service checks it.
+func number() stack.Property { return stack.Property{} }
+
+func parseInteger(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
