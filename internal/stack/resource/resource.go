@@ -122,6 +122,8 @@ func Types() []string { return slices.Sorted(maps.Keys(handlers)) }
 var handlers = table(
 	secretHandler(), secretPolicyHandler(), scheduleHandler(), attachmentHandler(),
 	functionHandler(), permissionHandler(), versionHandler(), functionAliasHandler(), layerHandler(), invokeConfigHandler(),
+	roleHandler(), userHandler(), groupHandler(), additionHandler(), accessKeyHandler(), policyHandler(), managedPolicyHandler(),
+	ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
 	keyHandler(), keyAliasHandler(), logGroupHandler(),
 )
 
