@@ -122,7 +122,8 @@ func (tx *Tx) PurgeStacks(before time.Time, limit int) (int64, error) {
 type resourceBody struct {
 	Type, Status, StatusReason string
 	ChangedAt                  int64
-	Place, Operation, Token    string
+	Place, Leaving             string
+	Operation, Token           string
 }
 
 const stackResourceColumns = `r.id, r.stack_id, r.logical_id, r.physical_id, r.body, r.sealed`
@@ -140,7 +141,7 @@ func (tx *Tx) stackResources(query string, args ...any) ([]*record.Resource, err
 			return err
 		}
 		r.Type, r.Status, r.StatusReason, r.ChangedAt = b.Type, record.Status(b.Status), b.StatusReason, fromMicros(b.ChangedAt)
-		r.Place, r.Operation, r.Token = record.Place(b.Place), b.Operation, b.Token
+		r.Place, r.Leaving, r.Operation, r.Token = record.Place(b.Place), record.Leaving(b.Leaving), b.Operation, b.Token
 		list = append(list, &r)
 		return nil
 	}, query, args...)
@@ -165,7 +166,7 @@ func (tx *Tx) StackOfResource(account, region, physicalID string) (id string, er
 
 // SaveStackResource stores a resource as it stands in r, new or not.
 func (tx *Tx) SaveStackResource(r *record.Resource) error {
-	body, err := toJSON(resourceBody{r.Type, string(r.Status), r.StatusReason, micros(r.ChangedAt), string(r.Place), r.Operation, r.Token})
+	body, err := toJSON(resourceBody{r.Type, string(r.Status), r.StatusReason, micros(r.ChangedAt), string(r.Place), string(r.Leaving), r.Operation, r.Token})
 	if err != nil {
 		return err
 	}

@@ -233,3 +233,15 @@ func (tx *Tx) SetImports(account, region, stackID string, names []string) error 
 	}
 	return nil
 }
+
+// OperationsWait reports whether there is an operation that ClaimOperations
+// would give away.
+func (tx *Tx) OperationsWait(now time.Time, lease time.Duration) (bool, error) {
+	var n int
+	err := tx.one([]any{&n}, `SELECT 1 FROM stack_operation WHERE done = 0 AND nested >= 0 AND (lease_until <= $1 OR lease_until > $2) LIMIT 1`,
+		micros(now), micros(now.Add(2*lease)))
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

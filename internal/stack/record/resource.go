@@ -3,6 +3,8 @@ package record
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/keyturn/keyturn/internal/key"
 )
 
@@ -17,16 +19,23 @@ const (
 	Created Place = "created"
 	// Updated was changed where it stands; a rollback changes it back.
 	Updated Place = "updated"
-	// Superseded has a replacement of the same logical ID: it is deleted once
-	// the update succeeds, and takes its place again in a rollback.
-	Superseded Place = "superseded"
-	// Removed is no longer in the template: it is deleted once the update
-	// succeeds.
-	Removed Place = "removed"
+)
+
+// Leaving tells whether a resource is to be deleted once the update succeeds.
+type Leaving string
+
+// The ways of leaving.
+const (
+	Staying Leaving = ""
+	// Superseded has a replacement of the same logical ID. A rollback gives it
+	// its place again, unless it is Created.
+	Superseded Leaving = "superseded"
+	// Removed is no longer in the template.
+	Removed Leaving = "removed"
 )
 
 // Resource is one physical resource of a stack as it stands. A logical ID has
-// one that is not Superseded, or none.
+// at most one that is Current.
 type Resource struct {
 	// ID names the record.
 	ID                       string
@@ -37,6 +46,7 @@ type Resource struct {
 	StatusReason string
 	ChangedAt    time.Time
 	Place        Place
+	Leaving      Leaving
 	// Operation is the one that began something with the resource last, and
 	// Token what names that to the resource's service, the same after a crash.
 	Operation, Token string
@@ -45,7 +55,7 @@ type Resource struct {
 }
 
 // Current reports whether the resource is what its logical ID stands for.
-func (r *Resource) Current() bool { return r.Place != Superseded && !r.Status.Gone() }
+func (r *Resource) Current() bool { return r.Leaving != Superseded && !r.Status.Gone() }
 
 // State is what is kept of a resource sealed.
 type State struct {
@@ -119,6 +129,27 @@ type Event struct {
 	ClientRequestToken, OperationID string
 	// Sealed are the resource's properties as JSON.
 	Sealed []byte
+}
+
+// NewStackEvent tells of the stack itself.
+func NewStackEvent(s *Stack, o *Operation, at time.Time) *Event {
+	e := &Event{
+		StackID: s.ID, ID: uuid.NewString(), At: at, LogicalID: s.Name, PhysicalID: s.ID, Type: Type,
+		Status: s.Status, Reason: s.StatusReason,
+	}
+	if o != nil {
+		e.ClientRequestToken, e.OperationID = o.Token, o.ID
+	}
+	return e
+}
+
+// NewResourceEvent tells of a resource as it stands.
+func NewResourceEvent(r *Resource, o *Operation) *Event {
+	return &Event{
+		StackID: r.StackID, ID: r.LogicalID + "-" + string(r.Status) + "-" + r.ChangedAt.UTC().Format("2006-01-02T15:04:05.000Z"), At: r.ChangedAt,
+		LogicalID: r.LogicalID, PhysicalID: r.PhysicalID, Type: r.Type, Status: r.Status, Reason: r.StatusReason,
+		ClientRequestToken: o.Token, OperationID: o.ID,
+	}
 }
 
 // Properties returns the resource's properties as JSON, or "".

@@ -82,8 +82,10 @@ type Contents struct {
 	// Stable is what a rollback leads back to; nil when that is Config, or
 	// when the stack was never complete.
 	Stable *Config
-	// Outputs are those of the last success.
+	// Outputs are those of the last success, Imports the exports that they
+	// use.
 	Outputs []Output
+	Imports []string `json:",omitzero"`
 }
 
 // Config is one version of what a stack is to be.
