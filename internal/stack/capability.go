@@ -55,9 +55,9 @@ func (t *Template) Capabilities() (names []string, reason string) {
 		names = append(names, CapabilityIAM)
 	}
 	because := slices.Sorted(maps.Keys(types))
-	if macros := t.macros(); len(macros) > 0 {
+	if len(t.Transforms) > 0 {
 		names = append(names, CapabilityAutoExpand)
-		because = append(because, macros...)
+		because = append(because, t.Transforms...)
 	}
 	if len(names) == 0 {
 		return nil, ""
@@ -66,24 +66,53 @@ func (t *Template) Capabilities() (names []string, reason string) {
 	return names, "The following resource(s) require capabilities: [" + strings.Join(because, ", ") + "]"
 }
 
-// macros returns the declared transforms that need AUTO_EXPAND.
-// LanguageExtensions does too (AWS docs).
-func (t *Template) macros() []string { return t.Transforms }
-
-// Demand refuses a caller who has not acknowledged what the template needs.
-// direct is true for CreateStack and UpdateStack, where a declared transform
-// needs CAPABILITY_AUTO_EXPAND; a change set shows what a transform produces
-// before it is executed, so there it does not.
-func (t *Template) Demand(given []string, direct bool) error {
-	names, _ := t.Capabilities()
-	for _, need := range names {
-		switch {
-		case slices.Contains(given, need):
-		case need == CapabilityIAM && slices.Contains(given, CapabilityNamedIAM):
-		case need == CapabilityAutoExpand && !direct:
-		default:
-			return fault.New(InsufficientCapabilities, "Requires capabilities : [%s]", need)
+// hosted reports whether the SecretsManager transforms will make nested
+// stacks with execution roles of their own.
+func (t *Template) hosted() bool {
+	if !slices.ContainsFunc(t.Transforms, func(name string) bool { return strings.HasPrefix(name, "AWS::SecretsManager-") }) {
+		return false
+	}
+	for _, r := range t.Resources {
+		if _, ok := r.Properties["HostedRotationLambda"]; ok && r.Type == "AWS::SecretsManager::RotationSchedule" {
+			return true
 		}
 	}
-	return nil
+	return false
+}
+
+// application reports whether a resource is an application of the
+// repository, whose template has transforms.
+func (t *Template) application() bool {
+	for _, r := range t.Resources {
+		if r.Type == "AWS::Serverless::Application" {
+			return true
+		}
+	}
+	return false
+}
+
+// Demand refuses a caller who has not acknowledged what the template needs.
+// direct is true for CreateStack and UpdateStack, where any declared
+// transform needs CAPABILITY_AUTO_EXPAND. A change set shows what a transform
+// produces before it is executed, so there it is needed only for what becomes
+// a nested stack. A template with transforms is asked twice: as submitted and
+// as processed.
+func (t *Template) Demand(given []string, direct bool) error {
+	needs, _ := t.Capabilities()
+	nested := t.hosted() || t.application()
+	needs = slices.DeleteFunc(needs, func(name string) bool { return name == CapabilityAutoExpand && !direct && !nested })
+	if t.hosted() && !slices.Contains(needs, CapabilityIAM) && !slices.Contains(needs, CapabilityNamedIAM) {
+		needs = append(needs, CapabilityIAM)
+	}
+	if nested && !slices.Contains(needs, CapabilityAutoExpand) {
+		needs = append(needs, CapabilityAutoExpand)
+	}
+	missing := slices.DeleteFunc(needs, func(need string) bool {
+		return slices.Contains(given, need) || need == CapabilityIAM && slices.Contains(given, CapabilityNamedIAM)
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return fault.New(InsufficientCapabilities, "Requires capabilities : [%s]", strings.Join(missing, ", "))
 }

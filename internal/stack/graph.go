@@ -13,7 +13,8 @@ type Graph map[string][]string
 // Graph returns what the resources that exist under the conditions depend
 // on, by Ref, Fn::GetAtt, Fn::Sub and DependsOn; of a Fn::If the chosen
 // branch alone counts. With nil conditions all resources and branches count.
-// It refuses a circle.
+// It refuses a circle, and a reference to a resource that a condition leaves
+// out.
 func (t *Template) Graph(conditions map[string]bool) (Graph, error) {
 	ids := t.ids
 	if conditions != nil {
@@ -29,7 +30,10 @@ func (t *Template) Graph(conditions map[string]bool) (Graph, error) {
 		for _, other := range r.DependsOn {
 			needed[other] = true
 		}
-		for ref := range references(r.Properties, conditions) {
+		for ref := range references([]any{r.Properties, r.Metadata}, conditions) {
+			if t.missing(ref.Name, conditions) {
+				return nil, errDependency([]string{ref.Name}, "Resources")
+			}
 			needed[ref.Name] = true
 		}
 		for _, other := range slices.Sorted(maps.Keys(needed)) {
@@ -38,10 +42,24 @@ func (t *Template) Graph(conditions map[string]bool) (Graph, error) {
 			}
 		}
 	}
+	for _, o := range t.ActiveOutputs(conditions) {
+		for ref := range references([]any{o.Value, o.Export}, conditions) {
+			if t.missing(ref.Name, conditions) {
+				return nil, errDependency([]string{ref.Name}, "Outputs")
+			}
+		}
+	}
 	if circle := g.circle(); len(circle) > 0 {
 		return nil, invalid("Circular dependency between resources: [%s]", strings.Join(circle, ", "))
 	}
 	return g, nil
+}
+
+// missing reports whether a name is that of a resource which the conditions
+// leave out.
+func (t *Template) missing(name string, conditions map[string]bool) bool {
+	r, ok := t.Resources[name]
+	return ok && conditions != nil && r.Condition != "" && !conditions[r.Condition]
 }
 
 // Order returns the resources so that each stands after those it depends on,

@@ -34,8 +34,10 @@ const (
 )
 
 // supported is the list that AWS prints for an unknown function (AWS:
-// recorded).
-const supported = "[Ref, Fn::GetAtt, Fn::Base64, Fn::Cidr, Fn::FindInMap, Fn::GetAZs, Fn::If, Fn::ImportValue, Fn::Join, Fn::Select, Fn::Split, Fn::Sub, Fn::Equals, Fn::Not, Condition, Fn::And, Fn::Or, Fn::Contains, Fn::EachMemberEquals, Fn::EachMemberIn, Fn::ValueOf, Fn::ValueOfAll, Fn::RefAll]"
+// recorded, but for Fn::Cidr).
+const supported = "[Fn::Base64, Fn::GetAtt, Fn::GetAZs, Fn::ImportValue, Fn::Join, Fn::Split, Fn::FindInMap, Fn::Select, Ref, " +
+	"Fn::Equals, Fn::If, Fn::Not, Condition, Fn::And, Fn::Or, Fn::Contains, Fn::EachMemberEquals, Fn::EachMemberIn, Fn::ValueOf, " +
+	"Fn::ValueOfAll, Fn::RefAll, Fn::Sub, Fn::Cidr]"
 
 // call resolves one function.
 func (r *resolver) call(name string, arg any) (any, error) {
@@ -81,7 +83,7 @@ func errFunction(name string, arg any) error {
 		macro, _ := scalarText(m["Name"])
 		return invalid("No transform named %s found.", macro)
 	}
-	return invalid("Template error: Encountered unsupported function: %s Supported functions are: %s", name, supported)
+	return invalid("Template Error: Encountered unsupported function: %s Supported functions are: %s", name, supported)
 }
 
 func (r *resolver) ref(arg any) (any, error) {
@@ -269,7 +271,11 @@ func (r *resolver) findInMap(arg any) (any, error) {
 			return nil, err
 		}
 	}
-	top, _ := r.t.Mappings[keys[0]].(map[string]any)
+	mapping, found := r.t.Mappings[keys[0]]
+	if !found && len(args) == 3 {
+		return nil, invalid("Template error: Mapping named '%s' is not present in the 'Mappings' section of template.", keys[0])
+	}
+	top, _ := mapping.(map[string]any)
 	second, _ := top[keys[1]].(map[string]any)
 	if v, ok := second[keys[2]]; ok {
 		return v, nil

@@ -91,9 +91,13 @@ func errToJSONString() error {
 // template.
 // errConditionCycle refuses conditions that need each other.
 func errConditionCycle(names []string) error {
-	return invalid("Template format error: Circular dependency between conditions: [%s]", strings.Join(names, ", "))
+	return invalid("Template error: Found circular condition dependency between [%s]", strings.Join(names, ", "))
 }
 
 func errDependency(names []string, block string) error {
 	return invalid("Template format error: Unresolved resource dependencies [%s] in the %s block of the template", strings.Join(names, ", "), block)
+}
+
+func errOutputValue() error {
+	return invalid("Template format error: The Value field of every Outputs member must evaluate to a String.")
 }

@@ -52,6 +52,26 @@ func (t *Template) ResolveProperties(logicalID string, s *Scope) (map[string]any
 	return m, nil
 }
 
+// ResolveOutput returns an output's value and the name of its export, ""
+// without one.
+func (t *Template) ResolveOutput(o Output, s *Scope) (value, export string, err error) {
+	for into, v := range map[*string]any{&value: o.Value, &export: o.Export} {
+		if v == nil {
+			continue
+		}
+		resolved, err := t.Resolve(v, s)
+		if err != nil {
+			return "", "", err
+		}
+		text, ok := scalarText(resolved)
+		if !ok {
+			return "", "", errOutputValue()
+		}
+		*into = text
+	}
+	return value, export, nil
+}
+
 func (t *Template) resolver(s *Scope) *resolver {
 	return &resolver{t: t, s: s, conditions: func(name string) (bool, error) {
 		value, ok := s.Conditions[name]
@@ -114,14 +134,14 @@ func (r *resolver) grow(text string) (string, error) {
 }
 
 // call returns the function and the argument of an object that is a call: it
-// has one member, Ref or Fn::Something.
+// has one member, Ref or Fn::Something, in capitals or not.
 func call(m map[string]any) (name string, arg any, ok bool) {
 	if len(m) != 1 {
 		return "", nil, false
 	}
 	for name, arg = range m {
 	}
-	return name, arg, name == fnRef || strings.HasPrefix(name, "Fn::")
+	return name, arg, name == fnRef || len(name) > 4 && strings.EqualFold(name[:4], "Fn::")
 }
 
 func isCall(v any) bool {
