@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyturn/keyturn/internal/fault"
-	"github.com/keyturn/keyturn/internal/stack"
 	"github.com/keyturn/keyturn/internal/stack/record"
 	"github.com/keyturn/keyturn/internal/store"
 )
@@ -417,9 +416,6 @@ func (p *part) applied() *record.Applied {
 // nested reports whether the part is a stack.
 func (p *part) nested() bool { return p.Type == record.Type }
 
-// schemaOf is the schema of a type that is known.
-func handlerError(kind string) error {
+func unknownType(kind string) error {
 	return fault.New(fault.Validation, "Template format error: Unrecognized resource types: [%s]", kind)
 }
-
-var _ = stack.Mask
