@@ -272,6 +272,7 @@ func (x *exchange) identify() error {
 		return err
 	}
 	x.call = x.newCall(principal, x.sig.Scope.Region)
+	x.call.Token = x.sig.Token
 	return nil
 }
 

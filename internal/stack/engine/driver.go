@@ -214,8 +214,8 @@ func (d *driver) change(work context.Context, fn func(tx *store.Tx) error) error
 }
 
 // transition gives the stack another status, tells of it, and lets edit
-// change stack, contents and operation with it. A "" for the status only
-// edits. also, unless nil, adds to the transaction.
+// change stack, contents and operation with it. also, unless nil, adds to the
+// transaction.
 type transition struct {
 	status record.Status
 	reason string
@@ -238,12 +238,11 @@ func (d *driver) move(work context.Context, t transition) error {
 		if contents, err = s.Open(d.cfg.Sealer); err != nil {
 			return err
 		}
-		if t.status != "" {
-			s.Status, s.StatusReason = t.status, t.reason
-		}
+		s.Status, s.StatusReason = t.status, t.reason
 		if t.edit != nil {
 			t.edit(s, contents, op)
 		}
+		divert(s, op)
 		if err := s.Seal(d.cfg.Sealer, contents); err != nil {
 			return err
 		}
@@ -252,10 +251,8 @@ func (d *driver) move(work context.Context, t transition) error {
 				return err
 			}
 		}
-		if t.status != "" {
-			if err := tx.AddStackEvent(record.NewStackEvent(s, op, time.Now())); err != nil {
-				return err
-			}
+		if err := tx.AddStackEvent(record.NewStackEvent(s, op, time.Now())); err != nil {
+			return err
 		}
 		if err := tx.SaveStack(s); err != nil {
 			return err
@@ -267,6 +264,18 @@ func (d *driver) move(work context.Context, t transition) error {
 	}
 	return err
 }
+
+// divert makes an operation go on with the deletion that a caller has asked
+// for meanwhile.
+func divert(s *record.Stack, op *record.Operation) {
+	if op.Order.Cancel == record.Delete && s.Status != record.DeleteComplete {
+		op.Order.Cancel, op.Phase, op.Done = "", record.Delete, false
+		s.Status, s.StatusReason = record.DeleteInProgress, userInitiated
+	}
+}
+
+// userInitiated is the reason of what a caller has asked for (AWS: recorded).
+const userInitiated = "User Initiated"
 
 // current is what a logical ID stands for, or nil.
 func (d *driver) current(logicalID string) *part {

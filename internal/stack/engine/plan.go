@@ -183,7 +183,9 @@ func (d *driver) imported(work context.Context, name string) (string, error) {
 	return x.Value(d.cfg.Sealer)
 }
 
-func noExport(name string) error { return fault.New(fault.Validation, "No export named %s found", name) }
+func noExport(name string) error {
+	return fault.New(fault.Validation, "No export named %s found", name)
+}
 
 // resolve works out what the template makes of a resource.
 func (d *driver) resolve(work context.Context, id string) (*record.Applied, error) {

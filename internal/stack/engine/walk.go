@@ -8,48 +8,59 @@ import (
 // atOnce bounds the calls that one operation makes at once.
 const atOnce = 16
 
-// walk visits every node after those that it needs, many at once. A visit
-// that returns false, and halted once it says true, let nothing more begin;
-// walk returns when all that began has ended.
+// walk visits every node after those of the nodes that it needs, many at
+// once. What needs a node whose visit returned false is not visited. Once
+// halted says true nothing more begins; walk returns when all that began has
+// ended.
 func walk(nodes []string, needs map[string][]string, halted func() bool, visit func(node string) bool) {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	done, begun := map[string]bool{}, map[string]bool{}
-	slots := make(chan struct{}, atOnce)
-	failed := false
-	var start func()
-	ready := func(n string) bool {
-		return !begun[n] && !slices.ContainsFunc(needs[n], func(need string) bool { return slices.Contains(nodes, need) && !done[need] })
+	w := &walker{
+		nodes: nodes, needs: needs, halted: halted, visit: visit, slots: make(chan struct{}, atOnce),
+		known: map[string]bool{}, begun: map[string]bool{}, done: map[string]bool{},
 	}
-	start = func() { // holds mu
-		for _, n := range nodes {
-			if failed || !ready(n) {
-				continue
-			}
-			begun[n] = true
-			wg.Go(func() {
-				slots <- struct{}{}
-				ok := true
-				mu.Lock()
-				go_ := !failed && !halted()
-				mu.Unlock()
-				if go_ {
-					ok = visit(n)
-				}
-				<-slots
-				mu.Lock()
-				defer mu.Unlock()
-				if !ok || !go_ {
-					failed = true
-					return
-				}
-				done[n] = true
-				start()
-			})
+	for _, n := range nodes {
+		w.known[n] = true
+	}
+	w.begin()
+	w.running.Wait()
+}
+
+type walker struct {
+	nodes   []string
+	needs   map[string][]string
+	halted  func() bool
+	visit   func(string) bool
+	slots   chan struct{}
+	running sync.WaitGroup
+
+	mu                 sync.Mutex
+	known, begun, done map[string]bool
+}
+
+// begin starts every node that has become ready.
+func (w *walker) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.nodes {
+		if !w.begun[n] && w.ready(n) {
+			w.begun[n] = true
+			w.running.Go(func() { w.run(n) })
 		}
 	}
-	mu.Lock()
-	start()
-	mu.Unlock()
-	wg.Wait()
+}
+
+func (w *walker) ready(n string) bool {
+	return !slices.ContainsFunc(w.needs[n], func(need string) bool { return w.known[need] && !w.done[need] })
+}
+
+func (w *walker) run(n string) {
+	w.slots <- struct{}{}
+	ok := !w.halted() && w.visit(n)
+	<-w.slots
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	w.done[n] = true
+	w.mu.Unlock()
+	w.begin()
 }
