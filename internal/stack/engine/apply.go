@@ -128,7 +128,9 @@ func (d *driver) rehearse(work context.Context) error {
 // permitRemovals holds the resources that the template no longer has against
 // the stack policy.
 func (d *driver) permitRemovals(work context.Context, o *outcome) {
-	for _, p := range d.where(func(p *part) bool { return p.Current() && p.state.Now != nil && !slices.Contains(d.plan.active, p.LogicalID) }) {
+	for _, p := range d.where(func(p *part) bool {
+		return p.Current() && p.state.Now != nil && !slices.Contains(d.plan.active, p.LogicalID)
+	}) {
 		if err := d.allowed(p, "Delete"); err != nil && p.Operation != d.id {
 			d.refuse(work, p.LogicalID, p, nil, err, o)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/fault"
-	"github.com/keyturn/keyturn/internal/stack"
 	"github.com/keyturn/keyturn/internal/stack/record"
 	"github.com/keyturn/keyturn/internal/store"
 )
@@ -284,7 +283,7 @@ func (d *driver) makeChangeSet(work context.Context) error {
 	if err != nil {
 		return err
 	}
-	proposal.Changes, err = d.propose(work, &proposal.Config)
+	err = d.propose(work, proposal)
 	set.Status, set.Execution = record.ChangeSetComplete, record.Available
 	if err != nil {
 		if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Unavailable {
@@ -320,20 +319,21 @@ func (d *driver) done(work context.Context, set *record.ChangeSet) error {
 // errNoChanges is why a change set failed that would change nothing.
 var errNoChanges = fault.New(fault.Validation, "The submitted information didn't contain changes. Submit different information to create a change set.")
 
-// propose returns what a config would change.
-func (d *driver) propose(work context.Context, c *record.Config) ([]stack.Change, error) {
+// propose works out what a config would change.
+func (d *driver) propose(work context.Context, proposal *record.Proposal) error {
+	c := &proposal.Config
 	if err := Expand(d.stack, c); err != nil {
-		return nil, err
+		return err
 	}
 	t, _, err := c.Parse()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := Check(t); err != nil {
-		return nil, err
+		return err
 	}
 	if err := t.Demand(c.Capabilities, false); err != nil {
-		return nil, err
+		return err
 	}
 	var p *Preview
 	err = d.cfg.Store.View(work, func(tx *store.Tx) (err error) {
@@ -341,10 +341,17 @@ func (d *driver) propose(work context.Context, c *record.Config) ([]stack.Change
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if p.Empty() {
-		return nil, errNoChanges
+		return errNoChanges
 	}
-	return p.Changes, nil
+	proposal.Changes, proposal.Before, proposal.After = p.Changes, map[string]string{}, map[string]string{}
+	for _, change := range p.Changes {
+		id := change.LogicalID
+		if proposal.Before[id], proposal.After[id], err = p.Shown(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -72,16 +72,16 @@ func Expand(s *record.Stack, c *record.Config) error {
 	return err
 }
 
-// Check refuses what is wrong with a template before anything is done.
+// Check refuses what is wrong with a template before anything is done. Types
+// that only a transform makes known ones of pass while it has not been
+// applied.
 func Check(t *stack.Template) error {
+	waiting := func(kind string) bool { return len(t.Transforms) > 0 && strings.HasPrefix(kind, "AWS::Serverless::") }
 	return t.Check(func(kind string) bool { return resource.Lookup(kind) != nil || waiting(kind) }, func(kind, attribute string) bool {
 		schema := resource.Schema(kind)
 		return schema == nil || schema.HasAttribute(attribute)
 	})
 }
-
-// waiting tells the types that only a transform makes known ones of.
-func waiting(kind string) bool { return strings.HasPrefix(kind, "AWS::Serverless::") }
 
 // plan is a config, ready to be carried out.
 type plan struct {

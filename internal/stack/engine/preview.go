@@ -20,15 +20,25 @@ type Preview struct {
 	// outputs says that the outputs, or settings that are no resource's,
 	// change.
 	outputs bool
+	// shownBefore and shownAfter are the resources' properties without secrets.
+	shownBefore, shownAfter map[string]map[string]any
 }
 
 // Empty reports whether nothing would change.
 func (p *Preview) Empty() bool { return len(p.Changes) == 0 && !p.outputs }
 
-// Values returns the properties of a resource before and after, resolved as
-// far as they are known, for who wants to see them.
-func (p *Preview) Values(logicalID string) (before, after map[string]any) {
-	return p.before.Properties[logicalID], p.after.Properties[logicalID]
+// Shown returns the properties of a resource before and after as JSON, as far
+// as they are known, with masks for what is not to be seen; "" where there
+// are none.
+func (p *Preview) Shown(logicalID string) (before, after string, err error) {
+	for into, shown := range map[*string]map[string]map[string]any{&before: p.shownBefore, &after: p.shownAfter} {
+		if properties, ok := shown[logicalID]; ok {
+			if *into, err = encode(map[string]any{"Properties": properties}); err != nil {
+				return "", "", err
+			}
+		}
+	}
+	return before, after, nil
 }
 
 // NewPreview compares a stack as it is with a config whose transforms have
@@ -42,14 +52,17 @@ func NewPreview(tx *store.Tx, sealer *key.Sealer, s *record.Stack, c *record.Con
 	if err := w.load(); err != nil {
 		return nil, err
 	}
-	p := &Preview{before: stack.State{Properties: map[string]map[string]any{}, PhysicalIDs: map[string]string{}}}
+	p := &Preview{
+		before:      stack.State{Properties: map[string]map[string]any{}, PhysicalIDs: map[string]string{}},
+		shownBefore: map[string]map[string]any{}, shownAfter: map[string]map[string]any{},
+	}
 	var outputs []record.Output
 	if s.Status != record.ReviewInProgress {
 		if err := w.present(p, contents); err != nil {
 			return nil, err
 		}
 	}
-	if p.after, outputs, err = w.coming(c); err != nil {
+	if p.after, outputs, err = w.coming(c, p.shownAfter); err != nil {
 		return nil, err
 	}
 	if p.before.Template != nil {
@@ -119,14 +132,14 @@ func (w *previewer) present(p *Preview, contents *record.Contents) error {
 	for id, made := range w.parts {
 		p.before.PhysicalIDs[id] = made.PhysicalID
 		if made.state.Now != nil {
-			p.before.Properties[id] = made.state.Now.Declared
+			p.before.Properties[id], p.shownBefore[id] = made.state.Now.Declared, made.state.Now.Shown
 		}
 	}
 	return nil
 }
 
 // coming is the stack as it will be, as far as that is known.
-func (w *previewer) coming(c *record.Config) (state stack.State, outputs []record.Output, err error) {
+func (w *previewer) coming(c *record.Config, shown map[string]map[string]any) (state stack.State, outputs []record.Output, err error) {
 	plan, err := newPlan(w.stack, c)
 	if err != nil {
 		return state, nil, err
@@ -143,11 +156,11 @@ func (w *previewer) coming(c *record.Config) (state stack.State, outputs []recor
 		}
 		if schema := resource.Schema(plan.template.Resources[id].Type); schema != nil {
 			properties = schema.Coerce(properties)
-			if err := schema.Check(properties); err != nil {
-				return state, nil, err
-			}
 		}
 		state.Properties[id] = properties
+		if shown[id], err = plan.template.ResolveProperties(id, masked(scope)); err != nil {
+			return state, nil, err
+		}
 	}
 	for _, o := range plan.template.ActiveOutputs(scope.Conditions) {
 		value, export, err := plan.template.ResolveOutput(o, scope)

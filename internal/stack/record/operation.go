@@ -165,6 +165,9 @@ type ChangeSet struct {
 type Proposal struct {
 	Config  Config
 	Changes []stack.Change
+	// Before and After are the properties of what changes as JSON, without
+	// secrets, by logical ID.
+	Before, After map[string]string
 }
 
 // Open returns the change set's proposal.
