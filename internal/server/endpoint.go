@@ -132,9 +132,9 @@ func (s *Server) doors() []*door {
 	return list
 }
 
-// shutDoors lets no client in any more and waits for those inside.
-func (s *Server) shutDoors() error {
-	doors := s.doors()
+// shutDoors lets nobody in any more by these doors and waits for those
+// inside.
+func (s *Server) shutDoors(doors []*door) error {
 	errs := make([]error, len(doors))
 	var wg sync.WaitGroup
 	for i, d := range doors {
@@ -149,8 +149,9 @@ func (s *Server) answerAll(services []*wire.Service) {
 	who := newAuthenticator(s.keyring)
 	plain := s.handler(services, who, nil)
 	answer := func(d *door, h http.Handler) { d.answer(h, s.cfg.Logger) }
-	answer(&s.outer, plain)
-	answer(&s.inner, plain)
+	for _, d := range append(s.innerDoors(), &s.outer) {
+		answer(d, plain)
+	}
 	for _, p := range s.passages {
 		answer(&p.door, s.handler(services, who, p.endpoint))
 	}
