@@ -14,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/service/admin"
+	"github.com/keyturn/keyturn/internal/service/cloudformation"
 	"github.com/keyturn/keyturn/internal/service/cloudtrail"
 	"github.com/keyturn/keyturn/internal/service/ec2"
 	"github.com/keyturn/keyturn/internal/service/iam"
@@ -34,6 +35,7 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		iam.New(iam.Config{Store: s.store, Guard: guard, Sealer: s.sealer}).Wire(),
 		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
+		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
 		ec2.New(ec2.Config{Store: s.store, Guard: guard}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",

@@ -276,6 +276,7 @@ func (x *exchange) identify() error {
 		return err
 	}
 	x.call = x.newCall(principal, x.sig.Scope.Region)
+	x.call.Token = x.sig.Token
 	if x.EndpointOf != nil {
 		x.call.Endpoint, err = x.EndpointOf(x.r.Context(), principal, x.call.Service, x.call.Region, x.r.Host)
 	}
