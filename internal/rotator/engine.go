@@ -62,6 +62,9 @@ type Kind struct {
 	// the member port needed only as the engine sees fit.
 	Port     int
 	Database string
+	// OnePorts are ports at which one server is reached in different ways, 0
+	// being the usual one. Other ports of a host belong to other servers.
+	OnePorts []int
 	// Passwords are the rules for new passwords.
 	Passwords PasswordRules
 	// CloneSuffix is what the name of an alternating user's clone ends with;

@@ -283,7 +283,7 @@ func TestSameServerByDouble(t *testing.T) {
 			d := newDouble()
 			d.broken = tc.broken
 			r, log := d.rotationAt(t, Settings{"KEYTURN_PRIMARY_HOSTS": tc.hosts})
-			same, err := r.sameServer(t.Context(), tc.service, Login{Host: tc.cur}, Login{Host: tc.primary})
+			same, err := r.sameServer(t.Context(), Kind{Service: tc.service}, Login{Host: tc.cur}, Login{Host: tc.primary})
 			got := fmt.Sprint(same)
 			if e, ok := err.(*Error); ok {
 				got = e.Type

@@ -3,6 +3,7 @@ package rotator
 import (
 	"context"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,9 +17,10 @@ import (
 // pairs replica=primary, separated by commas, or else as RDS does. A host may
 // have several servers: a login at one of them must not move the superuser of
 // another.
-func (r *Rotation) sameServer(ctx context.Context, service Service, cur, master Login) (bool, error) {
+func (r *Rotation) sameServer(ctx context.Context, kind Kind, cur, master Login) (bool, error) {
+	service := kind.Service
 	sameHost := sameName(cur.Host, master.Host)
-	if sameHost && cur.Port == master.Port {
+	if sameHost && kind.onePort(cur.Port, master.Port) {
 		return true, nil
 	}
 	for pair := range strings.SplitSeq(r.Settings.Text("KEYTURN_PRIMARY_HOSTS", ""), ",") {
@@ -43,6 +45,11 @@ func (r *Rotation) sameServer(ctx context.Context, service Service, cur, master 
 		return false, &Error{Type: errorType(err), Text: "Encountered error while verifying rds replica status: " + err.Error(), err: err}
 	}
 	return same, nil
+}
+
+// onePort tells whether two ports of a host are one server's.
+func (k Kind) onePort(a, b int) bool {
+	return a == b || slices.Contains(k.OnePorts, a) && slices.Contains(k.OnePorts, b)
 }
 
 // sameName compares names of hosts.

@@ -96,7 +96,7 @@ func (s strategy) superuser(ctx context.Context, r *Rotation, cur Login, arn str
 	if kind.UsersPerNode {
 		return master, sameNodes(cur, master, arn)
 	}
-	if same, err := r.sameServer(ctx, kind.Service, cur, master); err != nil || same {
+	if same, err := r.sameServer(ctx, kind, cur, master); err != nil || same {
 		return master, err
 	}
 	relation := "as/rds replica of"

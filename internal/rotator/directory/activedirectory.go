@@ -27,7 +27,7 @@ func NewActiveDirectory() rotator.Engine { return ActiveDirectory{} }
 // Kind implements rotator.Engine.
 func (ActiveDirectory) Kind() rotator.Kind {
 	return rotator.Kind{
-		Title: "Active Directory", Accepts: []string{"activedirectory"}, OneTLS: true,
+		Title: "Active Directory", Accepts: []string{"activedirectory"}, OneTLS: true, OnePorts: []int{0, ldapPort, ldapsPort},
 		Passwords: rotator.PasswordRules{Length: 32, Exclude: passwordExclude},
 	}
 }

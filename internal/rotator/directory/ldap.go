@@ -25,7 +25,7 @@ func NewLDAP() rotator.Engine { return LDAP{} }
 // Kind implements rotator.Engine.
 func (LDAP) Kind() rotator.Kind {
 	return rotator.Kind{
-		Title: "LDAP directory", Accepts: []string{"ldap"}, OneTLS: true,
+		Title: "LDAP directory", Accepts: []string{"ldap"}, OneTLS: true, OnePorts: []int{0, ldapPort, ldapsPort},
 		Passwords: rotator.PasswordRules{Length: 32, Exclude: passwordExclude},
 	}
 }

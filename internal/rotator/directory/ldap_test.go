@@ -21,15 +21,17 @@ func newPerson(t testing.TB, s *slapd, byDN bool) *rotatortest.Target {
 	secret := map[string]any{
 		"engine": "ldap", "host": "127.0.0.1", "port": s.secure, "username": dn, "password": "first-Password-1",
 	}
+	superuser := map[string]any{
+		"engine": "ldap", "host": "127.0.0.1", "port": s.secure, "username": rootDN, "password": rootPassword,
+	}
 	if !byDN {
+		superuser["port"], superuser["startTLS"] = s.plain, true
 		secret["username"], secret["baseDN"], secret["userFilter"] = name, "ou=people,"+suffix, "(&(objectClass=inetOrgPerson)(uid=%s))"
 		secret["port"], secret["startTLS"] = s.plain, true
 	}
 	return &rotatortest.Target{
-		Secret: secret,
-		Superuser: map[string]any{
-			"engine": "ldap", "host": "127.0.0.1", "port": s.secure, "username": rootDN, "password": rootPassword,
-		},
+		Secret:    secret,
+		Superuser: superuser,
 		Login: func(_ context.Context, secret map[string]any) error {
 			conn, err := s.as(t, dn, secret["password"].(string))
 			if err != nil {
