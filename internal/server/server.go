@@ -20,6 +20,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/trail"
@@ -39,7 +40,9 @@ type Server struct {
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
-	metrics  *metrics
+	// applications calls other services' operations through the handler.
+	applications *serverlessrepo.Service
+	metrics      *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
 	// outer is for clients, inner for functions, passages for clients in
