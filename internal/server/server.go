@@ -21,6 +21,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	stackengine "github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
@@ -43,7 +44,9 @@ type Server struct {
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
-	metrics  *metrics
+	// applications calls other services' operations through the handler.
+	applications *serverlessrepo.Service
+	metrics      *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
 	// outer is for clients, inner for functions, passages for clients in
@@ -147,7 +150,9 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		return err
 	}
 	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
-	s.stacks.Use(wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger}))
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	s.stacks.Use(inside)
+	s.applications.Use(inside)
 	s.answerAll(services)
 	return nil
 }
