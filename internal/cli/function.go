@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/keyturn/keyturn/internal/deploy"
+	"github.com/keyturn/keyturn/internal/rotator"
 	"github.com/keyturn/keyturn/internal/rotator/builtin"
 )
 
@@ -35,8 +35,9 @@ func (listRotatorsCmd) Run(p *program) error {
 type rotatorFlags struct {
 	Rotator          string            `required:"" help:"Built-in rotator, such as postgres.single; see list-rotators." placeholder:"NAME"`
 	SuperuserSecret  []string          `help:"Secret that masterarn members name, which the role may read; may be repeated." placeholder:"SECRET" sep:"none"`
+	KeytabSecret     []string          `help:"Secret whose keytab follows the password, which the role may change; may be repeated." placeholder:"SECRET" sep:"none"`
 	ManagedSuperuser bool              `help:"The superuser's secret is managed by RDS or Redshift: let the role look up where its server is."`
-	Hold             time.Duration     `help:"Keep the old password of alternating users for readers that have not moved, this long at most." placeholder:"24h"`
+	Hold             string            `help:"Keep the old password of alternating users for readers that have not moved, this long at most." placeholder:"2d"`
 	Env              map[string]string `help:"Environment variable of the function; may be repeated." placeholder:"NAME=VALUE" mapsep:"none"`
 	Timeout          int32             `help:"Seconds that one step may take." default:"30"`
 	Memory           int32             `help:"Memory in MiB." default:"128"`
@@ -51,12 +52,16 @@ type rotatorFlags struct {
 func (f *rotatorFlags) spec(name string) (deploy.Spec, error) {
 	s := deploy.Spec{
 		Name: name, Rotator: f.Rotator, Timeout: f.Timeout, Memory: f.Memory, Concurrency: f.Concurrency, Environment: f.Env, Hold: f.Hold,
-		Superusers: f.SuperuserSecret, Keys: f.KMSKey, ManagedSuperuser: f.ManagedSuperuser, Every: f.RotateEvery, Window: f.Window,
+		Superusers: f.SuperuserSecret, Keytabs: f.KeytabSecret, Keys: f.KMSKey, ManagedSuperuser: f.ManagedSuperuser, Every: f.RotateEvery, Window: f.Window,
 	}
 	if _, ok := builtin.New(f.Rotator); !ok {
 		return s, fmt.Errorf("there is no built-in rotator %q; there are: %s", f.Rotator, strings.Join(builtin.Names(), ", "))
 	}
-	if f.Hold < 0 || f.Hold > 0 && !strings.HasSuffix(f.Rotator, ".alternating") {
+	if hold, err := rotator.ParseHold(f.Hold); err != nil {
+		return s, fmt.Errorf("--hold %w", err)
+	} else if hold == 0 {
+		s.Hold = ""
+	} else if !strings.HasSuffix(f.Rotator, ".alternating") {
 		return s, fmt.Errorf("--hold is for rotators of alternating users, and %s is none", f.Rotator)
 	}
 	if f.Window != "" && f.RotateEvery == "" {

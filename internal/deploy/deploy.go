@@ -46,7 +46,7 @@ type Spec struct {
 	Environment map[string]string
 	// Hold is how long alternating users keep the old password for readers
 	// that have not moved; 0 for not at all.
-	Hold time.Duration
+	Hold string
 	// CABundle holds certificates of authorities in PEM form that the
 	// function trusts beside the system's.
 	CABundle []byte
@@ -54,6 +54,8 @@ type Spec struct {
 	Role string
 	// Superusers are the secrets that masterarn members name: ARNs, or names.
 	Superusers []string
+	// Keytabs are the secrets whose keytabs follow a password: ARNs, or names.
+	Keytabs []string
 	// Keys are the ARNs of the KMS keys that secrets are sealed under, other
 	// than aws/secretsmanager.
 	Keys []string
@@ -75,8 +77,8 @@ const bundleFile = "ca-bundle.pem"
 // variables are the function's whole environment.
 func (s *Spec) variables() map[string]string {
 	vars := map[string]string{}
-	if s.Hold > 0 {
-		vars["KEYTURN_HOLD"] = s.Hold.String()
+	if s.Hold != "" {
+		vars["KEYTURN_HOLD"] = s.Hold
 	}
 	if len(s.CABundle) > 0 {
 		vars["KEYTURN_CA_BUNDLE"] = bundleFile // functions start in the folder of their code
@@ -186,16 +188,10 @@ func (d *deployment) look(ctx context.Context) ([]*secretsmanager.DescribeSecret
 		return nil, fmt.Errorf("%s works as the superuser whose secret the member masterarn names: "+
 			"give that secret with --superuser-secret, so that the function's role may read it, or a role of your own with --role", d.Rotator)
 	}
-	for i, id := range d.Superusers {
-		if arn.IsARN(id) {
-			continue
-		}
-		out, err := d.describe(ctx, id)
-		if err != nil {
+	for _, list := range [][]string{d.Superusers, d.Keytabs} {
+		if err := d.lookUp(ctx, list); err != nil {
 			return nil, err
 		}
-		d.Superusers[i] = *out.ARN
-		d.addKey(aws.ToString(out.KmsKeyId))
 	}
 	var rotated []*secretsmanager.DescribeSecretOutput
 	for _, id := range d.Secrets {
@@ -207,6 +203,22 @@ func (d *deployment) look(ctx context.Context) ([]*secretsmanager.DescribeSecret
 		rotated = append(rotated, out)
 	}
 	return rotated, nil
+}
+
+// lookUp puts ARNs in place of the names of secrets.
+func (d *deployment) lookUp(ctx context.Context, ids []string) error {
+	for i, id := range ids {
+		if arn.IsARN(id) {
+			continue
+		}
+		out, err := d.describe(ctx, id)
+		if err != nil {
+			return err
+		}
+		ids[i] = *out.ARN
+		d.addKey(aws.ToString(out.KmsKeyId))
+	}
+	return nil
 }
 
 // addKey adds the key of a secret to those that the role may use.

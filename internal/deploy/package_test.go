@@ -6,6 +6,7 @@ import (
 	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -242,7 +243,7 @@ func bootstrap(t *testing.T, path string) []byte {
 // The template's role may do what the policy says, and its parts refer to
 // what exists.
 func TestTemplate(t *testing.T) {
-	s := deploy.Spec{Name: "rot", Rotator: "postgres.alternating", Timeout: 30, Memory: 128, Hold: 1, Every: "rate(12 hours)", Window: "2h"}
+	s := deploy.Spec{Name: "rot", Rotator: "postgres.alternating", Timeout: 30, Memory: 128, Hold: "2d", Every: "rate(12 hours)", Window: "2h"}
 	text, err := s.Template("arm64")
 	if err != nil {
 		t.Fatal(err)
@@ -320,4 +321,32 @@ func referred(v any, f func(string)) {
 			referred(value, f)
 		}
 	}
+}
+
+// The role of a rotator of keytabs may write those, and no other secrets.
+func TestKeytabPolicy(t *testing.T) {
+	const keytab = "arn:aws:secretsmanager:us-east-1:123456789012:secret:keytab-AbCdEf"
+	s := deploy.Spec{Name: "rot", Rotator: "activedirectory.keytab", Timeout: 30, Memory: 128, Keytabs: []string{keytab}}
+	text, err := s.PolicyText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy struct {
+		Statement []struct {
+			Sid              string
+			Action, Resource any
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &policy); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range policy.Statement {
+		if st.Sid == "WriteKeytabs" {
+			if !strings.Contains(fmt.Sprint(st.Action), "PutSecretValue") || fmt.Sprint(st.Resource) != "["+keytab+"]" {
+				t.Errorf("got %v on %v", st.Action, st.Resource)
+			}
+			return
+		}
+	}
+	t.Errorf("nothing lets the role write keytabs:\n%s", text)
 }

@@ -71,13 +71,19 @@ func (s *Spec) statements(n names) []statement {
 			Sid: "ReadSuperuser", Action: []string{"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"}, Resource: superusers,
 		})
 	}
+	if len(s.Keytabs) > 0 {
+		list = append(list, statement{
+			Sid: "WriteKeytabs", Resource: s.Keytabs,
+			Action: []string{"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"},
+		})
+	}
 	if len(s.Keys) > 0 {
 		list = append(list, statement{
 			Sid: "UseKeysForSecrets", Action: []string{"kms:Decrypt", "kms:GenerateDataKey"}, Resource: s.Keys,
 			Condition: map[string]any{"StringEquals": map[string]string{"kms:ViaService": "secretsmanager." + n.Region + ".amazonaws.com"}},
 		})
 	}
-	if s.Hold > 0 {
+	if s.Hold != "" {
 		list = append(list, statement{Sid: "SeeWhoReads", Action: []string{"cloudtrail:LookupEvents"}, Resource: "*"})
 	}
 	if s.ManagedSuperuser {

@@ -134,6 +134,9 @@ type Request struct {
 	RequestID string
 	// ClientContext is JSON; TraceHeader the caller's. Both may be "".
 	ClientContext, TraceHeader string
+	// Ended, if set, is called once when the execution environment is free
+	// again, before the log is stored; not if the event did not run.
+	Ended func()
 }
 
 // Result is how an invocation ended. A function that failed has a Result with
@@ -187,6 +190,12 @@ func (i *Invoker) run(ctx context.Context, t *target, r Request) (Result, error)
 		}
 	}
 	i.cfg.Observe(outcome(result, err), time.Since(began))
+	if fault.Is(err, fault.Throttled) {
+		return result, err // nothing ran and wrote
+	}
+	if r.Ended != nil {
+		r.Ended()
+	}
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
 	defer cancel()
 	i.logs.flush(flush)

@@ -283,7 +283,7 @@ func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (
 // error whose text holds no secret: the function's own message stays in its
 // log.
 func (d *driver) invoke(work context.Context, plan *stepPlan) error {
-	result, err := d.call(work, plan.request)
+	result, err := d.call(work, plan.step, plan.request)
 	if err != nil {
 		return err
 	}

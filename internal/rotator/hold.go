@@ -36,10 +36,19 @@ const lookback = 15 * time.Minute
 // password.
 const holdReserve = 8 * time.Second
 
-// hold reads the variable of that name, a duration as Go writes them or in days; 0
-// where it is missing.
+// hold reads the variable of that name; 0 where it is missing.
 func (s Settings) hold() (time.Duration, error) {
-	text := strings.TrimSpace(s.Text(holdVariable, ""))
+	d, err := ParseHold(s.Text(holdVariable, ""))
+	if err != nil {
+		return 0, Invalid("The environment variable %s %v", holdVariable, err)
+	}
+	return d, nil
+}
+
+// ParseHold reads how long to hold: a duration as Go writes them, which may
+// begin with days, such as 36h or 2d12h; 0 for an empty text.
+func ParseHold(text string) (time.Duration, error) {
+	text = strings.TrimSpace(text)
 	if text == "" {
 		return 0, nil
 	}
@@ -63,7 +72,7 @@ func (s Settings) hold() (time.Duration, error) {
 }
 
 func errHold(text string) error {
-	return Invalid("The environment variable %s must be a duration such as 24h or 2d, and is %q", holdVariable, text)
+	return fmt.Errorf("must be a duration such as 24h or 2d, and is %q", text)
 }
 
 // hold keeps the pending user's old password, the one of the previous version,

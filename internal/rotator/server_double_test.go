@@ -17,9 +17,11 @@ import (
 // keeps what a server keeps, and notes who tried to log in and what changed.
 type serverDouble struct {
 	kind      rotator.Kind
-	passwords map[string]string // by user
-	grants    map[string]string
-	supers    []string
+	passwords map[string]string // by user, or by port and user
+	// byPort says that there is a server at each port, with users of its own.
+	byPort bool
+	grants map[string]string
+	supers []string
 
 	// refuse fails attempts before they reach the server; ways are encrypted
 	// and plain.
@@ -28,7 +30,13 @@ type serverDouble struct {
 	broken map[string]error
 
 	attempts, changes []string
+
+	// open counts sessions; hanging ones close when their time is over.
+	open  int
+	hangs bool
 }
+
+func at(port int, user string) string { return fmt.Sprint(port, " ", user) }
 
 func newServerDouble() *serverDouble {
 	return &serverDouble{
@@ -56,15 +64,26 @@ func (d *serverDouble) Connect(ctx context.Context, l rotator.Login, secure *tls
 			return nil, err
 		}
 	}
-	if d.passwords[l.Username] != l.Password.RevealText() {
+	s := &sessionDouble{d, l.Port, l.Username}
+	if password, ok := d.passwords[s.name(l.Username)]; !ok || password != l.Password.RevealText() {
 		return nil, errWrongPassword
 	}
-	return &sessionDouble{d, l.Username}, nil
+	d.open++
+	return s, nil
 }
 
 type sessionDouble struct {
 	*serverDouble
+	port int
 	user string
+}
+
+// name is how the server keeps a user.
+func (s *sessionDouble) name(user string) string {
+	if s.byPort {
+		return at(s.port, user)
+	}
+	return user
 }
 
 func (s *sessionDouble) Ping(context.Context) error { return s.broken["ping"] }
@@ -87,13 +106,13 @@ func (s *sessionDouble) set(what, user string, next plaintext.Value) error {
 	if err := s.broken["password"]; err != nil {
 		return err
 	}
-	s.passwords[user] = next.RevealText()
+	s.passwords[s.name(user)] = next.RevealText()
 	s.changes = append(s.changes, what+" of "+user)
 	return nil
 }
 
 func (s *sessionDouble) UserExists(_ context.Context, user string) (bool, error) {
-	_, ok := s.passwords[user]
+	_, ok := s.passwords[s.name(user)]
 	return ok, s.broken["exists"]
 }
 
@@ -101,7 +120,7 @@ func (s *sessionDouble) CreateClone(_ context.Context, from rotator.Login, to st
 	if err := s.broken["create"]; err != nil {
 		return err
 	}
-	s.passwords[to] = password.RevealText()
+	s.passwords[s.name(to)] = password.RevealText()
 	s.changes = append(s.changes, "clone "+to+" of "+from.Username)
 	return nil
 }
@@ -115,7 +134,13 @@ func (s *sessionDouble) CopyGrants(_ context.Context, from rotator.Login, to str
 	return nil
 }
 
-func (s *sessionDouble) Close(context.Context) error { return nil }
+func (s *sessionDouble) Close(ctx context.Context) error {
+	s.open--
+	if s.hangs {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
 
 func secret(user, password string, more ...any) map[string]any {
 	value := map[string]any{"engine": "double", "host": "db.test", "username": user, "password": password}

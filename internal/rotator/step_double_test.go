@@ -2,9 +2,7 @@ package rotator_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -16,90 +14,28 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
 )
 
-// engineDouble stands for servers of which only the passwords matter: by
-// host, port and user.
-type engineDouble struct {
-	passwords map[string]string
-	open      int
-	// hangs makes sessions close only when their time is over.
-	hangs bool
-}
-
-func (d *engineDouble) Kind() rotator.Kind {
-	return rotator.Kind{Title: "Double", Accepts: []string{"double"}, Port: 1, OneTLS: true, Passwords: rotator.PasswordRules{Length: 20}}
-}
-
-func at(host string, port int, user string) string { return fmt.Sprintf("%s@%s:%d", user, host, port) }
-
-func (d *engineDouble) Connect(_ context.Context, l rotator.Login, _ *tls.Config) (rotator.Session, error) {
-	if password, ok := d.passwords[at(l.Host, l.Port, l.Username)]; !ok || password != l.Password.RevealText() {
-		return nil, rotator.NewFailure(rotator.CauseAuthentication, "", "refused", nil)
-	}
-	d.open++
-	return &stepSessionDouble{d, l}, nil
-}
-
-type stepSessionDouble struct {
-	*engineDouble
-	login rotator.Login
-}
-
-func (s *stepSessionDouble) Ping(context.Context) error { return nil }
-
-func (s *stepSessionDouble) SetOwnPassword(ctx context.Context, l rotator.Login, next plaintext.Value) error {
-	return s.SetPassword(ctx, l.Username, next)
-}
-
-func (s *stepSessionDouble) SetPassword(_ context.Context, user string, next plaintext.Value) error {
-	s.passwords[at(s.login.Host, s.login.Port, user)] = next.RevealText()
-	return nil
-}
-
-func (s *stepSessionDouble) UserExists(_ context.Context, user string) (bool, error) {
-	_, ok := s.passwords[at(s.login.Host, s.login.Port, user)]
-	return ok, nil
-}
-
-func (s *stepSessionDouble) CreateClone(ctx context.Context, _ rotator.Login, to string, password plaintext.Value) error {
-	return s.SetPassword(ctx, to, password)
-}
-
-func (s *stepSessionDouble) CopyGrants(context.Context, rotator.Login, string) error { return nil }
-
-func (s *stepSessionDouble) Close(ctx context.Context) error {
-	s.open--
-	if s.hangs {
-		<-ctx.Done()
-	}
-	return ctx.Err()
-}
-
-func login(port int, user, password string) map[string]any {
-	return map[string]any{"engine": "double", "host": "db", "port": port, "username": user, "password": password}
-}
-
 // A previous version of another server at the same host logs in there, and
 // must not have its password changed.
 func TestPreviousOfAnotherPort(t *testing.T) {
-	d := &engineDouble{passwords: map[string]string{at("db", 2, "app"): "old"}}
-	s := rotatortest.NewSteps(rotator.NewSingleUser(d), login(1, "app", "wrong"), nil, nil)
-	s.Put(s.ARN, "older", login(2, "app", "old"), "AWSPREVIOUS")
+	d := newServerDouble()
+	d.byPort, d.passwords = true, map[string]string{at(2, "app"): "old"}
+	s := rotatortest.NewSteps(rotator.NewSingleUser(d), secret("app", "wrong", "port", 1), nil, nil)
+	s.Put(s.ARN, "older", secret("app", "old", "port", 2), "AWSPREVIOUS")
 	if err := s.Step(t.Context(), "createSecret"); err != nil {
 		t.Fatal(err)
 	}
 	err := s.Step(t.Context(), "setSecret")
-	if err == nil || err.Error() != "Attempting to modify user for host db other than previous valid host db" {
+	if err == nil || err.Error() != "Attempting to modify user for host db.test other than previous valid host db.test" {
 		t.Errorf("got %v", err)
 	}
-	if d.passwords[at("db", 2, "app")] != "old" || d.open != 0 {
+	if d.passwords[at(2, "app")] != "old" || d.open != 0 {
 		t.Errorf("the other server has the passwords %v and %d sessions", d.passwords, d.open)
 	}
 }
 
 // What Secrets Manager does not do is not put on the server.
 func TestNoPasswordForClone(t *testing.T) {
-	d := &engineDouble{passwords: map[string]string{at("db", 1, "app"): "first", at("db", 1, "root"): "root"}}
-	s := rotatortest.NewSteps(rotator.NewAlternatingUsers(d), login(1, "app", "first"), login(1, "root", "root"), nil)
+	_, s := newSteps("alternating", nil)
 	if err := s.Step(t.Context(), "createSecret"); err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +55,8 @@ func TestNoPasswordForClone(t *testing.T) {
 // A session that does not close does not take the step's time.
 func TestCloseHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &engineDouble{passwords: map[string]string{at("db", 1, "app"): "first"}, hangs: true}
-		s := rotatortest.NewSteps(rotator.NewSingleUser(d), login(1, "app", "first"), nil, nil)
+		d, s := newSteps("single", nil)
+		d.hangs = true
 		began := time.Now()
 		if err := s.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
