@@ -18,6 +18,7 @@ import (
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/service/logs"
+	"github.com/keyturn/keyturn/internal/service/rds"
 	"github.com/keyturn/keyturn/internal/service/sts"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -33,6 +34,7 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		iam.New(iam.Config{Store: s.store, Guard: guard, Sealer: s.sealer}).Wire(),
 		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
+		rds.New(rds.Config{Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Wake: s.engine.Wake, Logger: s.cfg.Logger}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),

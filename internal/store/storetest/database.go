@@ -40,9 +40,11 @@ func testDatabases(t *testing.T, open Open) {
 	for name, list := range map[string]func(*store.Tx) ([]*database.Instance, error){
 		"db1 db2 m1": func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBInstances(account, region, "", 10) },
 		"db2":        func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBInstances(account, region, "db1", 1) },
-		"m1":         func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBInstancesOfCluster(account, region, "c1") },
-		"db2 ":       func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBReplicas(account, region, "db1") },
-		"":           func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBReplicas(account, region, "") },
+		"m1": func(tx *store.Tx) ([]*database.Instance, error) {
+			return tx.DBInstancesOfCluster(account, region, "c1")
+		},
+		"db2 ": func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBReplicas(account, region, "db1") },
+		"":     func(tx *store.Tx) ([]*database.Instance, error) { return tx.DBReplicas(account, region, "") },
 	} {
 		got := ""
 		for n, i := range read(t, s, list) {
