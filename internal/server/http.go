@@ -23,6 +23,7 @@ import (
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/service/logs"
+	"github.com/keyturn/keyturn/internal/service/rds"
 	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	"github.com/keyturn/keyturn/internal/service/sts"
 	"github.com/keyturn/keyturn/internal/store"
@@ -43,6 +44,7 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
 		ec2.New(ec2.Config{Store: s.store, Guard: guard}).Wire(),
 		s.applications.Wire(),
+		rds.New(rds.Config{Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Wake: s.engine.Wake, Logger: s.cfg.Logger}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),
