@@ -124,6 +124,8 @@ var handlers = table(
 	functionHandler(), permissionHandler(), versionHandler(), functionAliasHandler(), layerHandler(), invokeConfigHandler(),
 	roleHandler(), userHandler(), groupHandler(), additionHandler(), accessKeyHandler(), policyHandler(), managedPolicyHandler(),
 	ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
+	vpcHandler(), subnetHandler(), securityGroupHandler(), ruleHandler(false), ruleHandler(true), endpointHandler(), networkACLHandler(), entryHandler(),
+	aclAssociationHandler(), routeTableHandler(), routeHandler(), tableAssociationHandler(), gatewayHandler(), gatewayAttachmentHandler(), natHandler(),
 	keyHandler(), keyAliasHandler(), logGroupHandler(),
 )
 
