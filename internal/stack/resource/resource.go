@@ -126,6 +126,8 @@ var handlers = table(
 	ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
 	vpcHandler(), subnetHandler(), securityGroupHandler(), ruleHandler(false), ruleHandler(true), endpointHandler(), networkACLHandler(), entryHandler(),
 	aclAssociationHandler(), routeTableHandler(), routeHandler(), tableAssociationHandler(), gatewayHandler(), gatewayAttachmentHandler(), natHandler(),
+	addressHandler(), instanceHandler(), clusterHandler(), subnetGroupHandler(),
+	stackHandler(), metadataHandler(), waitHandleHandler(), waitHandler(),
 	keyHandler(), keyAliasHandler(), logGroupHandler(),
 )
 
