@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"fault", "plaintext"},
 	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
 	{"iam", "key/...", "loggroup", "function", "network", "stack", "database", "application"},
-	{"secret", "trail", "function/environment", "stack/transform"},
+	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},

@@ -17,6 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/service/admin"
+	"github.com/keyturn/keyturn/internal/service/cloudformation"
 	"github.com/keyturn/keyturn/internal/service/cloudtrail"
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
@@ -29,7 +30,7 @@ import (
 
 // services returns what is served.
 func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.Service {
-	s.applications = serverlessrepo.New(serverlessrepo.Config{Guard: guard, URL: s.URL})
+	s.applications = serverlessrepo.New(serverlessrepo.Config{Store: s.store, Guard: guard, URL: s.URL})
 	return []*wire.Service{
 		s.secrets.Wire(),
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
@@ -39,6 +40,7 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
 		s.applications.Wire(),
+		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),
@@ -59,9 +61,6 @@ func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint 
 		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
-	if endpoint == nil {
-		s.applications.Use(aws)
-	}
 	measured := s.metrics.handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// AWS paths hold encoded slashes and must not be cleaned, so there is

@@ -21,9 +21,11 @@ import (
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
+	stackengine "github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/trail"
+	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // Server is a server that listens but does not answer until Run.
@@ -37,6 +39,7 @@ type Server struct {
 	pool     *environment.Pool
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
+	stacks   *stackengine.Engine
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
@@ -126,12 +129,19 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
+	s.stacks = stackengine.New(stackengine.Config{
+		Store: s.store, Sealer: s.sealer, Keyring: s.keyring, Node: node, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+	})
 	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err
 	}
-	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
+	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	s.stacks.Use(inside)
+	s.applications.Use(inside)
+	s.answerAll(services)
 	return nil
 }
 
@@ -176,7 +186,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.engine.Run, s.stacks.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
 		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep,
 	} {
 		work.start(run, work.stop)

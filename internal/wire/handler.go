@@ -97,6 +97,18 @@ func (h *Handler) Call(ctx context.Context, c *Call, in Input) (Output, error) {
 	return out, err
 }
 
+// Publish tells what clients of a service, named by its signing name, get for
+// an operation's error: the code, the HTTP status and the text.
+func (h *Handler) Publish(service, operation string, err error) (code string, status int, message string) {
+	b := h.router.find(service, operation)
+	if b == nil {
+		p := publish(err, nil, codesJSON)
+		return p.Name, p.Status, p.message
+	}
+	p := publish(err, b.service, adapterOf(b.service.Model.Protocol).usual)
+	return p.Name, p.Status, p.message
+}
+
 // perform validates the request and runs the operation. A panic becomes an
 // internal error.
 func (b *binding) perform(ctx context.Context, c *Call) (out Output, err error) {
@@ -260,6 +272,7 @@ func (x *exchange) identify() error {
 		return err
 	}
 	x.call = x.newCall(principal, x.sig.Scope.Region)
+	x.call.Token = x.sig.Token
 	return nil
 }
 
