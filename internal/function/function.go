@@ -108,6 +108,9 @@ type VPC struct {
 	IPv6                        bool
 }
 
+// Attached reports whether the function is in a VPC.
+func (v VPC) Attached() bool { return len(v.SubnetIDs) > 0 }
+
 // Logging is a function's LoggingConfig.
 type Logging struct {
 	// Format is Text or JSON.

@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/service/admin"
 	"github.com/keyturn/keyturn/internal/service/cloudformation"
 	"github.com/keyturn/keyturn/internal/service/cloudtrail"
+	"github.com/keyturn/keyturn/internal/service/ec2"
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/service/logs"
@@ -41,6 +42,7 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		s.kms.Wire(),
 		s.applications.Wire(),
 		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
+		ec2.New(ec2.Config{Store: s.store, Guard: guard}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),
@@ -55,10 +57,10 @@ const (
 )
 
 // handler answers every request that comes through a VPC endpoint, or through
-// none.
-func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint) http.Handler {
+// none, or through the one that of finds.
+func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint, of endpointOf) http.Handler {
 	aws := wire.NewHandler(wire.Config{
-		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint,
+		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint, EndpointOf: of,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
 	measured := s.metrics.handler()

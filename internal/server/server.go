@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,8 @@ type Server struct {
 	// VPCs.
 	outer, inner door
 	passages     []*passage
+	// side are the doors of single services for functions in a VPC.
+	side []*sideDoor
 }
 
 // materialCache bounds the KMS key material that is kept ready in memory.
@@ -62,6 +65,11 @@ const materialCache = 4096
 func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	if cfg.EnforceVPC {
+		if err := checkEnforcement(cfg.Logger); err != nil {
+			return nil, err
+		}
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics()}
 	defer func() {
@@ -111,11 +119,15 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
+	var held *environment.Egress
+	if s.cfg.EnforceVPC {
+		held = newEnforcer(s.store, s.places, s.cfg.Logger).egress()
+	}
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
 		Interpreters: s.cfg.Interpreters, StrictRuntimes: s.cfg.StrictRuntimes,
 		EndpointURL: "http://" + s.inner.address(), CABundle: s.cfg.CABundle, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
-		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs,
+		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs, Egress: held, ServiceURLs: s.sideURLs(),
 	})
 	if err != nil {
 		return fmt.Errorf("preparing to run functions: %w", err)
@@ -191,7 +203,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	} {
 		work.start(run, work.stop)
 	}
-	for _, d := range append(s.doors(), &s.inner) {
+	for _, d := range slices.Concat(s.doors(), s.innerDoors()) {
 		requests.start(d.serve, work.stop)
 	}
 	ready()
@@ -199,9 +211,9 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	// Clients' requests and the server's own work end first, side by side.
 	// Both may wait for functions, so these end then; and functions call this
 	// server, so their door is shut last.
-	err = errors.Join(s.shutDoors(), work.wait())
+	err = errors.Join(s.shutDoors(s.doors()), work.wait())
 	functions.stop()
-	err = errors.Join(err, functions.wait(), s.inner.shut(s.cfg.Grace, s.cfg.Logger))
+	err = errors.Join(err, functions.wait(), s.shutDoors(s.innerDoors()))
 	return errors.Join(err, requests.wait())
 }
 
@@ -214,8 +226,8 @@ func (s *Server) announce() error {
 
 // Close gives back what New opened. Run does so by itself.
 func (s *Server) Close() error {
-	errs := []error{s.inner.close()}
-	for _, d := range s.doors() {
+	var errs []error
+	for _, d := range slices.Concat(s.doors(), s.innerDoors()) {
 		errs = append(errs, d.close())
 	}
 	if s.recorder != nil {

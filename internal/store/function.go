@@ -119,7 +119,7 @@ func (tx *Tx) CreateFunction(f *function.Function) error {
 	if err != nil {
 		return err
 	}
-	return tx.useFunctionCode(f, &f.Config)
+	return tx.useFor(f, &f.Config)
 }
 
 // SaveFunction stores a changed function. The error is of kind Conflict,
@@ -139,7 +139,7 @@ func (tx *Tx) SaveFunction(f *function.Function) error {
 		return fault.New(fault.Conflict, "")
 	}
 	f.Revision++
-	return tx.useFunctionCode(f, &f.Config)
+	return tx.useFor(f, &f.Config)
 }
 
 func functionJSON(f *function.Function) (config, body string, err error) {
@@ -163,7 +163,7 @@ func (tx *Tx) DeleteFunction(id string) error {
 	if err := tx.change(`DELETE FROM function WHERE id = $1`, id); err != nil {
 		return err
 	}
-	return tx.releaseCode(functionHolder(id, ""), functionHolder(id, "")+"~")
+	return tx.release(functionHolder(id, ""), functionHolder(id, "")+"~")
 }
 
 // FunctionUsage returns how many functions an account has in a region, and
@@ -245,7 +245,7 @@ func (tx *Tx) SaveFunctionVersion(f *function.Function, c *function.Config) erro
 	if err != nil {
 		return err
 	}
-	return tx.useFunctionCode(f, c)
+	return tx.useFor(f, c)
 }
 
 // DeleteFunctionVersion removes a published version and the code that
@@ -255,7 +255,25 @@ func (tx *Tx) DeleteFunctionVersion(functionID string, number int64) error {
 		return err
 	}
 	holder := functionHolder(functionID, strconv.FormatInt(number, 10))
-	return tx.releaseCode(holder, holder)
+	return tx.release(holder, holder)
+}
+
+// useFor makes a version of a function hold its code and its network
+// interfaces.
+func (tx *Tx) useFor(f *function.Function, c *function.Config) error {
+	if err := tx.useFunctionCode(f, c); err != nil {
+		return err
+	}
+	return tx.useFunctionNetwork(f, c)
+}
+
+// release removes what the holders from the first to the last name held and
+// nothing else holds.
+func (tx *Tx) release(from, to string) error {
+	if err := tx.releaseCode(from, to); err != nil {
+		return err
+	}
+	return tx.releaseNetwork(from, to)
 }
 
 // ChangingVersion is a version whose creation or update has not finished.

@@ -44,6 +44,11 @@ func (e *environment) variables(at layout) []string {
 	if e.pool.cfg.EndpointURL != "" {
 		v["AWS_ENDPOINT_URL"] = e.pool.cfg.EndpointURL
 	}
+	if e.held() {
+		for _, u := range e.pool.cfg.ServiceURLs {
+			v["AWS_ENDPOINT_URL_"+u.Service] = u.URL
+		}
+	}
 	for name, value := range s.Env {
 		if !function.ReservedVariable(name) {
 			v[name] = value

@@ -138,7 +138,7 @@ func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.C
 	if in.Runtime == nil || in.Handler == nil {
 		return nil, fault.New(fault.Parameter, "Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
-	if err := function.CheckTags(in.Tags); err != nil {
+	if err := checkTags(call, in.Tags); err != nil {
 		return nil, err
 	}
 	if err := s.checkRuntime(ctx, *in.Runtime); err != nil {

@@ -232,6 +232,7 @@ func TestUpdateConfiguration(t *testing.T) {
 	k := newKit(t).run()
 	ctx := t.Context()
 	in := k.input("f", echo)
+	net := k.newNetwork()
 	in.Environment = &types.Environment{Variables: map[string]string{"COLOUR": "blue"}}
 	in.Description = aws.String("first")
 	k.create(in)
@@ -248,9 +249,9 @@ func TestUpdateConfiguration(t *testing.T) {
 		check(t, err)
 		return out
 	}
-	update(sdk.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(256), VpcConfig: &types.VpcConfig{SubnetIds: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}})
+	update(sdk.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(256), VpcConfig: &types.VpcConfig{SubnetIds: net.subnets[:1], SecurityGroupIds: net.groups[:1]}})
 	got := get()
-	if *got.MemorySize != 256 || *got.Description != "first" || got.Environment.Variables["COLOUR"] != "blue" || got.VpcConfig.SubnetIds[0] != "subnet-1" {
+	if *got.MemorySize != 256 || *got.Description != "first" || got.Environment.Variables["COLOUR"] != "blue" || got.VpcConfig.SubnetIds[0] != net.subnets[0] || *got.VpcConfig.VpcId != net.vpc {
 		t.Errorf("got memory %d, description %q, environment %v, VPC %v", *got.MemorySize, *got.Description, got.Environment, got.VpcConfig)
 	}
 	update(sdk.UpdateFunctionConfigurationInput{

@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/stack"
@@ -174,4 +178,28 @@ func differ(a, b any) bool {
 func plain(v any) string {
 	b, _ := json.Marshal(v) // whose structs all can be encoded
 	return string(b)
+}
+
+// number is a property that need not be whole; its service checks it.
+func number() stack.Property { return stack.Property{} }
+
+func parseInteger(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
+
+// missing are the elements of a that b has not.
+func missing(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+}
+
+// instant is a time as CloudFormation shows it.
+func instant(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// unescapeDocument reads a policy as IAM answers it, percent-encoded.
+func unescapeDocument(s string) (string, error) {
+	text, err := url.PathUnescape(s)
+	return text, fault.Wrap(err, "reading a policy")
 }

@@ -73,8 +73,9 @@ type Result struct {
 	PhysicalID string
 	// Ref is what Ref gives; "" means PhysicalID.
 	Ref string
-	// Attributes are what Fn::GetAtt gives. They may hold secrets: the caller
-	// seals them.
+	// Attributes are what Fn::GetAtt gives, by dotted names. They may hold
+	// secrets: the caller seals them. nil after an Update leaves them as they
+	// were.
 	Attributes map[string]any
 }
 
@@ -119,8 +120,11 @@ func Types() []string { return slices.Sorted(maps.Keys(handlers)) }
 
 // handlers are the handlers by type.
 var handlers = table(
-	secretHandler(),
-	logGroupHandler(),
+	secretHandler(), secretPolicyHandler(), scheduleHandler(), attachmentHandler(),
+	functionHandler(), permissionHandler(), versionHandler(), functionAliasHandler(), layerHandler(), invokeConfigHandler(),
+	roleHandler(), userHandler(), groupHandler(), additionHandler(), accessKeyHandler(), policyHandler(), managedPolicyHandler(),
+	ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
+	keyHandler(), keyAliasHandler(), logGroupHandler(),
 )
 
 func table(list ...*Handler) map[string]*Handler {
