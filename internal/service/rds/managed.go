@@ -429,8 +429,8 @@ func statusOf(sec *secret.Secret, run *secret.RotationRun) string {
 	switch {
 	case run == nil:
 		return active
-	case run.State == secret.Exhausted:
-		return impaired
+	case run.State == secret.Exhausted, run.State == secret.Running && run.Error != "":
+		return impaired // it has failed, and is tried again or waits for its next window
 	case run.State == secret.Running && sec.Rotation.LastRotatedAt.IsZero():
 		return creating
 	case run.State == secret.Running:
