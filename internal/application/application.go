@@ -91,7 +91,7 @@ func (a *Application) ARN(region string) string {
 	}.String()
 }
 
-var versionPattern = regexp.MustCompile(`^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$`)
+var versionPattern = regexp.MustCompile(`^[0-9]{1,7}\.[0-9]{1,7}\.[0-9]{1,7}$`)
 
 // Versions returns the application's semantic versions, the latest first:
 // those that AWS's tools have pinned (AWS: read in the CDK). There is one

@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/application"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/oidc"
@@ -20,6 +23,8 @@ import (
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/service/logs"
+	"github.com/keyturn/keyturn/internal/service/rds"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	"github.com/keyturn/keyturn/internal/service/sts"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -27,6 +32,7 @@ import (
 
 // services returns what is served.
 func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.Service {
+	s.applications = serverlessrepo.New(serverlessrepo.Config{Guard: guard, URL: s.URL})
 	return []*wire.Service{
 		s.secrets.Wire(),
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
@@ -37,6 +43,8 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		s.kms.Wire(),
 		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
 		ec2.New(ec2.Config{Store: s.store, Guard: guard}).Wire(),
+		s.applications.Wire(),
+		rds.New(rds.Config{Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Wake: s.engine.Wake, Logger: s.cfg.Logger}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),
@@ -69,9 +77,30 @@ func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint 
 		case codePath:
 			s.code(w, r)
 		default:
+			if strings.HasPrefix(r.URL.Path, application.Folder) {
+				serveTemplate(w, r)
+				return
+			}
 			aws.ServeHTTP(w, r)
 		}
 	})
+}
+
+// serveTemplate serves the template of a rotation application, which is no
+// secret: the links to it need no signature, like AWS's.
+func serveTemplate(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "This link is for downloading.", http.StatusMethodNotAllowed)
+		return
+	}
+	body, ok := application.At(r.URL.Path)
+	if !ok {
+		http.Error(w, "There is no such application.", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = io.WriteString(w, body) // a client that went away gets no answer
 }
 
 // health answers whether the store can be read.

@@ -21,6 +21,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	stackengine "github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
@@ -34,6 +35,7 @@ type Server struct {
 	store    *store.Store
 	recorder *trail.Recorder
 	sealer   *key.Sealer
+	keys     *key.Ring
 	root     authz.Root
 	keyring  *authz.Keyring
 	pool     *environment.Pool
@@ -43,7 +45,9 @@ type Server struct {
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
-	metrics  *metrics
+	// applications calls other services' operations through the handler.
+	applications *serverlessrepo.Service
+	metrics      *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
 	// outer is for clients, inner for functions, passages for clients in
@@ -110,10 +114,10 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	}
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
-	keys := key.NewRing(keepers, materialCache)
-	s.store.Watch(func(topics []string) { forget(keys, topics) })
+	s.keys = key.NewRing(keepers, materialCache)
+	s.store.Watch(func(topics []string) { forget(s.keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: s.keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	var held *environment.Egress
@@ -135,19 +139,21 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
-		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
+		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
 	s.stacks = stackengine.New(stackengine.Config{
 		Store: s.store, Sealer: s.sealer, Keyring: s.keyring, Node: node, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 	})
-	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: s.keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err
 	}
 	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
-	s.stacks.Use(wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger}))
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	s.stacks.Use(inside)
+	s.applications.Use(inside)
 	s.answerAll(services)
 	return nil
 }

@@ -146,7 +146,8 @@ func services() []service {
 		{
 			pkg: "rds", folder: "rds", version: "2014-10-31",
 			operations: strings.Fields(`
-				AddTagsToResource CreateDBCluster CreateDBInstance CreateDBSubnetGroup
+				AddTagsToResource CreateDBCluster CreateDBInstance CreateDBInstanceReadReplica
+				CreateDBSubnetGroup
 				DeleteDBCluster DeleteDBInstance DeleteDBSubnetGroup DescribeDBClusters
 				DescribeDBInstances DescribeDBSubnetGroups ListTagsForResource ModifyDBCluster
 				ModifyDBInstance RemoveTagsFromResource`),
