@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
@@ -160,6 +162,22 @@ func (v *testVPC) deny(on bool) {
 	v.must(err)
 }
 
+// database registers a database at a port of this host, in the private subnet
+// with a security group of its own, which it returns.
+func (v *testVPC) database(port int32) string {
+	v.t.Helper()
+	ctx := v.t.Context()
+	g, err := v.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &v.id, GroupName: aws.String("database"), Description: aws.String("test")})
+	v.must(err)
+	_, err = v.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+		DBInstanceIdentifier: aws.String("here"), DBInstanceClass: aws.String("db.t3.micro"), Engine: aws.String("postgres"),
+		MasterUsername: aws.String("postgres"), MasterUserPassword: aws.String("not-asked-for-1"), VpcSecurityGroupIds: []string{*g.GroupId},
+		Tags: []rdstypes.Tag{{Key: aws.String("keyturn:endpoint"), Value: aws.String("localhost:" + strconv.Itoa(int(port)))}},
+	})
+	v.must(err)
+	return *g.GroupId
+}
+
 // newFunction makes a function in the private subnet.
 func (v *testVPC) newFunction(f apitest.Function) string {
 	v.t.Helper()
@@ -211,6 +229,17 @@ func TestEnforceVPC(t *testing.T) {
 	defer l.Close()
 	port := int32(l.Addr().(*net.TCPAddr).Port)
 	payload, err := json.Marshal(map[string]any{"at": []any{"127.0.0.1", port}})
+	databaseGroup := v.database(port)
+	ingress := func(group string) {
+		_, err := s.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &databaseGroup, IpPermissions: []ec2types.IpPermission{{
+			IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port, UserIdGroupPairs: []ec2types.UserIdGroupPair{{GroupId: &group}},
+		}}})
+		v.must(err)
+	}
+	unregister := func() {
+		_, err := s.RDS.DeleteDBInstance(t.Context(), &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("here"), SkipFinalSnapshot: aws.Bool(true)})
+		v.must(err)
+	}
 	v.must(err)
 	name := v.newFunction(apitest.PythonCode(t, "reach", reaching))
 	steps := []struct {
@@ -221,6 +250,9 @@ func TestEnforceVPC(t *testing.T) {
 		{"an endpoint and no way out", func() {}, "yes hangs hangs"},
 		{"the endpoint's security group is shut", func() { v.https(false) }, "hangs hangs hangs"},
 		{"it is open again", func() { v.https(true) }, "yes hangs hangs"},
+		{"the database's security group lets others in", func() { ingress(v.endpointGroup) }, "yes hangs hangs"},
+		{"it lets the function in", func() { ingress(v.functionGroup) }, "yes hangs yes"},
+		{"the database is not registered", unregister, "yes hangs hangs"},
 		{"private DNS is off", func() { v.privateDNS(false) }, "hangs hangs hangs"},
 		{"a NAT gateway", v.nat, "yes yes yes"},
 		{"private DNS is on", func() { v.privateDNS(true) }, "yes yes yes"},
