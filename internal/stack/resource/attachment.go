@@ -100,7 +100,7 @@ func (r *Request) connection(ctx context.Context, p *attachmentProperties) (map[
 }
 
 func (r *Request) instanceConnection(ctx context.Context, id string) (map[string]any, error) {
-	out, err := call[rds.DBInstanceMessage](ctx, r.Client, "rds", "DescribeDBInstances", &rds.DescribeDBInstancesMessage{DBInstanceIdentifier: &id})
+	out, err := call[rds.DBInstanceMessage](ctx, r.Client, rdsService, "DescribeDBInstances", &rds.DescribeDBInstancesMessage{DBInstanceIdentifier: &id})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (r *Request) instanceConnection(ctx context.Context, id string) (map[string
 }
 
 func (r *Request) clusterConnection(ctx context.Context, id string) (map[string]any, error) {
-	out, err := call[rds.DBClusterMessage](ctx, r.Client, "rds", "DescribeDBClusters", &rds.DescribeDBClustersMessage{DBClusterIdentifier: &id})
+	out, err := call[rds.DBClusterMessage](ctx, r.Client, rdsService, "DescribeDBClusters", &rds.DescribeDBClustersMessage{DBClusterIdentifier: &id})
 	if err != nil {
 		return nil, err
 	}

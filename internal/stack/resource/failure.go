@@ -63,6 +63,7 @@ var codesByText = []struct {
 	{"AlreadyExist", AlreadyExists},
 	{"EntityAlreadyExists", AlreadyExists},
 	{"ResourceExists", AlreadyExists},
+	{"DuplicateSubnets", InvalidRequest},
 	{"Duplicate", AlreadyExists},
 	{"NotFound", NotFound},
 	{"NoSuchEntity", NotFound},

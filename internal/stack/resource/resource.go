@@ -124,6 +124,10 @@ var handlers = table(
 	functionHandler(), permissionHandler(), versionHandler(), functionAliasHandler(), layerHandler(), invokeConfigHandler(),
 	roleHandler(), userHandler(), groupHandler(), additionHandler(), accessKeyHandler(), policyHandler(), managedPolicyHandler(),
 	ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
+	vpcHandler(), subnetHandler(), securityGroupHandler(), ruleHandler(false), ruleHandler(true), endpointHandler(), networkACLHandler(), entryHandler(),
+	aclAssociationHandler(), routeTableHandler(), routeHandler(), tableAssociationHandler(), gatewayHandler(), gatewayAttachmentHandler(), natHandler(),
+	addressHandler(), instanceHandler(), clusterHandler(), subnetGroupHandler(),
+	stackHandler(), metadataHandler(), waitHandleHandler(), waitHandler(),
 	keyHandler(), keyAliasHandler(), logGroupHandler(),
 )
 
