@@ -163,5 +163,5 @@ func (i *Invoker) Credentials(ctx context.Context, s environment.Spec) (environm
 	if err != nil {
 		return environment.Credentials{}, err
 	}
-	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife, &iam.Session{SourceFunction: s.FunctionARN})
+	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife, &iam.Session{SourceFunction: s.FunctionARN, SourceVPC: s.VPC.VPCID})
 }

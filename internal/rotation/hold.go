@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/secret"
@@ -37,10 +38,16 @@ const maxReaders = 20
 
 // Of a function's message only what cannot be a secret is taken: the end of
 // the hold, and the ARNs of principals.
+// They are compiled when the first one comes: this is also linked into every
+// function that a built-in rotator runs as, where none does.
 var (
-	heldUntil  = regexp.MustCompile(`\buntil (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)`)
-	heldReader = regexp.MustCompile(`\barn:aws[a-z-]*:(?:iam|sts)::\d{12}:(?:root\b|(?:user|role|assumed-role|federated-user)/[A-Za-z0-9_+=,.@/-]{0,253}[A-Za-z0-9_+=@/-])`)
+	heldUntil  = onFirstUse(`\buntil (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)`)
+	heldReader = onFirstUse(`\barn:aws[a-z-]*:(?:iam|sts)::\d{12}:(?:root\b|(?:user|role|assumed-role|federated-user)/[A-Za-z0-9_+=,.@/-]{0,253}[A-Za-z0-9_+=@/-])`)
 )
+
+func onFirstUse(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // holdIn reads a function's error payload as a hold; nil if it is none, or
 // does not say when it ends.
@@ -52,7 +59,7 @@ func holdIn(payload []byte) *hold {
 	if json.Unmarshal(payload, &e) != nil || e.ErrorType != heldType {
 		return nil
 	}
-	found := heldUntil.FindStringSubmatch(e.ErrorMessage)
+	found := heldUntil().FindStringSubmatch(e.ErrorMessage)
 	if found == nil {
 		return nil
 	}
@@ -60,7 +67,7 @@ func holdIn(payload []byte) *hold {
 	if err != nil {
 		return nil
 	}
-	readers := heldReader.FindAllString(e.ErrorMessage, -1)
+	readers := heldReader().FindAllString(e.ErrorMessage, -1)
 	slices.Sort(readers)
 	readers = slices.Compact(readers)
 	return &hold{until: until, readers: readers[:min(len(readers), maxReaders)]}

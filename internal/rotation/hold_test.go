@@ -103,10 +103,10 @@ func TestHeld(t *testing.T) {
 // A hold may be longer than the window in which the rotation began.
 func TestHeldPastTheWindow(t *testing.T) {
 	inBubble(t, func(b *bubble) {
-		b.start()
-		b.rotate(&api.RotationRulesType{ScheduleExpression: new("cron(0 8 10 * ? *)"), Duration: new("1h")}, false)
 		until := base.Add(6 * time.Hour)
 		b.hold(until)
+		b.start()
+		b.rotate(&api.RotationRulesType{ScheduleExpression: new("cron(0 8 10 * ? *)"), Duration: new("1h")}, false)
 		b.until(until.Add(time.Minute))
 		if started, failed, done := b.count("RotationStarted", ""), b.count("RotationFailed", ""), b.count("RotationSucceeded", ""); started != 1 || failed != 0 || done != 1 {
 			t.Errorf("got %d rotations started, %d failed and %d succeeded", started, failed, done)

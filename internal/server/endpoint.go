@@ -147,12 +147,13 @@ func (s *Server) shutDoors(doors []*door) error {
 // answerAll makes every door answer.
 func (s *Server) answerAll(services []*wire.Service) {
 	who := newAuthenticator(s.keyring)
-	plain := s.handler(services, who, nil)
 	answer := func(d *door, h http.Handler) { d.answer(h, s.cfg.Logger) }
-	for _, d := range append(s.innerDoors(), &s.outer) {
-		answer(d, plain)
+	answer(&s.outer, s.handler(services, who, nil, nil))
+	functions := s.handler(services, who, nil, newRecorded(s.store).endpoint)
+	for _, d := range s.innerDoors() {
+		answer(d, functions)
 	}
 	for _, p := range s.passages {
-		answer(&p.door, s.handler(services, who, p.endpoint))
+		answer(&p.door, s.handler(services, who, p.endpoint, nil))
 	}
 }

@@ -21,9 +21,12 @@ import (
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
+	stackengine "github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/trail"
+	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // Server is a server that listens but does not answer until Run.
@@ -32,15 +35,19 @@ type Server struct {
 	store    *store.Store
 	recorder *trail.Recorder
 	sealer   *key.Sealer
+	keys     *key.Ring
 	root     authz.Root
 	keyring  *authz.Keyring
 	pool     *environment.Pool
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
+	stacks   *stackengine.Engine
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
-	metrics  *metrics
+	// applications calls other services' operations through the handler.
+	applications *serverlessrepo.Service
+	metrics      *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
 	// outer is for clients, inner for functions, passages for clients in
@@ -107,10 +114,10 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	}
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
-	keys := key.NewRing(keepers, materialCache)
-	s.store.Watch(func(topics []string) { forget(keys, topics) })
+	s.keys = key.NewRing(keepers, materialCache)
+	s.store.Watch(func(topics []string) { forget(s.keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: s.keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	var held *environment.Egress
@@ -132,15 +139,22 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
-		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
+		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
+	s.stacks = stackengine.New(stackengine.Config{
+		Store: s.store, Sealer: s.sealer, Keyring: s.keyring, Node: node, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+	})
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: s.keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err
 	}
-	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
+	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	s.stacks.Use(inside)
+	s.applications.Use(inside)
+	s.answerAll(services)
 	return nil
 }
 
@@ -185,7 +199,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.engine.Run, s.stacks.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
 		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep,
 	} {
 		work.start(run, work.stop)

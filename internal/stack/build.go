@@ -93,6 +93,9 @@ func (t *Template) buildResources(doc document) error {
 		if t.isLoop(id) {
 			continue
 		}
+		if id == fnTransform {
+			return errFunction(id, resources[id])
+		}
 		r, err := t.buildResource(id, resources[id])
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 // are then let pass. Whoever applies a transform takes its name away and
 // checks the outcome.
 func (t *Template) Check(known func(kind string) bool, attributes func(kind, attribute string) bool) error {
-	c := &checker{t: t, known: known, attributes: attributes, raw: t.unfinished()}
+	c := &checker{t: t, known: known, attributes: attributes, raw: t.unfinished(), shapes: shapes(t.Declares(LanguageExtensions))}
 	for _, step := range []func() error{
 		c.sections, c.nulls, c.names, c.resources, c.mappings, c.conditions, c.expressions, c.dynamic,
 	} {
@@ -37,6 +37,7 @@ type checker struct {
 	known      func(string) bool
 	attributes func(string, string) bool
 	raw        bool
+	shapes     map[string]shape
 }
 
 // unfinished reports whether transforms or loops are still to be applied.
@@ -68,20 +69,20 @@ func (c *checker) sections() error {
 
 // nulls looks for null anywhere.
 func (c *checker) nulls() error {
-	at, found := findNull(c.t.tree, "")
+	at, found := findNull(c.t.tree)
 	if found {
 		return errNull(at)
 	}
 	return nil
 }
 
-func findNull(v any, at string) (string, bool) {
+func findNull(v any) (at string, found bool) {
 	if v == nil {
-		return at, true
+		return "", true
 	}
 	for name, e := range children(v) {
-		if at, found := findNull(e, at+"/"+name); found {
-			return at, true
+		if at, found := findNull(e); found {
+			return "/" + name + at, true
 		}
 	}
 	return "", false

@@ -121,8 +121,9 @@ func (r *resolver) equals(arg any) (bool, error) {
 	return reflect.DeepEqual(sides[0], sides[1]), nil
 }
 
-// Evaluate decides every condition of the template. Of the scope it needs the
-// arguments and the pseudo parameters.
+// Evaluate decides every condition of the template, except those that a loop
+// has yet to make. Of the scope it needs the arguments and the pseudo
+// parameters.
 func (t *Template) Evaluate(s *Scope) (map[string]bool, error) {
 	done := map[string]bool{}
 	open := map[string]bool{}
@@ -147,6 +148,9 @@ func (t *Template) Evaluate(s *Scope) (map[string]bool, error) {
 		return b, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Conditions)) {
+		if t.isLoop(name) {
+			continue
+		}
 		if _, err := r.conditions(name); err != nil {
 			return nil, err
 		}

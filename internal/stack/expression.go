@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -51,7 +50,7 @@ func (e *expression) call(name string, arg any) error {
 	case fnImportValue:
 		return e.importValue(arg)
 	}
-	shape, ok := e.shapes()[name]
+	shape, ok := e.shapes[name]
 	if !ok {
 		return errFunction(name, arg)
 	}
@@ -67,7 +66,9 @@ type shape struct {
 	refusal func() error
 }
 
-func (e *expression) shapes() map[string]shape {
+// shapes lists those functions whose argument needs no more than a look at
+// its shape; extended adds those of LanguageExtensions.
+func shapes(extended bool) map[string]shape {
 	boolean := func(v any) bool {
 		s, ok := scalarText(v)
 		return ok && (s == "true" || s == "false") || isCall(v) || isCondition(v)
@@ -108,7 +109,7 @@ func (e *expression) shapes() map[string]shape {
 		fnBase64: {fits: text, refusal: errBase64},
 		fnCidr:   {fits: every(2, 3, text), refusal: errCidr},
 	}
-	if e.t.Declares(LanguageExtensions) {
+	if extended {
 		shapes[fnLength] = shape{fits: list, refusal: errLength}
 		shapes[fnToJSONString] = shape{fits: func(v any) bool { _, scalar := scalarText(v); return !scalar }, refusal: errToJSONString}
 	}
@@ -319,7 +320,7 @@ func children(v any) iter.Seq2[string, any] {
 			}
 		case []any:
 			for i, e := range v {
-				if !yield(fmt.Sprint(i), e) {
+				if !yield(strconv.Itoa(i), e) {
 					return
 				}
 			}

@@ -30,7 +30,7 @@ func (t *Template) Graph(conditions map[string]bool) (Graph, error) {
 		for _, other := range r.DependsOn {
 			needed[other] = true
 		}
-		for ref := range references([]any{r.Properties, r.Metadata}, conditions) {
+		for ref := range references([]any{r.Properties, r.Metadata, r.CreationPolicy, r.UpdatePolicy}, conditions) {
 			if t.missing(ref.Name, conditions) {
 				return nil, errDependency([]string{ref.Name}, "Resources")
 			}

@@ -94,7 +94,8 @@ func (r *resolver) ref(arg any) (any, error) {
 	return r.named(name)
 }
 
-// named is Ref of a pseudo parameter, a parameter or a resource.
+// named is Ref of a pseudo parameter, a parameter or a resource. A parameter
+// without a value is one of Systems Manager that nobody has fetched.
 func (r *resolver) named(name string) (any, error) {
 	if v, ok := r.s.pseudo(name); ok {
 		return v, nil
@@ -109,6 +110,9 @@ func (r *resolver) named(name string) (any, error) {
 	}
 	if r.s.Preview {
 		return KnownAfterApply, nil
+	}
+	if key, ok := r.s.Arguments.Text[name]; ok {
+		return nil, invalid("Unable to fetch parameters [%s] from parameter store for this account.", key)
 	}
 	return nil, errDependency([]string{name}, "Resources")
 }

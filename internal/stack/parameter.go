@@ -2,6 +2,8 @@ package stack
 
 import (
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"maps"
 	"regexp"
 	"slices"
@@ -356,6 +358,15 @@ func (a *Arguments) ResolveSSM(get func(name string) (string, error)) error {
 func (a Arguments) Secret(name string) bool {
 	return slices.ContainsFunc(a.parameters, func(p Parameter) bool { return p.Name == name && p.NoEcho })
 }
+
+// Format prints the parameters' names and none of their values, whatever the
+// verb.
+func (a Arguments) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "arguments of %s", strings.Join(slices.Sorted(maps.Keys(a.Text)), ", "))
+}
+
+// LogValue is what Format prints.
+func (a Arguments) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(a)) }
 
 // Shown returns a parameter's value as DescribeStacks shows it: Mask for a
 // NoEcho parameter.

@@ -2,7 +2,9 @@ package stack
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -99,5 +101,83 @@ func TestResolveProperties(t *testing.T) {
 	want["GenerateSecretString"] = map[string]any{"PasswordLength": json.Number("20")}
 	if diff := cmp.Diff(want, schema.Coerce(got)); diff != "" {
 		t.Errorf("coerced (-want +got):\n%s", diff)
+	}
+}
+
+// TestFromTree says that a transform may write Go's own numbers and lists.
+func TestFromTree(t *testing.T) {
+	tree := map[string]any{"Resources": map[string]any{"A": map[string]any{
+		"Type": "T", "DependsOn": []string{"B"}, "Properties": map[string]any{"N": 5, "M": int64(6), "F": 1.5},
+	}, "B": map[string]any{"Type": "T"}}}
+	tpl, err := FromTree(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"N": json.Number("5"), "M": json.Number("6"), "F": json.Number("1.5")}
+	if diff := cmp.Diff(want, tpl.Resources["A"].Properties); diff != "" {
+		t.Errorf("properties (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"B"}, tpl.Resources["A"].DependsOn); diff != "" {
+		t.Errorf("DependsOn (-want +got):\n%s", diff)
+	}
+	tpl.Tree()["Resources"] = nil
+	tree["Resources"] = nil
+	if tpl.Tree()["Resources"] == nil {
+		t.Error("the template shares its tree")
+	}
+}
+
+// TestRegionScope wants the partition and domain of a region.
+func TestRegionScope(t *testing.T) {
+	tpl, err := Parse(secretOf(`!Sub "${AWS::Partition} ${AWS::URLSuffix}"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for region, want := range map[string]string{"eu-west-1": "aws amazonaws.com", "cn-north-1": "aws-cn amazonaws.com.cn", "us-gov-east-1": "aws-us-gov amazonaws.com"} {
+		got, err := tpl.ResolveProperties("A", &Scope{Region: region})
+		if err != nil || got["Description"] != want {
+			t.Errorf("%s: got %v, %v; want %s", region, got, err, want)
+		}
+	}
+}
+
+// TestHostileTemplates says that a large text of anything is refused or admitted
+// in reasonable time.
+func TestHostileTemplates(t *testing.T) {
+	fill := func(s string) string { return strings.Repeat(s, MaxBytes/4/len(s)) }
+	for name, body := range map[string]string{
+		"brackets":      "a: " + fill("["),
+		"JSON brackets": `{"a":` + fill("["),
+		"JSON objects":  `{"a":` + fill(`{"a":`),
+		"YAML objects":  fill("{a: "),
+		"dashes":        fill("- "),
+		"keys":          fill("? "),
+		"anchors":       fill("&a "),
+		"indents":       fill("a:\n "),
+		"quotes":        "a: '" + fill("''"),
+		"tags":          fill("!a "),
+		"subs":          secretOf("!Sub '" + fill("${A}") + "'"),
+		"scalars":       secretOf("[" + fill("1,") + "]"),
+		"joins":         `{"Resources": {"A": {"Type": "T", "Properties": {"P": [` + fill(`{"Fn::Join":["",["a"]]},`) + `1]}}}}`,
+		"dynamic":       secretOf("'" + fill("{{resolve:") + "'"),
+	} {
+		start := time.Now()
+		if tpl, err := Parse(body); err != nil {
+			wantRefusal(t, err)
+		} else {
+			if err := tpl.Check(nil, nil); err != nil {
+				wantRefusal(t, err)
+			}
+			for _, id := range tpl.LogicalIDs() {
+				if _, err := tpl.ResolveProperties(id, &Scope{Preview: true}); err != nil {
+					wantRefusal(t, err)
+				}
+			}
+		}
+		took := time.Since(start)
+		t.Logf("%s: %v", name, took)
+		if took > 10*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
 	}
 }

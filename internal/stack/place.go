@@ -47,20 +47,27 @@ type places struct {
 	secure []string
 }
 
-// visit walks a property. Within a function's argument a string may be half
-// a reference, so its syntax is looked at only outside.
+// listMark ends the path of what stands in a list.
+const listMark = "/*"
+
+// visit walks a property; what stands in a list is named by the list. Within
+// a function's argument a string may be half a reference, so its syntax is
+// looked at only outside.
 func (p *places) visit(at string, v any, inCall bool) error {
 	if s, ok := v.(string); ok {
 		return p.text(at, s, inCall)
 	}
+	called := inCall || isCall(v)
 	_, isList := v.([]any)
-	called := isCall(v)
 	for name, e := range children(v) {
-		path := at + "/" + name
-		if isList || called || inCall {
-			path = at
+		path := at
+		if !isList && !called && !strings.HasSuffix(at, listMark) {
+			path += "/" + name
 		}
-		if err := p.visit(path, e, inCall || called); err != nil {
+		if isList && !strings.HasSuffix(at, listMark) {
+			path += listMark
+		}
+		if err := p.visit(path, e, called); err != nil {
 			return err
 		}
 	}
@@ -68,6 +75,7 @@ func (p *places) visit(at string, v any, inCall bool) error {
 }
 
 func (p *places) text(at, s string, inCall bool) error {
+	at = strings.TrimSuffix(at, listMark)
 	p.count += strings.Count(s, dynamicOpen)
 	if strings.Contains(s, dynamicOpen+DynamicSSMSecure+":") && !slices.Contains(ssmSecurePlaces, at) {
 		p.secure = append(p.secure, at)

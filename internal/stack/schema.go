@@ -78,7 +78,7 @@ func (s *Schema) HasAttribute(name string) bool {
 // Check holds resolved properties against the schema and returns AWS's text
 // for the first violation. A string that stands for a number or a boolean
 // will do for it, and the other way round, as Coerce has it. Values that are
-// not known yet pass.
+// not known yet and dynamic references that are not replaced yet pass.
 func (s *Schema) Check(properties map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
 		if p, ok := s.Properties[name]; !ok || p.ReadOnly {
@@ -105,7 +105,7 @@ func checkMembers(at string, schema map[string]Property, members map[string]any)
 }
 
 func (p Property) check(at string, v any) error {
-	if isUnknown(v) {
+	if text, ok := v.(string); ok && (isUnknown(v) || strings.Contains(text, dynamicOpen)) {
 		return nil
 	}
 	v = p.coerce(v)

@@ -1,5 +1,11 @@
 package stack
 
+import (
+	"cmp"
+
+	"github.com/keyturn/keyturn/internal/arn"
+)
+
 // KnownAfterApply stands for a value that only the operation will make known.
 // It is AWS's own placeholder in change sets.
 const KnownAfterApply = "{{changeSet:KNOWN_AFTER_APPLY}}"
@@ -7,9 +13,11 @@ const KnownAfterApply = "{{changeSet:KNOWN_AFTER_APPLY}}"
 // Scope is what a template's expressions are resolved against. Functions that
 // are nil know nothing.
 type Scope struct {
-	Account, Region, Partition, URLSuffix string
-	StackID, StackName                    string
-	NotificationARNs                      []string
+	Account, Region string
+	// Partition and URLSuffix are the region's where they are "".
+	Partition, URLSuffix string
+	StackID, StackName   string
+	NotificationARNs     []string
 	// Zones are the region's availability zones; nil for a, b and c.
 	Zones []string
 	// Arguments are the parameters' values.
@@ -41,17 +49,17 @@ func (s *Scope) pseudo(name string) (any, bool) {
 	case "AWS::Region":
 		return s.Region, true
 	case "AWS::Partition":
-		return s.Partition, true
+		return cmp.Or(s.Partition, arn.Partition(s.Region)), true
 	case "AWS::URLSuffix":
-		return s.URLSuffix, true
+		return cmp.Or(s.URLSuffix, urlSuffix(s.Region)), true
 	case "AWS::StackId":
 		return s.StackID, true
 	case "AWS::StackName":
 		return s.StackName, true
 	case "AWS::NotificationARNs":
 		list := []any{}
-		for _, arn := range s.NotificationARNs {
-			list = append(list, arn)
+		for _, topic := range s.NotificationARNs {
+			list = append(list, topic)
 		}
 		return list, true
 	case "AWS::NoValue":
@@ -59,6 +67,14 @@ func (s *Scope) pseudo(name string) (any, bool) {
 	default:
 		return nil, false
 	}
+}
+
+// urlSuffix is the domain of a region's services (AWS docs).
+func urlSuffix(region string) string {
+	if arn.Partition(region) == "aws-cn" {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
 }
 
 // isPseudo reports whether a name is a pseudo parameter's.

@@ -8,13 +8,20 @@
 // Values are plain trees of nil, bool, string, json.Number, []any and
 // map[string]any. Every function leaves its arguments as they are.
 //
+// The way of a template: Parse; what transforms there are, by way of Tree and
+// FromTree; Bind and Arguments.ResolveSSM; Expand; Check; Evaluate; Graph;
+// then, resource by resource in the graph's order, ResolveProperties, and
+// ResolveOutput at the end. Check may come right after Parse as well.
+//
 // Errors that a client may see are *fault.Error of kind fault.Validation,
 // whose Message is AWS's text.
 package stack
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/keyturn/keyturn/internal/fault"
 )
@@ -87,8 +94,11 @@ func (t *Template) Tree() map[string]any { return clone(t.tree).(map[string]any)
 // JSON returns the template as a JSON document: for one that transforms
 // produced, what GetTemplate shows as Processed.
 func (t *Template) JSON() ([]byte, error) {
-	b, err := json.Marshal(t.tree)
-	return b, fault.Wrap(err, "encoding the template")
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(t.tree)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), fault.Wrap(err, "encoding the template")
 }
 
 // Declares reports whether the template names a transform.
@@ -96,7 +106,8 @@ func (t *Template) Declares(transform string) bool {
 	return slices.Contains(t.Transforms, transform)
 }
 
-// clone copies a tree.
+// clone copies a tree. Go's own numbers and lists of strings, which are
+// handy in a transform, become what a tree has for them.
 func clone(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -111,6 +122,18 @@ func clone(v any) any {
 			l[i] = clone(e)
 		}
 		return l
+	case []string:
+		l := make([]any, len(v))
+		for i, e := range v {
+			l[i] = e
+		}
+		return l
+	case int:
+		return json.Number(strconv.Itoa(v))
+	case int64:
+		return json.Number(strconv.FormatInt(v, 10))
+	case float64:
+		return json.Number(strconv.FormatFloat(v, 'g', -1, 64))
 	default:
 		return v
 	}

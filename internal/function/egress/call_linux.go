@@ -22,6 +22,9 @@ type call struct {
 	// retried says that this is not the first attempt.
 	retried bool
 
+	// pending are the signals that the caller would handle if it could.
+	pending uint64
+
 	// ---- of the current attempt
 
 	ctx                    context.Context
@@ -210,18 +213,44 @@ func (c *call) write(address uint64, b []byte) unix.Errno {
 	return 0
 }
 
-// statusField reads the first number of a field of a thread's status.
+// pendingSignals returns the signals that wait for the caller, are not
+// blocked and have a handler.
+func (p *caller) pendingSignals() uint64 {
+	status, err := readStatus(p.thread)
+	if err != nil {
+		return 0
+	}
+	mask := func(name string) uint64 {
+		v, err := strconv.ParseUint(status[name], 16, 64)
+		if err != nil {
+			return 0
+		}
+		return v
+	}
+	return (mask("SigPnd") | mask("ShdPnd")) &^ mask("SigBlk") & mask("SigCgt")
+}
+
+// statusField returns a field of a thread's status that is a number.
 func statusField(thread int, name string) (int, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	status, err := readStatus(thread)
 	if err != nil {
 		return 0, err
 	}
+	return strconv.Atoi(status[name])
+}
+
+// readStatus returns the first words of the fields of a thread's status.
+func readStatus(thread int) (map[string]string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]string{}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			if fields := strings.Fields(rest); len(fields) > 0 {
-				return strconv.Atoi(fields[0])
-			}
+		name, rest, _ := strings.Cut(line, ":")
+		if words := strings.Fields(rest); len(words) > 0 {
+			fields[name] = words[0]
 		}
 	}
-	return 0, unix.ESRCH
+	return fields, nil
 }

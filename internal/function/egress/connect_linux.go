@@ -208,12 +208,28 @@ func (c *call) expire() (result, bool) {
 		return resultOf(0, err), true
 	}
 	if limit := time.Duration(own.Nano()); limit == 0 || time.Since(c.began) < limit {
+		if c.signalled() {
+			return failed(restart)
+		}
 		return result{}, false
 	}
 	if c.n.nr == unix.SYS_CONNECT && c.domain != unix.AF_UNIX {
 		return failed(unix.EINPROGRESS)
 	}
 	return failed(unix.EAGAIN)
+}
+
+// restart is the kernel's ERESTARTSYS: a signal comes before the answer, and
+// its handler says whether the caller gets EINTR or the call is repeated.
+const restart = unix.Errno(512)
+
+// signalled reports whether a signal was waiting for the caller at this
+// attempt and the one before. At one only, another thread may be about to take
+// it.
+func (c *call) signalled() bool {
+	before := c.pending
+	c.pending = c.caller.pendingSignals()
+	return before&c.pending != 0
 }
 
 // resultOf is the result of a call of our own.

@@ -29,7 +29,9 @@
 // is not restricted. The abstract namespace of Unix sockets is shut, and a
 // Unix socket in the file system can be reached only if the caller's user made
 // it. sendmsg may send less than a blocking caller asked for, never more than
-// 1 MiB at once. Sending on a closed connection gives EPIPE without SIGPIPE.
+// 1 MiB at once. Sending on a closed connection gives EPIPE without SIGPIPE. A
+// signal in the microseconds before the Guard takes a call gives EINTR with
+// nothing done, unless its handler has calls restarted.
 package egress
 
 import (

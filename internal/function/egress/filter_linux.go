@@ -187,18 +187,28 @@ func Restrict(guarded bool) (listener int, err error) {
 	}
 	code := program(arch, guarded)
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	flags := uintptr(0)
-	if guarded {
-		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	install := func(flags uintptr) (int, unix.Errno) {
+		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+		return int(fd), errno
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	var errno unix.Errno
+	if !guarded {
+		if _, errno = install(0); errno != 0 {
+			return -1, errno
+		}
+		return -1, nil
+	}
+	// Signals do not interrupt a call that a guard has taken, so that none is
+	// carried out twice (since Linux 5.19). Those that wait for long are
+	// interrupted by the guard.
+	listener, errno = install(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	if errno == unix.EINVAL {
+		listener, errno = install(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	}
 	if errno != 0 {
 		return -1, errno
 	}
-	if !guarded {
-		return -1, nil
-	}
-	return int(fd), nil
+	return listener, nil
 }
 
 // Send hands a descriptor over a Unix socket.

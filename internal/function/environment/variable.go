@@ -54,6 +54,9 @@ func (e *environment) variables(at layout) []string {
 			v[name] = value
 		}
 	}
+	if here := v["AWS_ENDPOINT_URL"]; here != "" && isAWS(v[secretsEndpoint], s.Region) {
+		v[secretsEndpoint] = here
+	}
 	maps.Copy(v, map[string]string{
 		"_HANDLER":                        s.Handler,
 		"LAMBDA_TASK_ROOT":                at.task,
@@ -83,6 +86,18 @@ func (e *environment) variables(at layout) []string {
 		}
 	}
 	return list
+}
+
+// secretsEndpoint is the variable by which AWS's rotation functions are told
+// where Secrets Manager is.
+const secretsEndpoint = "SECRETS_MANAGER_ENDPOINT"
+
+// isAWS tells whether a URL is AWS's own of Secrets Manager in a region, as
+// templates and instructions have it. AWS does not know the credentials that
+// functions have here, so it stands for this server.
+func isAWS(url, region string) bool {
+	host, ok := strings.CutPrefix(strings.TrimSuffix(url, "/"), "https://secretsmanager."+region+".")
+	return ok && (host == "amazonaws.com" || host == "amazonaws.com.cn" || host == "api.aws")
 }
 
 func libraryPath(at layout) string {
