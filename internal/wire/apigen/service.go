@@ -138,7 +138,7 @@ func services() []service {
 				DescribeNetworkAcls DescribeNetworkInterfaces DescribePrefixLists DescribeRegions
 				DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
 				DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints
-				DescribeVpcs DetachInternetGateway DisassociateRouteTable ModifySubnetAttribute
+				DescribeVpcs DescribeVpnGateways DetachInternetGateway DisassociateRouteTable ModifySubnetAttribute
 				ModifyVpcAttribute ModifyVpcEndpoint ReplaceNetworkAclAssociation
 				ReplaceNetworkAclEntry ReplaceRoute ReplaceRouteTableAssociation
 				RevokeSecurityGroupEgress RevokeSecurityGroupIngress`),
