@@ -147,13 +147,6 @@ func Egress(s *Snapshot, from VPCConfig, to netip.Addr, port uint16, protocol st
 	return Analyze(s, Path{From: from, To: Destination{Address: to, Port: port, Protocol: protocol}}).Verdict
 }
 
-// Reach is Egress to a destination that is more than an address: a service
-// with the name under which it is called, or a database. policy is as
-// Path.Policy.
-func Reach(s *Snapshot, from VPCConfig, to Destination, policy func(*Endpoint) (bool, string)) Verdict {
-	return Analyze(s, Path{From: from, To: to, Policy: policy}).Verdict
-}
-
 // trace follows the way from one subnet.
 type trace struct {
 	s        *Snapshot

@@ -23,6 +23,7 @@ import (
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/service/logs"
+	"github.com/keyturn/keyturn/internal/service/rds"
 	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	"github.com/keyturn/keyturn/internal/service/sts"
 	"github.com/keyturn/keyturn/internal/store"
@@ -31,7 +32,7 @@ import (
 
 // services returns what is served.
 func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.Service {
-	s.applications = serverlessrepo.New(serverlessrepo.Config{Store: s.store, Guard: guard, URL: s.URL})
+	s.applications = serverlessrepo.New(serverlessrepo.Config{Guard: guard, URL: s.URL})
 	return []*wire.Service{
 		s.secrets.Wire(),
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
@@ -40,9 +41,10 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		iam.New(iam.Config{Store: s.store, Guard: guard, Sealer: s.sealer}).Wire(),
 		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
-		s.applications.Wire(),
 		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
 		ec2.New(ec2.Config{Store: s.store, Guard: guard}).Wire(),
+		s.applications.Wire(),
+		rds.New(rds.Config{Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Wake: s.engine.Wake, Logger: s.cfg.Logger}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),

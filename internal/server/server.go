@@ -35,6 +35,7 @@ type Server struct {
 	store    *store.Store
 	recorder *trail.Recorder
 	sealer   *key.Sealer
+	keys     *key.Ring
 	root     authz.Root
 	keyring  *authz.Keyring
 	pool     *environment.Pool
@@ -113,10 +114,10 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	}
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
-	keys := key.NewRing(keepers, materialCache)
-	s.store.Watch(func(topics []string) { forget(keys, topics) })
+	s.keys = key.NewRing(keepers, materialCache)
+	s.store.Watch(func(topics []string) { forget(s.keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: s.keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
 	var held *environment.Egress
@@ -138,13 +139,13 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
-		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
+		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
 	s.stacks = stackengine.New(stackengine.Config{
 		Store: s.store, Sealer: s.sealer, Keyring: s.keyring, Node: node, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 	})
-	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: s.keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err

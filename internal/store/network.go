@@ -103,21 +103,6 @@ func (tx *Tx) ClaimNetwork(account, region string) error {
 	return tx.insert(`INSERT INTO network_account (account, region) VALUES ($1, $2) ON CONFLICT DO NOTHING`, account, region)
 }
 
-// FunctionsOnInterface returns the IDs of the functions of which a version
-// reaches its VPC through the interface.
-func (tx *Tx) FunctionsOnInterface(account, region, id string) ([]string, error) {
-	var ids []string
-	err := tx.each(func(rows *sql.Rows) error {
-		var holder string
-		err := rows.Scan(&holder)
-		if parts := strings.Split(holder, "/"); len(parts) == 3 && (len(ids) == 0 || ids[len(ids)-1] != parts[1]) {
-			ids = append(ids, parts[1])
-		}
-		return err
-	}, `SELECT holder FROM network_use WHERE account = $1 AND region = $2 AND interface_id = $3 ORDER BY holder`, account, region, id)
-	return ids, err
-}
-
 // useFunctionNetwork makes a version of a function hold interfaces for its
 // VpcConfig, and none besides: what it lacks is made, what nothing holds any
 // more is removed. It writes nothing when that is the same.

@@ -24,6 +24,10 @@ func (s *Service) aclOps() []wire.Op {
 	}
 }
 
+// maxEntries is how many entries a network ACL may have in each direction
+// (AWS docs: the most that the quota can be raised to).
+const maxEntries = 40
+
 // CreateNetworkAcl makes a network ACL that denies everything.
 func (s *Service) CreateNetworkAcl(ctx context.Context, call *wire.Call, in *api.CreateNetworkAclRequest) (*api.CreateNetworkAclResult, error) {
 	out := &api.CreateNetworkAclResult{}
@@ -129,6 +133,15 @@ func (s *Service) CreateNetworkAclEntry(ctx context.Context, call *wire.Call, in
 		}
 		if a.Entry(e.Egress, e.Number) >= 0 {
 			return fault.New(entryExists, "The network acl entry identified by %d already exists.", e.Number)
+		}
+		count := 0
+		for _, x := range a.Entries {
+			if x.Egress == e.Egress && x.Number != network.LastEntry {
+				count++
+			}
+		}
+		if count >= maxEntries {
+			return fault.New(tooManyEntries, "The maximum number of network acl entries has been reached.")
 		}
 		a.Entries = append(a.Entries, e)
 		a.Sort()

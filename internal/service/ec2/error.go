@@ -50,6 +50,10 @@ const (
 	endpointNetMissing   fault.Kind = "InvalidSubnetId.NotFound"
 	endpointGroupMissing fault.Kind = "InvalidSecurityGroupId.NotFound"
 	endpointTableMissing fault.Kind = "InvalidRouteTableId.NotFound"
+	allocationMissing    fault.Kind = "InvalidAllocationID.NotFound"
+	tooManyEntries       fault.Kind = "NetworkAclEntryLimitExceeded"
+	tooManyRoutes        fault.Kind = "RouteLimitExceeded"
+	vpnMissing           fault.Kind = "InvalidVpnGatewayID.NotFound"
 )
 
 // statuses are those that are not 400 (AWS docs).
@@ -63,6 +67,7 @@ func codes() map[fault.Kind]wire.Code {
 		ruleDuplicate, ruleMissing, tooManyRules, entryExists, entryMissing, associationMissing, alreadyAssociated, routeExists, routeMissing,
 		gatewayMissing, natTargetMissing, prefixListMissing, notAttached, invalidServiceName, invalidPolicy, duplicateZone,
 		endpointVPCMissing, endpointNetMissing, endpointGroupMissing, endpointTableMissing,
+		allocationMissing, vpnMissing, tooManyEntries, tooManyRoutes,
 	}
 	for _, a := range absences {
 		list = append(list, a.kind)

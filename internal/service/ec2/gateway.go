@@ -20,6 +20,7 @@ func (s *Service) gatewayOps() []wire.Op {
 		wire.Handle("DeleteNatGateway", s.DeleteNatGateway),
 		wire.Handle("DescribeInternetGateways", s.DescribeInternetGateways),
 		wire.Handle("DescribeNatGateways", s.DescribeNatGateways),
+		wire.Handle("DescribeVpnGateways", s.DescribeVpnGateways),
 		wire.Handle("DetachInternetGateway", s.DetachInternetGateway),
 	}
 }
@@ -228,7 +229,7 @@ func (w *work) checkAllocation(n *network.Subnet, id *string) error {
 		return fault.New(missingParameter, "The request must include the AllocationId parameter. Add the required parameter and retry the request.")
 	}
 	if !network.IsID(network.PrefixAllocation, *id) {
-		return fault.New("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", *id)
+		return fault.New(allocationMissing, "The allocation ID '%s' does not exist", *id)
 	}
 	if slices.ContainsFunc(w.NATGateways, func(g *network.NATGateway) bool { return g.AllocationID == *id }) {
 		return fault.New(alreadyAssociated, "Elastic IP address [%s] is already associated", *id)
@@ -296,4 +297,29 @@ func (s *Service) DescribeNatGateways(ctx context.Context, call *wire.Call, in *
 	out.NatGateways, out.NextToken, err = describe(ctx, s, call, network.KindNATGateway, query{in.NatGatewayIds, in.Filter, in.MaxResults, in.NextToken, in.DryRun},
 		func(w *work) []*network.NATGateway { return w.NATGateways }, natFields, shownNAT)
 	return out, err
+}
+
+// vpnFilters are the filters of DescribeVpnGateways beside those about tags
+// (AWS docs).
+var vpnFilters = []string{"amazon-side-asn", "attachment.state", "attachment.vpc-id", "availability-zone", "state", "type", "vpn-gateway-id"}
+
+// DescribeVpnGateways lists none: there are no VPN gateways here. What looks
+// a VPC up asks for them.
+func (s *Service) DescribeVpnGateways(_ context.Context, call *wire.Call, in *api.DescribeVpnGatewaysRequest) (*api.DescribeVpnGatewaysResult, error) {
+	if err := unauthorized(s.Guard.Action(call, "")); err != nil {
+		return nil, err
+	}
+	if err := refuseDry(in.DryRun); err != nil {
+		return nil, err
+	}
+	if len(in.VpnGatewayIds) > 0 {
+		return nil, fault.New(vpnMissing, "The vpnGateway ID '%s' does not exist", in.VpnGatewayIds[0])
+	}
+	_, err := passes(in.Filters, func(name string) ([]string, bool) {
+		if slices.Contains(vpnFilters, name) {
+			return nil, true
+		}
+		return tagFields(nil, name)
+	})
+	return &api.DescribeVpnGatewaysResult{VpnGateways: []api.VpnGateway{}}, err
 }

@@ -145,6 +145,10 @@ func destination(cidr, ipv6, list *string) (netip.Prefix, error) {
 	return parseCIDR(*cidr, "destinationCidrBlock")
 }
 
+// maxRoutes is how many routes a table may have (AWS docs: the quota's
+// default).
+const maxRoutes = 500
+
 // CreateRoute adds a route.
 func (s *Service) CreateRoute(ctx context.Context, call *wire.Call, in *api.CreateRouteRequest) (*api.CreateRouteResult, error) {
 	out := &api.CreateRouteResult{}
@@ -170,6 +174,9 @@ func (s *Service) CreateRoute(ctx context.Context, call *wire.Call, in *api.Crea
 				return nil
 			}
 			return fault.New(routeExists, "The route identified by %s already exists.", to)
+		}
+		if len(t.Routes) >= maxRoutes {
+			return fault.New(tooManyRoutes, "The maximum number of routes has been reached.")
 		}
 		t.Routes = append(t.Routes, network.Route{Destination: to, Target: target, Origin: api.RouteOriginCreateRoute})
 		w.save(t)

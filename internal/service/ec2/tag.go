@@ -163,6 +163,11 @@ func (s *Service) DeleteTags(ctx context.Context, call *wire.Call, in *api.Delet
 		if err != nil {
 			return err
 		}
+		for _, d := range in.Tags {
+			if strings.HasPrefix(strings.ToLower(text(d.Key)), "aws:") && call.By == "" {
+				return fault.New(invalidValue, "Tag keys starting with 'aws:' are reserved for internal use")
+			}
+		}
 		for _, t := range list {
 			maps.DeleteFunc(*t.tags, func(k, v string) bool {
 				if len(in.Tags) == 0 {

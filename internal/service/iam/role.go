@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"
@@ -73,6 +74,9 @@ func (s *Service) CreateRole(ctx context.Context, call *wire.Call, in *api.Creat
 	}
 	out := &api.CreateRoleResponse{Role: &api.Role{}}
 	return out, s.roles.create(ctx, call, r, out, func(tx *store.Tx) (err error) {
+		if strings.HasPrefix(r.Path, serviceLinked) { // text assumed
+			return fault.New(fault.Validation, "The path %s is reserved for service-linked roles.", serviceLinked)
+		}
 		if err := setTrust(tx, r, *in.AssumeRolePolicyDocument); err != nil {
 			return err
 		}

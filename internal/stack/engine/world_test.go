@@ -81,8 +81,9 @@ func (w *world) demand(id string, want types.StackStatus) types.Stack {
 }
 
 // delete deletes a stack and demands that it is gone.
-func (w *world) delete(id string) {
+func (w *world) delete(name string) {
 	w.t.Helper()
+	id := *w.settled(name).StackId
 	if _, err := w.Stacks.DeleteStack(context.Background(), &cloudformation.DeleteStackInput{StackName: &id}); err != nil {
 		w.t.Fatalf("deleting %s: %v", id, err)
 	}
