@@ -8,10 +8,12 @@ import (
 	"strings"
 )
 
-// Files holds postgres-python/lambda_function.py, postgres-node/index.mjs,
-// command-postgres/rotate.sh and the policies.
+// Files holds the functions in Python of rotation-template, postgres-python
+// and db2-python, postgres-node/index.mjs, command-postgres/rotate.sh and the
+// policies.
 //
-//go:embed postgres-python/lambda_function.py postgres-node/index.mjs command-postgres/rotate.sh policies/*.json
+//go:embed rotation-template/lambda_function.py postgres-python/lambda_function.py db2-python/lambda_function.py
+//go:embed postgres-node/index.mjs command-postgres/rotate.sh policies/*.json
 var Files embed.FS
 
 // Names replace the words in capitals in the policies.

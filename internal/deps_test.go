@@ -21,8 +21,8 @@ const module = "github.com/keyturn/keyturn/"
 var layers = [][]string{
 	{"fault", "plaintext"},
 	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
-	{"iam", "key/...", "loggroup", "function", "network", "stack", "database"},
-	{"secret", "trail", "function/environment", "stack/transform", "application"},
+	{"iam", "key/...", "loggroup", "function", "function/egress", "network", "stack", "database", "application"},
+	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},

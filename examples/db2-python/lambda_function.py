@@ -13,7 +13,7 @@ dbname, masterarn, and optionally port (50000) and ssl (false). Environment:
 
   SECRETS_MANAGER_ENDPOINT  endpoint URL; the SDK's own default when unset
   STRATEGY                  single, or alternating between NAME and NAME_clone
-  EXCLUDE_CHARACTERS        not used in passwords; /@"'\\; by default
+  EXCLUDE_CHARACTERS        not used in passwords; /@"'\\;{} by default
   PASSWORD_LENGTH           32 by default
   DB2_CA_BUNDLE             authorities for secrets whose ssl is true
   SETTLE_SECONDS            how long a new password may take to work; 20
@@ -103,7 +103,7 @@ def create_secret(client, arn, token, rotation_token):
 def new_password(client):
     return client.get_random_password(
         PasswordLength=int(os.environ.get("PASSWORD_LENGTH", "32")),
-        ExcludeCharacters=os.environ.get("EXCLUDE_CHARACTERS", "/@\"'\\;"),
+        ExcludeCharacters=os.environ.get("EXCLUDE_CHARACTERS", "/@\"'\\;{}"),
     )["RandomPassword"]
 
 

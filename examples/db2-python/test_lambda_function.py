@@ -98,8 +98,8 @@ class SecretsDouble:
                 return {"SecretString": json.dumps(value)}
         raise self.exceptions.ResourceNotFoundException()
 
-    def get_random_password(self, **_):
-        self.made += 1
+    def get_random_password(self, **asked):
+        self.made, self.asked = self.made + 1, asked
         return {"RandomPassword": f"made-{self.made}"}
 
     def put_secret_value(self, SecretId, ClientRequestToken, SecretString, VersionStages, RotationToken):
@@ -179,6 +179,11 @@ class RotationTest(unittest.TestCase):
         master["host"] = "elsewhere"
         with self.assertRaisesRegex(ValueError, "is not the same host"):
             self.rotate("t")
+
+    def test_password_fits_connection_string(self):
+        self.rotate("t")
+        for character in ";{}":
+            self.assertIn(character, secrets.asked["ExcludeCharacters"])
 
     def test_connection_string(self):
         with self.assertRaisesRegex(ValueError, "PWD holds") as raised:

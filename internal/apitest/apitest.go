@@ -70,6 +70,8 @@ type Options struct {
 	Args []string
 	// Endpoints are VPC endpoints.
 	Endpoints []server.Endpoint
+	// EnforceVPC holds functions to their VPC.
+	EnforceVPC bool
 }
 
 // Server is a running server and its clients.
@@ -129,7 +131,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Dir: dir, Listen: "127.0.0.1:0", StoreURL: o.StoreURL, Region: Region, Account: Account,
-		RootAccessKeyID: AccessKey, RootSecretAccessKey: SecretKey, Interpreters: o.Interpreters, CABundle: o.CABundle, Endpoints: o.Endpoints,
+		RootAccessKeyID: AccessKey, RootSecretAccessKey: SecretKey, Interpreters: o.Interpreters, CABundle: o.CABundle, Endpoints: o.Endpoints, EnforceVPC: o.EnforceVPC,
 		Grace: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

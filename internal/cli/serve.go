@@ -20,6 +20,7 @@ type runtimeFlags struct {
 	StrictRuntimes bool              `help:"Refuse a function whose runtime's exact interpreter version is missing, instead of running another." env:"KEYTURN_STRICT_RUNTIMES"`
 	CABundle       []string          `name:"ca-bundle" help:"PEM files of certificate authorities that functions, and the server asking identity providers, trust beside the host's." env:"KEYTURN_CA_BUNDLE" placeholder:"FILE"`
 	VPCEndpoint    []string          `name:"vpc-endpoint" help:"JSON file with a VPC endpoint (VpcEndpointId, VpcId, Listen, PolicyDocument), which gets an address of its own; may be repeated." env:"KEYTURN_VPC_ENDPOINT" placeholder:"FILE"`
+	EnforceVPC     bool              `name:"enforce-vpc" help:"Hold functions with a VpcConfig to what its subnets, route tables, network ACLs and security groups allow: what they drop hangs, as on AWS. Linux only; refused where the host cannot." env:"KEYTURN_ENFORCE_VPC"`
 	LogLevel       string            `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"KEYTURN_LOG_LEVEL"`
 }
 
@@ -52,6 +53,7 @@ func (c *serveCmd) Run(p *program) error {
 		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
 		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey, OldRootKeys: c.OldRootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
+		EnforceVPC: c.EnforceVPC,
 	}
 	if cfg.Endpoints, err = c.endpoints(); err != nil {
 		return err
@@ -141,7 +143,7 @@ func (c *devCmd) Run(p *program) (err error) {
 	}
 	s, err := server.New(p.ctx, server.Config{
 		Endpoints: endpoints, Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
-		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
+		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger, EnforceVPC: c.EnforceVPC,
 	})
 	if err != nil {
 		return err

@@ -96,10 +96,42 @@ func CheckVariables(variables map[string]string) error {
 	return nil
 }
 
-// CheckTags checks the tags that a function will have (AWS docs; the first
-// text recorded, the others assumed).
+// CheckTags checks tags that a client gives a function (AWS docs; text
+// assumed): keys that start with aws: are reserved.
 func CheckTags(tags map[string]string) error {
-	if len(tags) > MaxTags {
+	for key := range tags {
+		if reservedTag(key) {
+			return errReservedTag()
+		}
+	}
+	return CheckAllTags(tags)
+}
+
+// CheckUntag checks the keys of tags that a client takes away.
+func CheckUntag(keys []string) error {
+	if slices.ContainsFunc(keys, reservedTag) {
+		return errReservedTag()
+	}
+	return nil
+}
+
+func reservedTag(key string) bool { return strings.HasPrefix(strings.ToLower(key), "aws:") }
+
+func errReservedTag() *fault.Error {
+	return fault.New(fault.Parameter, "Tag keys starting with aws: are reserved for system use.")
+}
+
+// CheckAllTags checks the tags that a function will have, with those of AWS's
+// services, which have no limit (AWS docs; the first text recorded, the others
+// assumed).
+func CheckAllTags(tags map[string]string) error {
+	users := 0
+	for key := range tags {
+		if !reservedTag(key) {
+			users++
+		}
+	}
+	if users > MaxTags {
 		return fault.New(fault.Parameter, "Number of tags exceeds resource tag limit.")
 	}
 	for key, value := range tags {
@@ -108,8 +140,6 @@ func CheckTags(tags map[string]string) error {
 			return fault.New(fault.Parameter, "A tag key must have 1 to 128 characters.")
 		case utf8.RuneCountInString(value) > 256:
 			return fault.New(fault.Parameter, "A tag value must have at most 256 characters.")
-		case strings.HasPrefix(strings.ToLower(key), "aws:"):
-			return fault.New(fault.Parameter, "Tag keys starting with aws: are reserved for system use.")
 		}
 	}
 	return nil

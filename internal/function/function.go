@@ -23,8 +23,12 @@ type Function struct {
 	// deleted and made again has another.
 	ID              string
 	Account, Region string
-	// Name is 1 to 64 characters of [a-zA-Z0-9-_].
+	// Name is 1 to 64 characters of [a-zA-Z0-9-_]; an owned function's is
+	// made by OwnedName.
 	Name string
+	// Owner is the AWS service, such as rds, whose own the function is: the
+	// Lambda API neither shows nor names it. "" for users' functions.
+	Owner string
 	// Config is $LATEST.
 	Config Config
 	// Reserved is the reserved concurrency; nil when there is none.
@@ -107,6 +111,9 @@ type VPC struct {
 	VPCID                       string
 	IPv6                        bool
 }
+
+// Attached reports whether the function is in a VPC.
+func (v VPC) Attached() bool { return len(v.SubnetIDs) > 0 }
 
 // Logging is a function's LoggingConfig.
 type Logging struct {

@@ -35,4 +35,7 @@ type Session struct {
 	// SourceFunction is the ARN of the Lambda function that has the session,
 	// without a qualifier; "" otherwise.
 	SourceFunction string `json:"l,omitempty"`
+	// SourceVPC is the ID of the VPC that this function's environment is in;
+	// "" for none.
+	SourceVPC string `json:"v,omitempty"`
 }

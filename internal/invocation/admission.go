@@ -82,6 +82,21 @@ func CanInvoke(tx *store.Tx, functionARN, secretARN, secretAccount string) error
 	return nil
 }
 
+// Owned returns the function by which an AWS service rotates secrets that it
+// owns in the account. The error is of kind Denied when the ARN names nothing
+// of that service there.
+func Owned(tx *store.Tx, functionARN, service, account string) (*function.Function, error) {
+	ref, owner, ok := function.ParseOwnedARN(functionARN)
+	if !ok || service == "" || owner != service || ref.Account != account {
+		return nil, notAdmitted(functionARN)
+	}
+	f, err := tx.Function(ref.Account, ref.Region, ref.Name)
+	if fault.Is(err, fault.NotFound) || err == nil && f.Owner != service {
+		return nil, notAdmitted(functionARN).Because(err)
+	}
+	return f, err
+}
+
 // admits evaluates the policy of a function for the service and the secret. A
 // policy that cannot be read admits nobody.
 func admits(r *authz.Resource, secretARN, secretAccount string) bool {

@@ -125,6 +125,9 @@ type Request struct {
 	Function string
 	// Qualifier is a version or an alias, or "".
 	Qualifier string
+	// Owner is the AWS service whose own function is meant, by its ARN; ""
+	// for functions of users. Nothing that comes from a client sets it.
+	Owner string
 	// Account and Region are where a name is looked up; an ARN must agree
 	// with the region.
 	Account, Region string
@@ -238,11 +241,7 @@ func (i *Invoker) find(ctx context.Context, r Request) (*target, error) {
 	var box VariableBox
 	random := rand.Float64()
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		ref, err := function.Resolve(r.Function, r.Qualifier, r.Region, r.Account)
-		if err != nil {
-			return err
-		}
-		f, c, err := Lookup(tx, ref, random)
+		ref, f, c, err := lookup(tx, r, random)
 		if err != nil {
 			return err
 		}
@@ -262,6 +261,22 @@ func (i *Invoker) find(ctx context.Context, r Request) (*target, error) {
 	}
 	t.spec, err = i.spec(ctx, t.function, t.config, box)
 	return t, err
+}
+
+// lookup finds what a request names.
+func lookup(tx *store.Tx, r Request, random float64) (ref function.Ref, f *function.Function, c *function.Config, err error) {
+	if r.Owner != "" {
+		f, err = Owned(tx, r.Function, r.Owner, r.Account)
+		if err != nil {
+			return ref, nil, nil, err
+		}
+		return function.Ref{Region: f.Region, Account: f.Account, Name: f.Name}, f, &f.Config, nil
+	}
+	if ref, err = function.Resolve(r.Function, r.Qualifier, r.Region, r.Account); err != nil {
+		return ref, nil, nil, err
+	}
+	f, c, err = Lookup(tx, ref, random)
+	return ref, f, c, err
 }
 
 // limit is the concurrency that one invocation of f counts against.

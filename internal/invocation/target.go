@@ -70,6 +70,9 @@ func (i *Invoker) spec(ctx context.Context, f *function.Function, c *function.Co
 		Env: variables, TracingMode: c.TracingMode, LogGroup: c.LogGroup(f.Name), LogFormat: c.Logging.Format,
 		LogLevel: c.Logging.ApplicationLogLevel, Code: i.code(c.CodeSHA256),
 	}
+	if c.VPC != nil {
+		s.VPC = *c.VPC
+	}
 	for _, l := range c.Layers {
 		s.Layers = append(s.Layers, i.code(l.CodeSHA256))
 	}
@@ -160,5 +163,5 @@ func (i *Invoker) Credentials(ctx context.Context, s environment.Spec) (environm
 	if err != nil {
 		return environment.Credentials{}, err
 	}
-	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife, &iam.Session{SourceFunction: s.FunctionARN})
+	return i.cfg.Credentials(ctx, role, s.FunctionName, sessionLife, &iam.Session{SourceFunction: s.FunctionARN, SourceVPC: s.VPC.VPCID})
 }

@@ -24,6 +24,7 @@ import (
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 )
 
 // EngineGroup is the log group to which Keyturn's engine reports. Its
@@ -37,6 +38,9 @@ const (
 	engineInterval = 200 * time.Millisecond
 	trailInterval  = 2 * time.Second
 )
+
+// settle is how long Start waits for a rotation under way.
+const settle = 10 * time.Second
 
 // clockSkew is how far the clocks of client and service may differ, as for
 // signatures.
@@ -127,10 +131,20 @@ type Rotation struct {
 	held   bool
 }
 
-// Start asks for a rotation of the secret with its stored configuration.
+// Start asks for a rotation of the secret with its stored configuration. One
+// that is under way, such as the test of a configuration that was just made,
+// gets some seconds to end.
 func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
 	started := time.Now()
 	out, err := c.Secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &secretID})
+	for underWay(err) && time.Since(started) < settle {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for a rotation of %s to end: %w", secretID, context.Cause(ctx))
+		case <-time.After(engineInterval):
+		}
+		out, err = c.Secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &secretID})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
 	}
@@ -140,6 +154,13 @@ func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
 	}
 	r.logGroup = r.functionLogGroup(ctx)
 	return r, nil
+}
+
+// underWay tells whether a rotation was refused for another one's sake (AWS:
+// recorded text).
+func underWay(err error) bool {
+	refused, ok := errors.AsType[*smtypes.InvalidRequestException](err)
+	return ok && strings.Contains(refused.ErrorMessage(), "previous rotation isn't complete")
 }
 
 // functionLogGroup returns the log group of the secret's function, or "" if

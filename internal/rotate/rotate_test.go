@@ -3,7 +3,6 @@ package rotate_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -46,26 +45,7 @@ func newWatched(t *testing.T, s *apitest.Server, name, step, how string) *watche
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the configuration test ends", func() bool { return !w.pending() })
-	return w
-}
-
-func (w *watched) pending() bool {
-	w.t.Helper()
-	out, err := w.Secrets.DescribeSecret(w.t.Context(), &secretsmanager.DescribeSecretInput{SecretId: &w.name})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return strings.Contains(fmt.Sprint(out.VersionIdsToStages), "AWSPENDING")
-}
-
-func (w *watched) eventually(what string, ok func() bool) {
-	w.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("still waiting: %s", what)
-		}
-	}
+	return w // while the configuration is still being tested
 }
 
 // watch rotates; meanwhile is told of each report, in order.

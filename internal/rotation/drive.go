@@ -273,18 +273,29 @@ func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (
 	if err != nil {
 		return nil, err
 	}
-	refused := invocation.CanInvoke(tx, run.FunctionARN, s.ARN(), s.Account)
+	refused := canInvoke(tx, s, run)
 	if kind := fault.KindOf(refused); kind == fault.Internal || kind == fault.Unavailable {
 		return nil, refused
 	}
 	return &stepPlan{
 		step: run.Step, refused: refused,
 		request: invocation.Request{
-			Function: run.FunctionARN, Account: s.Account, Region: s.Region, Payload: payload,
+			Function: run.FunctionARN, Owner: s.OwningService, Account: s.Account, Region: s.Region, Payload: payload,
 			// Who hears that the rotation has ended finds the logs of all steps.
 			LogLater: run.Step != secret.FinishSecret && !run.TestOnly,
 		},
 	}, nil
+}
+
+// canInvoke checks that the run's function may be invoked for the secret: by
+// the function's policy, or, for a secret of an AWS service, because the
+// function is that service's own.
+func canInvoke(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) error {
+	if s.OwningService == "" {
+		return invocation.CanInvoke(tx, run.FunctionARN, s.ARN(), s.Account)
+	}
+	_, err := invocation.Owned(tx, run.FunctionARN, s.OwningService, s.Account)
+	return err
 }
 
 // invoke calls the function and turns everything that is not success into an

@@ -84,21 +84,42 @@ func checkWriter(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (*fail
 	if v == nil || v.Has(secret.Current) {
 		return nil, nil
 	}
-	role := ""
-	if ref, ok := function.ParseRef(run.FunctionARN); ok && ref.Account == s.Account {
-		// A random number of nearly 1 picks an alias's main version.
-		_, version, err := invocation.Lookup(tx, ref, 1)
-		if err == nil {
-			role = version.Role
-		} else if !fault.Is(err, fault.NotFound) {
-			return nil, err
+	role, err := functionRole(tx, s, run)
+	if err != nil || v.ByRotation(role) {
+		return nil, err
+	}
+	refused := secret.NotByRotation(run.Token, s.ARN(), run.FunctionARN)
+	return &failure{cause: refused, text: refused.Message}, nil
+}
+
+// functionRole returns the execution role of the run's function; "" if the
+// function is gone or of another account.
+func functionRole(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (string, error) {
+	if s.OwningService != "" {
+		f, err := invocation.Owned(tx, run.FunctionARN, s.OwningService, s.Account)
+		if err != nil {
+			return "", ignoreDenied(err)
 		}
+		return f.Config.Role, nil
 	}
-	if v.ByRotation(role) {
-		return nil, nil
+	ref, ok := function.ParseRef(run.FunctionARN)
+	if !ok || ref.Account != s.Account {
+		return "", nil
 	}
-	err := secret.NotByRotation(run.Token, s.ARN(), run.FunctionARN)
-	return &failure{cause: err, text: err.Message}, nil
+	// A random number of nearly 1 picks an alias's main version.
+	_, version, err := invocation.Lookup(tx, ref, 1)
+	if err != nil {
+		return "", ignoreNotFound(err)
+	}
+	return version.Role, nil
+}
+
+// ignoreDenied passes over a service's function that is gone.
+func ignoreDenied(err error) error {
+	if fault.Is(err, fault.Denied) {
+		return nil
+	}
+	return err
 }
 
 // failure is why a step failed.

@@ -16,7 +16,7 @@ import (
 type AlternatingUsers struct{ strategy }
 
 // NewAlternatingUsers makes the strategy for an engine.
-func NewAlternatingUsers(e Engine) *AlternatingUsers { return &AlternatingUsers{strategy{e}} }
+func NewAlternatingUsers(e Engine) *AlternatingUsers { return &AlternatingUsers{strategy{engine: e}} }
 
 // Create implements Rotator: the pending version is of the other user.
 func (s *AlternatingUsers) Create(ctx context.Context, r *Rotation) (plaintext.Value, error) {

@@ -33,6 +33,8 @@ type place struct {
 	host   string
 	port   int32
 	engine string
+	// database is that of the server by name, or "".
+	database string
 }
 
 // finder asks the service behind a tag where its server is.
@@ -122,7 +124,11 @@ func (r *Rotation) ask(ctx context.Context, f finder, secretARN, serverARN strin
 	}
 	operation, _, _ := strings.Cut(f.api, " ")
 	r.Logf("Successfully fetched connection params for Master Secret %s from %s API.", secretARN, operation)
-	return d.With("engine", at.engine).With("host", at.host).With("port", at.port), nil
+	d = d.With("engine", at.engine).With("host", at.host).With("port", at.port)
+	if at.database != "" && !d.Has("dbname") {
+		d = d.With("dbname", at.database)
+	}
+	return d, nil
 }
 
 func findInstance(ctx context.Context, cfg aws.Config, arn string) (*place, error) {
@@ -130,7 +136,9 @@ func findInstance(ctx context.Context, cfg aws.Config, arn string) (*place, erro
 	if i == nil || i.Endpoint == nil || err != nil {
 		return nil, err
 	}
-	return &place{aws.ToString(i.Endpoint.Address), aws.ToInt32(i.Endpoint.Port), secretEngine(aws.ToString(i.Engine))}, nil
+	return &place{
+		aws.ToString(i.Endpoint.Address), aws.ToInt32(i.Endpoint.Port), secretEngine(aws.ToString(i.Engine)), aws.ToString(i.DBName),
+	}, nil
 }
 
 func findCluster(ctx context.Context, cfg aws.Config, arn string) (*place, error) {
@@ -139,7 +147,7 @@ func findCluster(ctx context.Context, cfg aws.Config, arn string) (*place, error
 		return nil, err
 	}
 	c := &out.DBClusters[0]
-	return &place{aws.ToString(c.Endpoint), aws.ToInt32(c.Port), secretEngine(aws.ToString(c.Engine))}, nil
+	return &place{aws.ToString(c.Endpoint), aws.ToInt32(c.Port), secretEngine(aws.ToString(c.Engine)), aws.ToString(c.DatabaseName)}, nil
 }
 
 // secretEngine is the engine member of secrets for an engine of RDS (AWS: the
@@ -161,7 +169,7 @@ func findRedshift(ctx context.Context, cfg aws.Config, arn string) (*place, erro
 		return nil, err
 	}
 	e := out.Clusters[0].Endpoint
-	return &place{aws.ToString(e.Address), aws.ToInt32(e.Port), "redshift"}, nil
+	return &place{aws.ToString(e.Address), aws.ToInt32(e.Port), "redshift", ""}, nil
 }
 
 // findNamespace finds a serverless namespace's workgroup, which has the
@@ -191,7 +199,7 @@ func findNamespace(ctx context.Context, cfg aws.Config, arn string) (*place, err
 		}
 		for _, w := range page.Workgroups {
 			if aws.ToString(w.NamespaceName) == name && w.Endpoint != nil {
-				return &place{aws.ToString(w.Endpoint.Address), aws.ToInt32(w.Endpoint.Port), "redshift"}, nil
+				return &place{aws.ToString(w.Endpoint.Address), aws.ToInt32(w.Endpoint.Port), "redshift", ""}, nil
 			}
 		}
 	}

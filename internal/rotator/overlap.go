@@ -38,7 +38,7 @@ type OverlapPasswords struct{ strategy }
 
 // NewOverlapPasswords makes the strategy for an engine.
 func NewOverlapPasswords(e OverlapEngine) *OverlapPasswords {
-	return &OverlapPasswords{strategy{overlapEngine{e}}}
+	return &OverlapPasswords{strategy{engine: overlapEngine{e}}}
 }
 
 // Create implements Rotator.
@@ -124,7 +124,7 @@ func NewReplacePassword(e OverlapEngine) ReplacePassword {
 
 // Finish implements Finisher.
 func (s ReplacePassword) Finish(ctx context.Context, r *Rotation) error {
-	cur, err := s.login(r.Current(ctx))
+	cur, err := s.loginOf(ctx, r, r.Current)
 	if err != nil {
 		return err
 	}

@@ -10,20 +10,37 @@ import (
 )
 
 // strategy holds what the strategies share.
-type strategy struct{ engine Engine }
+type strategy struct {
+	engine Engine
+	// managed says that the secret is one that a database service keeps.
+	managed bool
+}
 
 // load reads the current and the pending version.
 func (s strategy) load(ctx context.Context, r *Rotation) (cur, next Login, err error) {
-	if cur, err = s.login(r.Current(ctx)); err != nil {
+	if cur, err = s.loginOf(ctx, r, r.Current); err != nil {
 		return cur, next, err
 	}
-	next, err = s.login(r.Pending(ctx))
+	next, err = s.loginOf(ctx, r, r.Pending)
 	return cur, next, err
 }
 
-func (s strategy) login(d *Document, err error) (Login, error) {
+// loginOf reads a version.
+func (s strategy) loginOf(ctx context.Context, r *Rotation, read func(context.Context) (*Document, error)) (Login, error) {
+	d, err := read(ctx)
 	if err != nil {
 		return Login{}, err
+	}
+	return s.login(ctx, r, d)
+}
+
+// login says where and as whom a version logs in. A managed secret holds only
+// the credentials: the service that keeps it knows where the server is.
+func (s strategy) login(ctx context.Context, r *Rotation, d *Document) (l Login, err error) {
+	if s.managed && onlyCredentials(d) {
+		if d, err = r.located(ctx, s.engine.Kind().Service, r.SecretID, d); err != nil {
+			return Login{}, err
+		}
 	}
 	return s.engine.Kind().Login(d)
 }
@@ -34,7 +51,7 @@ func (s strategy) newPassword(ctx context.Context, r *Rotation) (*Document, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.engine.Kind().Login(d); err != nil {
+	if _, err := s.login(ctx, r, d); err != nil {
 		return nil, err
 	}
 	p, err := r.NewPassword(ctx, s.engine.Kind().Passwords)
@@ -73,7 +90,7 @@ func sameHost(cur, next Login) error {
 
 // Test proves that the pending version logs in and may work.
 func (s strategy) Test(ctx context.Context, r *Rotation) error {
-	next, err := s.login(r.Pending(ctx))
+	next, err := s.loginOf(ctx, r, r.Pending)
 	if err != nil {
 		return err
 	}
@@ -143,7 +160,11 @@ func setFailed(r *Rotation, user string, err error) error {
 type SingleUser struct{ strategy }
 
 // NewSingleUser makes the strategy for an engine.
-func NewSingleUser(e Engine) *SingleUser { return &SingleUser{strategy{e}} }
+func NewSingleUser(e Engine) *SingleUser { return &SingleUser{strategy{engine: e}} }
+
+// NewManaged makes the strategy for the master user's secret that RDS keeps,
+// which holds only username and password.
+func NewManaged(e Engine) *SingleUser { return &SingleUser{strategy{engine: e, managed: true}} }
 
 // Create implements Rotator.
 func (s *SingleUser) Create(ctx context.Context, r *Rotation) (plaintext.Value, error) {
@@ -212,7 +233,7 @@ func (s strategy) enter(ctx context.Context, r *Rotation, cur, next Login, pendi
 	if d == nil {
 		d = &Document{} // which is no login
 	}
-	if prev, err := s.login(d, nil); err == nil {
+	if prev, err := s.login(ctx, r, d); err == nil {
 		prev.TLS = cur.TLS
 		session, err := r.Connect(ctx, s.engine, prev, "previous")
 		f, refused := errors.AsType[*Failure](err)

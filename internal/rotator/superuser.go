@@ -14,7 +14,7 @@ import (
 type Superuser struct{ strategy }
 
 // NewSuperuser makes the strategy for an engine.
-func NewSuperuser(e Engine) *Superuser { return &Superuser{strategy{e}} }
+func NewSuperuser(e Engine) *Superuser { return &Superuser{strategy{engine: e}} }
 
 // Create implements Rotator.
 func (s *Superuser) Create(ctx context.Context, r *Rotation) (plaintext.Value, error) {

@@ -57,7 +57,7 @@ func (s *Secret) CheckNoRotation() error {
 
 // RotationFunction returns the function that a RotateSecret call is to use:
 // the given one, else the stored one. A secret that an AWS service owns is
-// rotated by that service and has none.
+// rotated by that service's own function, which it stored.
 //
 // Errors: fault.State when there is no function (AWS: recorded) or a managed
 // secret gets one (text assumed), fault.Parameter for an ARN that is not a
@@ -67,7 +67,7 @@ func (s *Secret) RotationFunction(given string) (string, error) {
 	case s.OwningService != "" && given != "":
 		return "", fault.New(fault.State, "Rotation Lambda ARN is not supported for a service-managed secret.")
 	case s.OwningService != "":
-		return "", nil
+		return s.Rotation.FunctionARN, nil
 	case given == "" && s.Rotation.FunctionARN == "":
 		return "", fault.New(fault.State, "No Lambda rotation function ARN is associated with this secret.")
 	case given == "":

@@ -103,7 +103,9 @@ func (v *Version) Has(label string) bool { return slices.Contains(v.Labels, labe
 // Rotation is a secret's rotation configuration and its dates.
 type Rotation struct {
 	// Configured tells that rotation was on at some time; Enabled that it
-	// is on now. FunctionARN and Rules outlive CancelRotateSecret.
+	// is on now. FunctionARN and Rules outlive CancelRotateSecret. On secrets
+	// of AWS services FunctionARN is that service's own function, which is
+	// shown to nobody.
 	Configured, Enabled bool
 	FunctionARN         string
 	Rules               schedule.Rules

@@ -15,7 +15,16 @@ import (
 // aws:, or more than MaxTags tags; AWS's texts are not known. After an error
 // s is unchanged.
 func (s *Secret) AddTags(tags []Tag, now time.Time) error {
-	if err := CheckTags(tags); err != nil {
+	if slices.ContainsFunc(tags, func(t Tag) bool { return reservedKey(t.Key) }) {
+		return errReservedTag()
+	}
+	return s.AddSystemTags(tags, now)
+}
+
+// AddSystemTags is AddTags for AWS's services, which may set tags with the
+// reserved prefix.
+func (s *Secret) AddSystemTags(tags []Tag, now time.Time) error {
+	if err := checkTags(tags); err != nil {
 		return err
 	}
 	merged := slices.Clone(s.Tags)
@@ -44,6 +53,12 @@ func (s *Secret) RemoveTags(keys []string, now time.Time) error {
 	if slices.ContainsFunc(keys, reservedKey) {
 		return errReservedTag()
 	}
+	return s.RemoveSystemTags(keys, now)
+}
+
+// RemoveSystemTags is RemoveTags for AWS's services, which may remove tags
+// with the reserved prefix.
+func (s *Secret) RemoveSystemTags(keys []string, now time.Time) error {
 	kept := slices.DeleteFunc(slices.Clone(s.Tags), func(t Tag) bool {
 		return slices.Contains(keys, t.Key)
 	})
@@ -55,22 +70,20 @@ func (s *Secret) RemoveTags(keys []string, now time.Time) error {
 	return nil
 }
 
-// CheckTags applies the rules of AddTags that a list of tags can break by
-// itself.
-func CheckTags(tags []Tag) error {
+// checkTags applies the rules of AddTags that a list of tags can break by
+// itself, but for the reserved prefix.
+func checkTags(tags []Tag) error {
 	seen := make(map[string]bool, len(tags))
 	for _, tag := range tags {
 		switch {
 		case tag.Key == "":
 			return fault.New(fault.Parameter, "A tag must have a key.")
-		case reservedKey(tag.Key):
-			return errReservedTag()
 		case seen[tag.Key]:
 			return fault.New(fault.Parameter, "Duplicate tag keys are not allowed: %s", tag.Key)
 		}
 		seen[tag.Key] = true
 	}
-	if len(tags) > MaxTags {
+	if countUserTags(tags) > MaxTags {
 		return errTooManyTags()
 	}
 	return nil

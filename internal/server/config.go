@@ -48,6 +48,9 @@ type Config struct {
 	// interpreters of another version.
 	Interpreters   map[string]string
 	StrictRuntimes bool
+	// EnforceVPC holds functions in a VPC to what that allows. A host that
+	// cannot do so is refused.
+	EnforceVPC bool
 	// CABundle lists PEM files that functions, and the server when it asks
 	// identity providers for their keys, trust beside the host's.
 	CABundle []string

@@ -75,6 +75,9 @@ func (s *Server) openDoors() (err error) {
 	if s.inner.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return fmt.Errorf("listening for functions: %w", err)
 	}
+	if err := s.openSides(); err != nil {
+		return err
+	}
 	return s.openEndpoints()
 }
 

@@ -132,9 +132,9 @@ func (s *Server) doors() []*door {
 	return list
 }
 
-// shutDoors lets no client in any more and waits for those inside.
-func (s *Server) shutDoors() error {
-	doors := s.doors()
+// shutDoors lets nobody in any more by these doors and waits for those
+// inside.
+func (s *Server) shutDoors(doors []*door) error {
 	errs := make([]error, len(doors))
 	var wg sync.WaitGroup
 	for i, d := range doors {
@@ -147,11 +147,13 @@ func (s *Server) shutDoors() error {
 // answerAll makes every door answer.
 func (s *Server) answerAll(services []*wire.Service) {
 	who := newAuthenticator(s.keyring)
-	plain := s.handler(services, who, nil)
 	answer := func(d *door, h http.Handler) { d.answer(h, s.cfg.Logger) }
-	answer(&s.outer, plain)
-	answer(&s.inner, plain)
+	answer(&s.outer, s.handler(services, who, nil, nil))
+	functions := s.handler(services, who, nil, newRecorded(s.store).endpoint)
+	for _, d := range s.innerDoors() {
+		answer(d, functions)
+	}
 	for _, p := range s.passages {
-		answer(&p.door, s.handler(services, who, p.endpoint))
+		answer(&p.door, s.handler(services, who, p.endpoint, nil))
 	}
 }

@@ -32,6 +32,7 @@ var everyService = []asked{
 	{"logs", "json", "POST", "/", "Logs_20140328.DescribeLogGroups", "{}"},
 	{"cloudtrail", "json", "POST", "/", "CloudTrail_20131101.LookupEvents", "{}"},
 	{"lambda", "rest", "GET", "/2015-03-31/functions", "", ""},
+	{"serverlessrepo", "rest", "GET", "/applications", "", ""},
 	{"iam", "query", "POST", "/", "", "Action=ListRoles&Version=2010-05-08"},
 	{"sts", "query", "POST", "/", "", "Action=GetCallerIdentity&Version=2011-06-15"},
 }

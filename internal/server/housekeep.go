@@ -13,6 +13,9 @@ import (
 // docs).
 const keepEvents = 90 * 24 * time.Hour
 
+// keepStacks is how long a deleted stack is shown (AWS docs).
+const keepStacks = 90 * 24 * time.Hour
+
 // housekeepInterval is the time between two removals of what is too old.
 const housekeepInterval = time.Hour
 
@@ -23,6 +26,9 @@ func (s *Server) housekeep(ctx context.Context) error {
 			return err
 		}
 		if err := s.dropEvents(ctx, now.Add(-keepEvents)); err != nil {
+			return err
+		}
+		if err := s.purgeStacks(ctx, now.Add(-keepStacks)); err != nil {
 			return err
 		}
 		return s.trimLogs(ctx, now)
@@ -42,6 +48,17 @@ func (s *Server) dropEvents(ctx context.Context, before time.Time) error {
 			return err
 		})
 		if err != nil || dropped < batch {
+			return err
+		}
+	}
+}
+
+// purgeStacks removes the stacks that were deleted before a time.
+func (s *Server) purgeStacks(ctx context.Context, before time.Time) error {
+	const few = 10 // each may have thousands of events
+	for {
+		purged, err := s.stacks.Purge(ctx, before, few)
+		if err != nil || purged < few {
 			return err
 		}
 	}

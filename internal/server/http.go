@@ -5,19 +5,26 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/application"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/oidc"
 	"github.com/keyturn/keyturn/internal/service/admin"
+	"github.com/keyturn/keyturn/internal/service/cloudformation"
 	"github.com/keyturn/keyturn/internal/service/cloudtrail"
+	"github.com/keyturn/keyturn/internal/service/ec2"
 	"github.com/keyturn/keyturn/internal/service/iam"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/service/logs"
+	"github.com/keyturn/keyturn/internal/service/rds"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
 	"github.com/keyturn/keyturn/internal/service/sts"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -25,6 +32,7 @@ import (
 
 // services returns what is served.
 func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.Service {
+	s.applications = serverlessrepo.New(serverlessrepo.Config{Guard: guard, URL: s.URL})
 	return []*wire.Service{
 		s.secrets.Wire(),
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),
@@ -33,6 +41,10 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 		iam.New(iam.Config{Store: s.store, Guard: guard, Sealer: s.sealer}).Wire(),
 		sts.New(sts.Config{Store: s.store, Guard: guard, Keyring: s.keyring, Verifier: verifier}).Wire(),
 		s.kms.Wire(),
+		cloudformation.New(cloudformation.Config{Store: s.store, Guard: guard, Sealer: s.sealer, Wake: s.stacks.Wake}).Wire(),
+		ec2.New(ec2.Config{Store: s.store, Guard: guard}).Wire(),
+		s.applications.Wire(),
+		rds.New(rds.Config{Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Wake: s.engine.Wake, Logger: s.cfg.Logger}).Wire(),
 		admin.New(admin.Config{
 			Store: s.store, Guard: guard, Sealer: s.sealer, Rekeyer: s.rekeyer, Account: s.cfg.Account, Given: s.cfg.RootAccessKeyID != "",
 		}).Wire(),
@@ -47,10 +59,10 @@ const (
 )
 
 // handler answers every request that comes through a VPC endpoint, or through
-// none.
-func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint) http.Handler {
+// none, or through the one that of finds.
+func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint, of endpointOf) http.Handler {
 	aws := wire.NewHandler(wire.Config{
-		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint,
+		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint, EndpointOf: of,
 		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
 	})
 	measured := s.metrics.handler()
@@ -65,9 +77,30 @@ func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint 
 		case codePath:
 			s.code(w, r)
 		default:
+			if strings.HasPrefix(r.URL.Path, application.Folder) {
+				serveTemplate(w, r)
+				return
+			}
 			aws.ServeHTTP(w, r)
 		}
 	})
+}
+
+// serveTemplate serves the template of a rotation application, which is no
+// secret: the links to it need no signature, like AWS's.
+func serveTemplate(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "This link is for downloading.", http.StatusMethodNotAllowed)
+		return
+	}
+	body, ok := application.At(r.URL.Path)
+	if !ok {
+		http.Error(w, "There is no such application.", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = io.WriteString(w, body) // a client that went away gets no answer
 }
 
 // health answers whether the store can be read.

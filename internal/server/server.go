@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +21,12 @@ import (
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/service/kms"
 	"github.com/keyturn/keyturn/internal/service/secretsmanager"
+	"github.com/keyturn/keyturn/internal/service/serverlessrepo"
+	stackengine "github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/trail"
+	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // Server is a server that listens but does not answer until Run.
@@ -31,21 +35,27 @@ type Server struct {
 	store    *store.Store
 	recorder *trail.Recorder
 	sealer   *key.Sealer
+	keys     *key.Ring
 	root     authz.Root
 	keyring  *authz.Keyring
 	pool     *environment.Pool
 	invoker  *invocation.Invoker
 	engine   *rotation.Engine
+	stacks   *stackengine.Engine
 	secrets  *secretsmanager.Service
 	rekeyer  *rekey.Rekeyer
 	kms      *kms.Service
-	metrics  *metrics
+	// applications calls other services' operations through the handler.
+	applications *serverlessrepo.Service
+	metrics      *metrics
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
 	// outer is for clients, inner for functions, passages for clients in
 	// VPCs.
 	outer, inner door
 	passages     []*passage
+	// side are the doors of single services for functions in a VPC.
+	side []*sideDoor
 }
 
 // materialCache bounds the KMS key material that is kept ready in memory.
@@ -56,6 +66,11 @@ const materialCache = 4096
 func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	if cfg.EnforceVPC {
+		if err := checkEnforcement(cfg.Logger); err != nil {
+			return nil, err
+		}
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics()}
 	defer func() {
@@ -99,17 +114,21 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	}
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
-	keys := key.NewRing(keepers, materialCache)
-	s.store.Watch(func(topics []string) { forget(keys, topics) })
+	s.keys = key.NewRing(keepers, materialCache)
+	s.store.Watch(func(topics []string) { forget(s.keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
-		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
+		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: s.keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
 		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
 	})
+	var held *environment.Egress
+	if s.cfg.EnforceVPC {
+		held = newEnforcer(s.store, s.places, s.cfg.Logger).egress()
+	}
 	s.pool, err = environment.New(environment.Config{
 		Dir: filepath.Join(s.cfg.Dir, "functions"), Private: s.cfg.private(), AllowUnconfined: s.cfg.Dev,
 		Interpreters: s.cfg.Interpreters, StrictRuntimes: s.cfg.StrictRuntimes,
 		EndpointURL: "http://" + s.inner.address(), CABundle: s.cfg.CABundle, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
-		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs,
+		Credentials: s.invoker.Credentials, Logs: s.invoker.Logs, Egress: held, ServiceURLs: s.sideURLs(),
 	})
 	if err != nil {
 		return fmt.Errorf("preparing to run functions: %w", err)
@@ -120,15 +139,22 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
-		Store: s.store, Guard: guard, Keys: keys, Sealer: s.sealer, Regions: s.cfg.regions(),
+		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
 		CanInvoke: invocation.CanInvoke, Wake: s.engine.Wake, Logger: s.cfg.Logger,
 	})
-	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: keys, Logger: s.cfg.Logger})
+	s.stacks = stackengine.New(stackengine.Config{
+		Store: s.store, Sealer: s.sealer, Keyring: s.keyring, Node: node, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+	})
+	s.kms = kms.New(kms.Config{Store: s.store, Guard: guard, Keeper: keepers, Keys: s.keys, Logger: s.cfg.Logger})
 	authorities, err := s.cfg.authorities()
 	if err != nil {
 		return err
 	}
-	s.answerAll(s.services(guard, oidc.New(authorities, s.cfg.Logger)))
+	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	s.stacks.Use(inside)
+	s.applications.Use(inside)
+	s.answerAll(services)
 	return nil
 }
 
@@ -173,12 +199,12 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.pool.Run, work.stop)
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
+		s.engine.Run, s.stacks.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
 		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep,
 	} {
 		work.start(run, work.stop)
 	}
-	for _, d := range append(s.doors(), &s.inner) {
+	for _, d := range slices.Concat(s.doors(), s.innerDoors()) {
 		requests.start(d.serve, work.stop)
 	}
 	ready()
@@ -186,9 +212,9 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	// Clients' requests and the server's own work end first, side by side.
 	// Both may wait for functions, so these end then; and functions call this
 	// server, so their door is shut last.
-	err = errors.Join(s.shutDoors(), work.wait())
+	err = errors.Join(s.shutDoors(s.doors()), work.wait())
 	functions.stop()
-	err = errors.Join(err, functions.wait(), s.inner.shut(s.cfg.Grace, s.cfg.Logger))
+	err = errors.Join(err, functions.wait(), s.shutDoors(s.innerDoors()))
 	return errors.Join(err, requests.wait())
 }
 
@@ -201,8 +227,8 @@ func (s *Server) announce() error {
 
 // Close gives back what New opened. Run does so by itself.
 func (s *Server) Close() error {
-	errs := []error{s.inner.close()}
-	for _, d := range s.doors() {
+	var errs []error
+	for _, d := range slices.Concat(s.doors(), s.innerDoors()) {
 		errs = append(errs, d.close())
 	}
 	if s.recorder != nil {

@@ -20,6 +20,9 @@ func IdentityTopic(account string) string { return "iam/" + account }
 // KeyTopic covers a KMS key with its material, and what resolves to it.
 func KeyTopic(id string) string { return "key/" + id }
 
+// NetworkTopic covers what an account has of VPCs in a region.
+func NetworkTopic(account, region string) string { return "network/" + account + "/" + region }
+
 // SecretTopic covers a secret with its versions, labels and replicas.
 func SecretTopic(id string) string { return "secret/" + id }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/keyturn/keyturn/internal/function"
 )
 
-const functionColumns = `f.id, f.account, f.region, f.name, f.reserved, f.next_version, f.config, f.body, f.revision`
+const functionColumns = `f.id, f.account, f.region, f.name, f.reserved, f.next_version, f.config, f.body, f.revision, f.owner`
 
 // functionBody is what no query looks at.
 type functionBody struct {
@@ -27,7 +27,7 @@ func scanFunction(rows *sql.Rows) (*function.Function, error) {
 	var f function.Function
 	var reserved int64
 	var config, body string
-	err := rows.Scan(&f.ID, &f.Account, &f.Region, &f.Name, &reserved, &f.NextVersion, &config, &body, &f.Revision)
+	err := rows.Scan(&f.ID, &f.Account, &f.Region, &f.Name, &reserved, &f.NextVersion, &config, &body, &f.Revision, &f.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +93,10 @@ func (tx *Tx) FunctionByID(id string) (*function.Function, error) {
 }
 
 // Functions returns up to limit functions with names after the given one,
-// in the order of their names.
+// in the order of their names, without those that AWS services own.
 func (tx *Tx) Functions(account, region, after string, limit int) ([]*function.Function, error) {
 	return tx.functions(`SELECT `+functionColumns+` FROM function f
-		WHERE f.account = $1 AND f.region = $2 AND f.name > $3 ORDER BY f.name LIMIT $4`, account, region, after, limit)
+		WHERE f.account = $1 AND f.region = $2 AND f.name > $3 AND f.owner = '' ORDER BY f.name LIMIT $4`, account, region, after, limit)
 }
 
 // ProvisionedFunctions returns every function with provisioned concurrency,
@@ -113,13 +113,13 @@ func (tx *Tx) CreateFunction(f *function.Function) error {
 		return err
 	}
 	f.Revision = 1
-	err = tx.insert(`INSERT INTO function (id, account, region, name, reserved, provisioned, changing, next_version, config, body, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
-		f.ID, f.Account, f.Region, f.Name, reservedColumn(f), f.ProvisionedTotal(), bit(f.Config.Changing()), f.NextVersion, config, body, f.Revision)
+	err = tx.insert(`INSERT INTO function (id, account, region, name, reserved, provisioned, changing, next_version, config, body, revision, owner)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
+		f.ID, f.Account, f.Region, f.Name, reservedColumn(f), f.ProvisionedTotal(), bit(f.Config.Changing()), f.NextVersion, config, body, f.Revision, f.Owner)
 	if err != nil {
 		return err
 	}
-	return tx.useFunctionCode(f, &f.Config)
+	return tx.useFor(f, &f.Config)
 }
 
 // SaveFunction stores a changed function. The error is of kind Conflict,
@@ -139,7 +139,7 @@ func (tx *Tx) SaveFunction(f *function.Function) error {
 		return fault.New(fault.Conflict, "")
 	}
 	f.Revision++
-	return tx.useFunctionCode(f, &f.Config)
+	return tx.useFor(f, &f.Config)
 }
 
 func functionJSON(f *function.Function) (config, body string, err error) {
@@ -163,13 +163,14 @@ func (tx *Tx) DeleteFunction(id string) error {
 	if err := tx.change(`DELETE FROM function WHERE id = $1`, id); err != nil {
 		return err
 	}
-	return tx.releaseCode(functionHolder(id, ""), functionHolder(id, "")+"~")
+	return tx.release(functionHolder(id, ""), functionHolder(id, "")+"~")
 }
 
-// FunctionUsage returns how many functions an account has in a region, and
-// the bytes of all their versions' code and of its layers.
+// FunctionUsage returns how many functions an account has in a region, those
+// that AWS services own aside, and the bytes of all their versions' code and
+// of its layers.
 func (tx *Tx) FunctionUsage(account, region string) (count, bytes int64, err error) {
-	err = tx.one([]any{&count}, `SELECT count(*) FROM function WHERE account = $1 AND region = $2`, account, region)
+	err = tx.one([]any{&count}, `SELECT count(*) FROM function WHERE account = $1 AND region = $2 AND owner = ''`, account, region)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -245,7 +246,7 @@ func (tx *Tx) SaveFunctionVersion(f *function.Function, c *function.Config) erro
 	if err != nil {
 		return err
 	}
-	return tx.useFunctionCode(f, c)
+	return tx.useFor(f, c)
 }
 
 // DeleteFunctionVersion removes a published version and the code that
@@ -255,7 +256,25 @@ func (tx *Tx) DeleteFunctionVersion(functionID string, number int64) error {
 		return err
 	}
 	holder := functionHolder(functionID, strconv.FormatInt(number, 10))
-	return tx.releaseCode(holder, holder)
+	return tx.release(holder, holder)
+}
+
+// useFor makes a version of a function hold its code and its network
+// interfaces.
+func (tx *Tx) useFor(f *function.Function, c *function.Config) error {
+	if err := tx.useFunctionCode(f, c); err != nil {
+		return err
+	}
+	return tx.useFunctionNetwork(f, c)
+}
+
+// release removes what the holders from the first to the last name held and
+// nothing else holds.
+func (tx *Tx) release(from, to string) error {
+	if err := tx.releaseCode(from, to); err != nil {
+		return err
+	}
+	return tx.releaseNetwork(from, to)
 }
 
 // ChangingVersion is a version whose creation or update has not finished.

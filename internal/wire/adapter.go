@@ -145,6 +145,9 @@ func (adapterRest) refuse(x *exchange, p public, header http.Header) {
 	if p.shape.Reason && p.reason != "" {
 		e.String("Reason", &p.reason)
 	}
+	if p.shape.ErrorCode {
+		e.String("errorCode", &p.Name)
+	}
 	if p.shape.Type {
 		e.String("Type", new(p.side("User", "Service")))
 	}

@@ -25,6 +25,10 @@ type Call struct {
 	Account   string
 	Time      time.Time
 	Principal iam.Principal
+	// Token is the session token that came with the request, "" for long-term
+	// keys: with Principal.AccessKeyID it tells later again who called. It is
+	// in no event.
+	Token string
 	// SourceIP is the address of the peer, without a port.
 	SourceIP  string
 	UserAgent string

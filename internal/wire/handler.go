@@ -42,6 +42,10 @@ type Config struct {
 	// Endpoint is the VPC endpoint that all requests of the Handler come
 	// through, or nil.
 	Endpoint *Endpoint
+	// EndpointOf, if set, finds the VPC endpoint through which a caller's
+	// request comes to a service, named by its signing name, at a host; nil
+	// for none. It is asked instead of Endpoint.
+	EndpointOf func(ctx context.Context, p iam.Principal, service, region, host string) (*Endpoint, error)
 	// Observe, if set, is told of every request once it has been answered.
 	// Service and operation are "" when unknown, code is "" for success.
 	Observe func(service, operation, code string, took time.Duration)
@@ -95,6 +99,18 @@ func (h *Handler) Call(ctx context.Context, c *Call, in Input) (Output, error) {
 		return nil, err
 	}
 	return out, err
+}
+
+// Publish tells what clients of a service, named by its signing name, get for
+// an operation's error: the code, the HTTP status and the text.
+func (h *Handler) Publish(service, operation string, err error) (code string, status int, message string) {
+	b := h.router.find(service, operation)
+	if b == nil {
+		p := publish(err, nil, codesJSON)
+		return p.Name, p.Status, p.message
+	}
+	p := publish(err, b.service, adapterOf(b.service.Model.Protocol).usual)
+	return p.Name, p.Status, p.message
 }
 
 // perform validates the request and runs the operation. A panic becomes an
@@ -260,7 +276,11 @@ func (x *exchange) identify() error {
 		return err
 	}
 	x.call = x.newCall(principal, x.sig.Scope.Region)
-	return nil
+	x.call.Token = x.sig.Token
+	if x.EndpointOf != nil {
+		x.call.Endpoint, err = x.EndpointOf(x.r.Context(), principal, x.call.Service, x.call.Region, x.r.Host)
+	}
+	return err
 }
 
 func (x *exchange) newCall(p iam.Principal, region string) *Call {

@@ -60,8 +60,9 @@ type ErrorShape struct {
 	Status int
 	// Message is the member that holds the message, with its case.
 	Message string
-	// Type and Reason say that the error has those members.
-	Type, Reason bool
+	// Type and Reason say that the error has those members, ErrorCode that it
+	// has its code in a member errorCode too.
+	Type, Reason, ErrorCode bool
 }
 
 // Input is a generated request.

@@ -895,6 +895,22 @@ func (x *DescribeVpcsResult) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *DescribeVpnGatewaysRequest) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "Filter", x.Filters)
+	e.Strings("VpnGatewayId", x.VpnGatewayIds)
+	e.Bool("dryRun", x.DryRun)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *DescribeVpnGatewaysResult) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStructs(e, "vpnGatewaySet", x.VpnGateways)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *DetachInternetGatewayRequest) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.Bool("dryRun", x.DryRun)
@@ -1813,6 +1829,14 @@ func (x *Vpc) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *VpcAttachment) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("vpcId", x.VpcId)
+	e.String("state", x.State)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *VpcCidrBlockAssociation) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("associationId", x.AssociationId)
@@ -1920,5 +1944,18 @@ func (x *VpcIpv6CidrBlockAssociation) EncodeJSON(e *wire.Encoder) {
 	e.String("ipv6Pool", x.Ipv6Pool)
 	e.String("ipv6AddressAttribute", x.Ipv6AddressAttribute)
 	e.String("ipSource", x.IpSource)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *VpnGateway) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.Long("amazonSideAsn", x.AmazonSideAsn)
+	wire.EncodeStructs(e, "tagSet", x.Tags)
+	e.String("vpnGatewayId", x.VpnGatewayId)
+	e.String("state", x.State)
+	e.String("type", x.Type)
+	e.String("availabilityZone", x.AvailabilityZone)
+	wire.EncodeStructs(e, "attachments", x.VpcAttachments)
 	e.End()
 }

@@ -72,6 +72,11 @@ const (
 	DnsRecordIpTypeServiceDefined = "service-defined"
 )
 
+// The values of GatewayType.
+const (
+	GatewayTypeIpsec1 = "ipsec.1"
+)
+
 // The values of HostnameType.
 const (
 	HostnameTypeIpName       = "ip-name"
@@ -432,4 +437,12 @@ const (
 const (
 	VpcStatePending   = "pending"
 	VpcStateAvailable = "available"
+)
+
+// The values of VpnState.
+const (
+	VpnStatePending   = "pending"
+	VpnStateAvailable = "available"
+	VpnStateDeleting  = "deleting"
+	VpnStateDeleted   = "deleted"
 )

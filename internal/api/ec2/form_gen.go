@@ -425,6 +425,13 @@ func (x *DescribeVpcsRequest) DecodeForm(f wire.Form) {
 }
 
 // DecodeForm reads the members from parameters.
+func (x *DescribeVpnGatewaysRequest) DecodeForm(f wire.Form) {
+	x.Filters = wire.FormStructs[Filter](f, "Filter", "")
+	x.VpnGatewayIds = f.Strings("VpnGatewayId", "")
+	x.DryRun = f.Bool("DryRun")
+}
+
+// DecodeForm reads the members from parameters.
 func (x *DetachInternetGatewayRequest) DecodeForm(f wire.Form) {
 	x.DryRun = f.Bool("DryRun")
 	x.InternetGatewayId = f.String("InternetGatewayId")

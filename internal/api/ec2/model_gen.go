@@ -242,6 +242,11 @@ var model = wire.Model{
 			Out: func() wire.Output { return new(DescribeVpcsResult) },
 		},
 		{
+			Name: "DescribeVpnGateways", Method: "POST", URI: "/", Status: 200,
+			In:  func() wire.Input { return new(DescribeVpnGatewaysRequest) },
+			Out: func() wire.Output { return new(DescribeVpnGatewaysResult) },
+		},
+		{
 			Name: "DetachInternetGateway", Method: "POST", URI: "/", Status: 200,
 			Void: true,
 			In:   func() wire.Input { return new(DetachInternetGatewayRequest) },

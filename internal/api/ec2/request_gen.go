@@ -420,6 +420,13 @@ type DescribeVpcsRequest struct {
 	DryRun     *bool
 }
 
+// DescribeVpnGatewaysRequest is the input of DescribeVpnGateways.
+type DescribeVpnGatewaysRequest struct {
+	Filters       []Filter
+	VpnGatewayIds []string
+	DryRun        *bool
+}
+
 // DetachInternetGatewayRequest is the input of DetachInternetGateway.
 type DetachInternetGatewayRequest struct {
 	DryRun            *bool

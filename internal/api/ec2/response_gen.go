@@ -288,6 +288,11 @@ type DescribeVpcsResult struct {
 	Vpcs      []Vpc
 }
 
+// DescribeVpnGatewaysResult is the output of DescribeVpnGateways.
+type DescribeVpnGatewaysResult struct {
+	VpnGateways []VpnGateway
+}
+
 // DetachInternetGatewayResponse is the output of DetachInternetGateway.
 type DetachInternetGatewayResponse struct {
 }
@@ -826,6 +831,12 @@ type Vpc struct {
 	DhcpOptionsId               *string
 }
 
+// VpcAttachment is a structure of the model.
+type VpcAttachment struct {
+	VpcId *string
+	State *string
+}
+
 // VpcCidrBlockAssociation is a structure of the model.
 type VpcCidrBlockAssociation struct {
 	AssociationId  *string
@@ -906,4 +917,15 @@ type VpcIpv6CidrBlockAssociation struct {
 	Ipv6Pool             *string
 	Ipv6AddressAttribute *string
 	IpSource             *string
+}
+
+// VpnGateway is a structure of the model.
+type VpnGateway struct {
+	AmazonSideAsn    *int64
+	Tags             []Tag
+	VpnGatewayId     *string
+	State            *string
+	Type             *string
+	AvailabilityZone *string
+	VpcAttachments   []VpcAttachment
 }

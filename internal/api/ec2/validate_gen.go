@@ -236,6 +236,10 @@ func (x *DescribeVpcsRequest) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *DescribeVpnGatewaysRequest) Validate(v *wire.Violations) {
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *DetachInternetGatewayRequest) Validate(v *wire.Violations) {
 	v.Required("internetGatewayId", x.InternetGatewayId != nil)
 	v.Required("vpcId", x.VpcId != nil)

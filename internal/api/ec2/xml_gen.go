@@ -294,6 +294,11 @@ func (x *DescribeVpcsResult) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *DescribeVpnGatewaysResult) EncodeXML(e *wire.XML) {
+	wire.XMLStructs(e, "vpnGatewaySet", "item", x.VpnGateways)
+}
+
+// EncodeXML writes the members as elements.
 func (x *DetachInternetGatewayResponse) EncodeXML(e *wire.XML) {
 }
 
@@ -890,6 +895,12 @@ func (x *Vpc) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *VpcAttachment) EncodeXML(e *wire.XML) {
+	e.String("vpcId", x.VpcId)
+	e.String("state", x.State)
+}
+
+// EncodeXML writes the members as elements.
 func (x *VpcCidrBlockAssociation) EncodeXML(e *wire.XML) {
 	e.String("associationId", x.AssociationId)
 	e.String("cidrBlock", x.CidrBlock)
@@ -969,4 +980,15 @@ func (x *VpcIpv6CidrBlockAssociation) EncodeXML(e *wire.XML) {
 	e.String("ipv6Pool", x.Ipv6Pool)
 	e.String("ipv6AddressAttribute", x.Ipv6AddressAttribute)
 	e.String("ipSource", x.IpSource)
+}
+
+// EncodeXML writes the members as elements.
+func (x *VpnGateway) EncodeXML(e *wire.XML) {
+	e.Long("amazonSideAsn", x.AmazonSideAsn)
+	wire.XMLStructs(e, "tagSet", "item", x.Tags)
+	e.String("vpnGatewayId", x.VpnGatewayId)
+	e.String("state", x.State)
+	e.String("type", x.Type)
+	e.String("availabilityZone", x.AvailabilityZone)
+	wire.XMLStructs(e, "attachments", "item", x.VpcAttachments)
 }

@@ -241,6 +241,70 @@ func (x *CreateDBInstanceMessage) EncodeJSON(e *wire.Encoder) {
 }
 
 // EncodeJSON writes the members as a JSON object.
+func (x *CreateDBInstanceReadReplicaMessage) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	e.String("DBInstanceIdentifier", x.DBInstanceIdentifier)
+	e.String("SourceDBInstanceIdentifier", x.SourceDBInstanceIdentifier)
+	e.String("DBInstanceClass", x.DBInstanceClass)
+	e.String("AvailabilityZone", x.AvailabilityZone)
+	e.Long("Port", x.Port)
+	e.Bool("MultiAZ", x.MultiAZ)
+	e.Bool("AutoMinorVersionUpgrade", x.AutoMinorVersionUpgrade)
+	e.Long("Iops", x.Iops)
+	e.Long("StorageThroughput", x.StorageThroughput)
+	e.String("OptionGroupName", x.OptionGroupName)
+	e.String("DBParameterGroupName", x.DBParameterGroupName)
+	e.Bool("PubliclyAccessible", x.PubliclyAccessible)
+	wire.EncodeStructs(e, "Tags", x.Tags)
+	e.String("DBSubnetGroupName", x.DBSubnetGroupName)
+	e.Strings("VpcSecurityGroupIds", x.VpcSecurityGroupIds)
+	e.String("StorageType", x.StorageType)
+	e.Bool("CopyTagsToSnapshot", x.CopyTagsToSnapshot)
+	e.Long("MonitoringInterval", x.MonitoringInterval)
+	e.String("MonitoringRoleArn", x.MonitoringRoleArn)
+	e.String("KmsKeyId", x.KmsKeyId)
+	if !e.Trail() {
+		e.String("PreSignedUrl", x.PreSignedUrl)
+	}
+	e.Bool("EnableIAMDatabaseAuthentication", x.EnableIAMDatabaseAuthentication)
+	e.String("DatabaseInsightsMode", x.DatabaseInsightsMode)
+	e.Bool("EnablePerformanceInsights", x.EnablePerformanceInsights)
+	e.String("PerformanceInsightsKMSKeyId", x.PerformanceInsightsKMSKeyId)
+	e.Long("PerformanceInsightsRetentionPeriod", x.PerformanceInsightsRetentionPeriod)
+	e.Strings("EnableCloudwatchLogsExports", x.EnableCloudwatchLogsExports)
+	wire.EncodeStructs(e, "ProcessorFeatures", x.ProcessorFeatures)
+	e.Bool("UseDefaultProcessorFeatures", x.UseDefaultProcessorFeatures)
+	e.Bool("DeletionProtection", x.DeletionProtection)
+	e.String("Domain", x.Domain)
+	e.String("DomainIAMRoleName", x.DomainIAMRoleName)
+	e.String("DomainFqdn", x.DomainFqdn)
+	e.String("DomainOu", x.DomainOu)
+	e.String("DomainAuthSecretArn", x.DomainAuthSecretArn)
+	e.Strings("DomainDnsIps", x.DomainDnsIps)
+	e.String("ReplicaMode", x.ReplicaMode)
+	e.Bool("EnableCustomerOwnedIp", x.EnableCustomerOwnedIp)
+	e.String("NetworkType", x.NetworkType)
+	e.Long("MaxAllocatedStorage", x.MaxAllocatedStorage)
+	e.String("BackupTarget", x.BackupTarget)
+	e.String("CustomIamInstanceProfile", x.CustomIamInstanceProfile)
+	e.Long("AllocatedStorage", x.AllocatedStorage)
+	e.String("SourceDBClusterIdentifier", x.SourceDBClusterIdentifier)
+	e.Bool("DedicatedLogVolume", x.DedicatedLogVolume)
+	e.Bool("UpgradeStorageConfig", x.UpgradeStorageConfig)
+	e.String("CACertificateIdentifier", x.CACertificateIdentifier)
+	wire.EncodeStructs(e, "AdditionalStorageVolumes", x.AdditionalStorageVolumes)
+	wire.EncodeStructs(e, "TagSpecifications", x.TagSpecifications)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
+func (x *CreateDBInstanceReadReplicaResult) EncodeJSON(e *wire.Encoder) {
+	e.Begin()
+	wire.EncodeStruct(e, "DBInstance", x.DBInstance)
+	e.End()
+}
+
+// EncodeJSON writes the members as a JSON object.
 func (x *CreateDBInstanceResult) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	wire.EncodeStruct(e, "DBInstance", x.DBInstance)

@@ -36,6 +36,12 @@ var model = wire.Model{
 			Out:    func() wire.Output { return new(CreateDBInstanceResult) },
 		},
 		{
+			Name: "CreateDBInstanceReadReplica", Method: "POST", URI: "/", Status: 200,
+			Result: "CreateDBInstanceReadReplicaResult",
+			In:     func() wire.Input { return new(CreateDBInstanceReadReplicaMessage) },
+			Out:    func() wire.Output { return new(CreateDBInstanceReadReplicaResult) },
+		},
+		{
 			Name: "CreateDBSubnetGroup", Method: "POST", URI: "/", Status: 200,
 			Result: "CreateDBSubnetGroupResult",
 			In:     func() wire.Input { return new(CreateDBSubnetGroupMessage) },
@@ -127,6 +133,7 @@ var model = wire.Model{
 		"DBSnapshotTenantDatabaseNotFoundFault":      {Status: 404},
 		"DBSubnetGroupAlreadyExists":                 {Status: 400},
 		"DBSubnetGroupDoesNotCoverEnoughAZs":         {Status: 400},
+		"DBSubnetGroupNotAllowedFault":               {Status: 400},
 		"DBSubnetGroupNotFoundFault":                 {Status: 404},
 		"DBSubnetGroupQuotaExceeded":                 {Status: 400},
 		"DBSubnetQuotaExceededFault":                 {Status: 400},

@@ -182,6 +182,74 @@ func (x CreateDBInstanceMessage) Format(s fmt.State, _ rune) { _, _ = io.WriteSt
 // LogValue implements slog.LogValuer by redacting.
 func (x CreateDBInstanceMessage) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
+// CreateDBInstanceReadReplicaMessage is the input of CreateDBInstanceReadReplica.
+type CreateDBInstanceReadReplicaMessage struct {
+	DBInstanceIdentifier               *string // required
+	SourceDBInstanceIdentifier         *string
+	DBInstanceClass                    *string
+	AvailabilityZone                   *string
+	Port                               *int64
+	MultiAZ                            *bool
+	AutoMinorVersionUpgrade            *bool
+	Iops                               *int64
+	StorageThroughput                  *int64
+	OptionGroupName                    *string
+	DBParameterGroupName               *string
+	PubliclyAccessible                 *bool
+	Tags                               []Tag
+	DBSubnetGroupName                  *string
+	VpcSecurityGroupIds                []string
+	StorageType                        *string
+	CopyTagsToSnapshot                 *bool
+	MonitoringInterval                 *int64
+	MonitoringRoleArn                  *string
+	KmsKeyId                           *string
+	PreSignedUrl                       *string // sensitive
+	EnableIAMDatabaseAuthentication    *bool
+	DatabaseInsightsMode               *string
+	EnablePerformanceInsights          *bool
+	PerformanceInsightsKMSKeyId        *string
+	PerformanceInsightsRetentionPeriod *int64
+	EnableCloudwatchLogsExports        []string
+	ProcessorFeatures                  []ProcessorFeature
+	UseDefaultProcessorFeatures        *bool
+	DeletionProtection                 *bool
+	Domain                             *string
+	DomainIAMRoleName                  *string
+	DomainFqdn                         *string
+	DomainOu                           *string
+	DomainAuthSecretArn                *string
+	DomainDnsIps                       []string
+	ReplicaMode                        *string
+	EnableCustomerOwnedIp              *bool
+	NetworkType                        *string
+	MaxAllocatedStorage                *int64
+	BackupTarget                       *string
+	CustomIamInstanceProfile           *string
+	AllocatedStorage                   *int64
+	SourceDBClusterIdentifier          *string
+	DedicatedLogVolume                 *bool
+	UpgradeStorageConfig               *bool
+	CACertificateIdentifier            *string
+	AdditionalStorageVolumes           []AdditionalStorageVolume
+	TagSpecifications                  []TagSpecification
+}
+
+// String names the type only: the value may hold secrets.
+func (CreateDBInstanceReadReplicaMessage) String() string {
+	return "CreateDBInstanceReadReplicaMessage{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x CreateDBInstanceReadReplicaMessage) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x CreateDBInstanceReadReplicaMessage) LogValue() slog.Value {
+	return slog.StringValue(x.String())
+}
+
 // CreateDBSubnetGroupMessage is the input of CreateDBSubnetGroup.
 type CreateDBSubnetGroupMessage struct {
 	DBSubnetGroupName        *string  // required

@@ -75,6 +75,24 @@ func (x CreateDBClusterResult) Format(s fmt.State, _ rune) { _, _ = io.WriteStri
 // LogValue implements slog.LogValuer by redacting.
 func (x CreateDBClusterResult) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
+// CreateDBInstanceReadReplicaResult is the output of CreateDBInstanceReadReplica.
+type CreateDBInstanceReadReplicaResult struct {
+	DBInstance *DBInstance
+}
+
+// String names the type only: the value may hold secrets.
+func (CreateDBInstanceReadReplicaResult) String() string {
+	return "CreateDBInstanceReadReplicaResult{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x CreateDBInstanceReadReplicaResult) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x CreateDBInstanceReadReplicaResult) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
 // CreateDBInstanceResult is the output of CreateDBInstance.
 type CreateDBInstanceResult struct {
 	DBInstance *DBInstance

@@ -39,6 +39,14 @@ func (x *CreateDBInstanceMessage) Validate(v *wire.Violations) {
 }
 
 // Validate notes what breaks the model's constraints.
+func (x *CreateDBInstanceReadReplicaMessage) Validate(v *wire.Violations) {
+	v.Required("dBInstanceIdentifier", x.DBInstanceIdentifier != nil)
+	v.Text("databaseInsightsMode", x.DatabaseInsightsMode, &ruleDatabaseInsightsMode)
+	v.Text("replicaMode", x.ReplicaMode, &ruleReplicaMode)
+	wire.CheckStructs(v, "additionalStorageVolumes", x.AdditionalStorageVolumes, nil)
+}
+
+// Validate notes what breaks the model's constraints.
 func (x *CreateDBSubnetGroupMessage) Validate(v *wire.Violations) {
 	v.Required("dBSubnetGroupName", x.DBSubnetGroupName != nil)
 	v.Required("dBSubnetGroupDescription", x.DBSubnetGroupDescription != nil)

@@ -63,6 +63,11 @@ func (x *CreateDBClusterResult) EncodeXML(e *wire.XML) {
 }
 
 // EncodeXML writes the members as elements.
+func (x *CreateDBInstanceReadReplicaResult) EncodeXML(e *wire.XML) {
+	wire.XMLStruct(e, "DBInstance", x.DBInstance)
+}
+
+// EncodeXML writes the members as elements.
 func (x *CreateDBInstanceResult) EncodeXML(e *wire.XML) {
 	wire.XMLStruct(e, "DBInstance", x.DBInstance)
 }

@@ -53,10 +53,10 @@ var model = wire.Model{
 		},
 	},
 	Errors: map[string]wire.ErrorShape{
-		"BadRequestException":          {Status: 400, Message: "message"},
-		"ForbiddenException":           {Status: 403, Message: "message"},
-		"InternalServerErrorException": {Status: 500, Message: "message"},
-		"NotFoundException":            {Status: 404, Message: "message"},
-		"TooManyRequestsException":     {Status: 429, Message: "message"},
+		"BadRequestException":          {Status: 400, ErrorCode: true, Message: "message"},
+		"ForbiddenException":           {Status: 403, ErrorCode: true, Message: "message"},
+		"InternalServerErrorException": {Status: 500, ErrorCode: true, Message: "message"},
+		"NotFoundException":            {Status: 404, ErrorCode: true, Message: "message"},
+		"TooManyRequestsException":     {Status: 429, ErrorCode: true, Message: "message"},
 	},
 }

@@ -34,6 +34,7 @@ func probeHost(cfg Config) HostCapability {
 		c.unsafe = c.Landlock == 0 || os.Geteuid() == 0
 	}
 	c.describe(strings.Join(failures, "; "))
+	c.probeEgress(cfg)
 	return c
 }
 
@@ -97,7 +98,7 @@ func tryConfinement(way confinement, c HostCapability, userID int) error {
 	}
 	plan.Args[0] = at.task + "/probe"
 	plan.Dir = at.task
-	p, err := start(way, plan, func([]byte) {})
+	p, err := start(way, plan, func([]byte) {}, nil)
 	if err != nil {
 		return err
 	}

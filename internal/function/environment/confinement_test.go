@@ -320,8 +320,9 @@ func TestConfinementUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // TestConfinement was that already
 	}
-	out := runAsNobody(t, "^(TestConfinement|TestTimeout|TestDrain|TestPythonFailures|TestRuntimeAPIStrangers)$")
-	for _, want := range []string{"PASS: TestConfinement/user_namespaces", "PASS: TestConfinement/same_user", "PASS: TestPythonFailures", "PASS: TestRuntimeAPIStrangers/user_namespaces"} {
+	out := runAsNobody(t, "^(TestEgress|TestEscape|TestEgressSignals|TestEgressByPort|TestConfinement|TestTimeout|TestDrain|TestPythonFailures|TestRuntimeAPIStrangers)$")
+	for _, want := range []string{"PASS: TestConfinement/user_namespaces", "PASS: TestConfinement/same_user", "PASS: TestEgress/user_namespaces", "PASS: TestEgress/same_user",
+		"PASS: TestEscape/user_namespaces", "PASS: TestEscape/same_user", "PASS: TestEgressSignals", "PASS: TestEgressByPort/same_user", "PASS: TestPythonFailures", "PASS: TestRuntimeAPIStrangers/user_namespaces"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)
 		}

@@ -36,6 +36,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/function"
 )
 
 // Spec is one deployable version of a function: what an environment is made
@@ -57,6 +59,9 @@ type Spec struct {
 	LogFormat    string // "Text" (or "") or "JSON"
 	LogLevel     string // the application's level in JSON format, or ""
 	RoleARN      string
+	// VPC is where the function's connections leave; Config.Egress holds it
+	// to that.
+	VPC function.VPC
 	// RevisionID tells apart the states of the same version: a new one makes
 	// new environments, while invocations in flight finish in the old.
 	RevisionID string
@@ -179,11 +184,19 @@ type Config struct {
 	// the server runs as root; zero means 61184, which systemd keeps for such
 	// dynamic users.
 	FirstUserID int
+	// ServiceURLs are where functions that Egress holds find single services,
+	// other than at EndpointURL.
+	ServiceURLs []ServiceURL
+	// Egress, if not nil, says where functions in a VPC may connect to. Such
+	// functions do not run on a host that cannot hold them to it.
+	Egress *Egress
 	// Logger takes the pool's own messages; nil drops them.
 	Logger *slog.Logger
 
 	// confinement overrides what the host permits, in tests.
 	confinement confinement
+	// heldBy overrides how the host holds functions, in tests.
+	heldBy HeldBy
 }
 
 // The defaults of Config and Spec, and Lambda's fixed times.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/keyturn/keyturn/internal/function/egress"
 )
 
 //go:embed bootstrap.py
@@ -29,6 +31,8 @@ type HostCapability struct {
 	Landlock int
 	// Peers says that the Runtime API knows who connects to it.
 	Peers bool
+	// Egress is how functions are held to their VPC, if they are to be.
+	Egress HeldBy
 	// Missing holds one sentence for each thing that the host does not give
 	// and what that means.
 	Missing []string
@@ -49,6 +53,9 @@ func (c HostCapability) String() string {
 	}
 	if c.Landlock > 0 {
 		parts = append(parts, fmt.Sprintf("Landlock %d", c.Landlock))
+	}
+	if c.Egress != NotHeld {
+		parts = append(parts, "connections of functions in a VPC by "+string(c.Egress))
 	}
 	if len(parts) == 0 {
 		parts = append(parts, "nothing")
@@ -75,6 +82,8 @@ type host struct {
 	root, empty, runtime, bundle, scratch string
 	packages                              *packages
 	users                                 *userIDs
+	// hole takes what functions in a VPC send in vain; nil when none is held.
+	hole *egress.Hole
 	// temporary is a folder to remove in the end, or "".
 	temporary string
 }
@@ -115,7 +124,15 @@ func newHost(cfg Config, capability HostCapability) (*host, error) {
 	}
 	h.packages = newPackages(code)
 	h.users = newUserIDs(cfg.FirstUserID)
-	return h, h.writeFiles(cfg)
+	if err := h.writeFiles(cfg); err != nil {
+		return nil, err
+	}
+	if capability.Egress == HeldByAddress {
+		if h.hole, err = egress.NewHole(); err != nil {
+			return nil, fmt.Errorf("making a place for lost packets: %w", err)
+		}
+	}
+	return h, nil
 }
 
 func (h *host) writeFiles(cfg Config) error {

@@ -49,6 +49,7 @@ type environment struct {
 	state       runtimeState
 	waiting     *apiCall    // the runtime's call for the next event
 	current     *invocation // in flight
+	ports       *allowed    // what holds the process, if ports do
 	answer      answer
 	peak        memoryUse
 }
@@ -76,6 +77,10 @@ func newEnvironment(p *Pool, h *host, spec Spec, rt function.Runtime, provisione
 		pool: p, host: h, spec: spec, runtime: rt, provisioned: provisioned,
 		id:    hex.EncodeToString(id[:]),
 		calls: make(chan *apiCall), work: make(chan *invocation, 1), retired: make(chan struct{}),
+	}
+	if n := len(spec.VPC.SubnetIDs); n > 1 {
+		// An environment stands in one of the subnets, as on AWS.
+		e.spec.VPC.SubnetIDs = []string{spec.VPC.SubnetIDs[int(id[0])%n]}
 	}
 	e.stream = spec.streamName(time.Now(), e.id)
 	e.log = &logbook{write: func(entries []Entry) { p.cfg.Logs(spec, e.credentials, e.stream, entries) }}
@@ -132,7 +137,10 @@ func (e *environment) run(first *invocation) {
 func (e *environment) open() error {
 	ctx, cancel := context.WithTimeout(e.pool.alive, openLimit)
 	defer cancel()
-	var err error
+	err := e.admitsVPC()
+	if err != nil {
+		return err
+	}
 	if e.interpreter, err = e.pool.interpreters.find(ctx, e.host, e.spec.Runtime); err != nil {
 		return err
 	}

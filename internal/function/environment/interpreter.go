@@ -233,7 +233,7 @@ func runVersion(ctx context.Context, h *host, path string) (string, error) {
 	}
 	plan.Args, plan.Dir, plan.Env = append(plan.Args, "--version"), at.task, []string{"LD_LIBRARY_PATH=/var/lang/lib"}
 	var out bytes.Buffer
-	p, err := start(h.capability.confinement, plan, func(b []byte) { out.Write(b) })
+	p, err := start(h.capability.confinement, plan, func(b []byte) { out.Write(b) }, nil)
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package environment
 
 import (
 	"errors"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,12 @@ const (
 	landlockResolveUnix  = 1 << 16
 )
 
+// landlockRuleNetPort is LANDLOCK_RULE_NET_PORT, and landlockNetPort what goes
+// with it (linux/landlock.h: struct landlock_net_port_attr).
+const landlockRuleNetPort = 2
+
+type landlockNetPort struct{ access, port uint64 }
+
 // landlockABI returns the version of the kernel's Landlock interface, 0 when
 // there is none.
 func landlockABI() int {
@@ -39,9 +46,9 @@ func landlockABI() int {
 }
 
 // restrictPaths leaves to the calling thread, and to what it starts, only the
-// given paths, and no signals or abstract sockets to processes outside, as far
-// as the kernel's version goes.
-func restrictPaths(paths []access) error {
+// plan's paths, only its TCP ports if they are to be held, and no signals or
+// abstract sockets to processes outside, as far as the kernel's version goes.
+func (p *launch) restrictPaths() error {
 	abi := landlockABI()
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: landlockReadExecute | landlockWrite}
 	if abi >= 2 {
@@ -59,15 +66,25 @@ func restrictPaths(paths []access) error {
 	if abi >= landlockResolvesUnix {
 		attr.Handled_access_fs |= landlockResolveUnix
 	}
+	if abi >= landlockConnect && p.HoldTCP {
+		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+	}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
 		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {
 		return step("making a Landlock ruleset", errno)
 	}
 	defer unix.Close(int(fd))
-	for _, p := range paths {
-		if err := allowPath(int(fd), attr.Handled_access_fs, p); err != nil {
-			return step("allowing "+p.Path, err)
+	for _, path := range p.Paths {
+		if err := allowPath(int(fd), attr.Handled_access_fs, path); err != nil {
+			return step("allowing "+path.Path, err)
+		}
+	}
+	for _, port := range p.Ports {
+		rule := landlockNetPort{attr.Handled_access_net, uint64(port)}
+		_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, fd, landlockRuleNetPort, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+		if errno != 0 {
+			return step("allowing port "+strconv.Itoa(int(port)), errno)
 		}
 	}
 	_, _, errno = unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0)

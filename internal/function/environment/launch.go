@@ -41,6 +41,11 @@ type launch struct {
 	// Landlock applies Paths: what is not listed is out of reach.
 	Landlock bool
 	Paths    []access
+	// Guard holds the process to what the server allows, connection by
+	// connection. HoldTCP has Landlock, where it can, refuse all TCP
+	// connections of the process's own but those to Ports.
+	Guard, HoldTCP bool
+	Ports          []uint16
 }
 
 // bind shows a host's file or folder in the new root, read-only unless Write.

@@ -10,12 +10,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/keyturn/keyturn/internal/function/egress"
 )
+
+// guardFD is the launcher's descriptor of the socket to a guard.
+const guardFD = 5
 
 // LaunchIfAsked turns this process into a launcher when it was started as one,
 // and then does not return. Main must call it before anything else, and so
 // must TestMain of every test that runs functions.
 func LaunchIfAsked() {
+	egress.ProbeIfAsked()
 	if len(os.Args) != 1 || os.Args[0] != launchName {
 		return
 	}
@@ -26,6 +32,9 @@ func LaunchIfAsked() {
 	commands := json.NewDecoder(control)
 	if err := commands.Decode(&plan); err != nil {
 		syscall.Exit(1)
+	}
+	if plan.Guard {
+		unix.CloseOnExec(guardFD)
 	}
 	l := &launcher{plan: plan, status: status}
 	go func() {
@@ -184,10 +193,31 @@ func (p *launch) restrictThread() error {
 		return step("setting no_new_privs", err)
 	}
 	if p.Landlock {
-		if err := restrictPaths(p.Paths); err != nil {
+		if err := p.restrictPaths(); err != nil {
 			return err
 		}
 	}
+	if err := p.dropCapabilities(); err != nil {
+		return err
+	}
+	return p.filter()
+}
+
+// filter puts the thread under a guard's filter, or under that which leaves
+// nothing but what Landlock sees.
+func (p *launch) filter() error {
+	if !p.Guard && !p.HoldTCP {
+		return nil
+	}
+	listener, err := egress.Restrict(p.Guard)
+	if err != nil || !p.Guard {
+		return step("filtering system calls", err)
+	}
+	return step("handing the filter over", handOver(listener))
+}
+
+// dropCapabilities takes what the launcher has in a user namespace.
+func (p *launch) dropCapabilities() error {
 	if !p.DropCapabilities {
 		return nil
 	}

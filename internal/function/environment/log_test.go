@@ -332,3 +332,25 @@ func TestVariables(t *testing.T) {
 		t.Error("the log holds the credentials")
 	}
 }
+
+// The URL that AWS's instructions give for Secrets Manager leads here, and no
+// other does.
+func TestSecretsManagerEndpoint(t *testing.T) {
+	const here = "http://mine"
+	for url, want := range map[string]string{
+		"https://secretsmanager.us-east-1.amazonaws.com":             here,
+		"https://secretsmanager.us-east-1.amazonaws.com/":            here,
+		"https://secretsmanager.us-east-1.api.aws":                   here,
+		"https://secretsmanager.us-east-1.amazonaws.com.example.org": "https://secretsmanager.us-east-1.amazonaws.com.example.org",
+		"https://secretsmanager.eu-west-1.amazonaws.com":             "https://secretsmanager.eu-west-1.amazonaws.com",
+		"https://vpce-1.secretsmanager.us-east-1.vpce.amazonaws.com": "https://vpce-1.secretsmanager.us-east-1.vpce.amazonaws.com",
+		"http://127.0.0.1:4566":                                      "http://127.0.0.1:4566",
+	} {
+		s := spec(t, py("import os\n---\nreturn os.environ['SECRETS_MANAGER_ENDPOINT']"), func(s *Spec) {
+			s.Env = map[string]string{"SECRETS_MANAGER_ENDPOINT": url, "AWS_ENDPOINT_URL": here}
+		})
+		if got := decode[string](t, []byte(newKit(t, nil).value(s, "{}"))); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+	}
+}

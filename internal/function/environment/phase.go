@@ -179,7 +179,8 @@ func (e *environment) start() *initFailure {
 		plan.Args = []string{program}
 	}
 	e.state, e.waiting, e.answer = stateStarted, nil, answer{}
-	p, err := start(e.host.capability.confinement, plan, e.log.output)
+	e.hold(&plan)
+	p, err := start(e.host.capability.confinement, plan, e.log.output, e.guard(plan))
 	if err != nil {
 		return &initFailure{err: fault.Wrap(err, "starting a process")}
 	}
@@ -232,6 +233,9 @@ func (e *environment) serve(inv *invocation, took time.Duration) outcome {
 		r.trace = inv.event.TraceHeader
 	}
 	id := inv.event.RequestID
+	if e.outdatedPorts() {
+		e.stop()
+	}
 	if e.process.Load() == nil {
 		if failed := e.initialise(inv.deadline); failed != nil {
 			return e.concludeInit(inv, r, failed, time.Since(began))

@@ -518,7 +518,13 @@ func (p *Pool) drain() {
 	p.killAll()
 	<-done
 	p.hostOnce.Do(func() { p.hostErr = stopping() })
-	if h := p.theHost.Load(); h != nil && h.temporary != "" {
+	h := p.theHost.Load()
+	if h != nil && h.temporary != "" {
 		removeTree(h.temporary)
+	}
+	if h != nil && h.hole != nil {
+		if err := h.hole.Close(); err != nil {
+			p.cfg.Logger.Warn("closing the place for lost packets", "error", err)
+		}
 	}
 }

@@ -386,11 +386,14 @@ func serveUntilKilled(t *testing.T, marker string) {
 				c.confinement = way
 			}
 		}
+		c.Egress = newRules().egress()
 	})
-	k.invoke(spec(t, py(`import subprocess, time
+	// It hangs in a connection that its VPC drops.
+	k.invoke(spec(t, py(`import socket, subprocess
 ---
 subprocess.Popen(["sleep", "300"], start_new_session=True)
-time.sleep(300)`), func(s *Spec) {
+socket.socket().connect(("192.0.2.1", 5432))`), func(s *Spec) {
+		inVPC(s)
 		s.Env = map[string]string{"MARK": marker}
 		s.Timeout = 5 * time.Minute
 	}), "{}")

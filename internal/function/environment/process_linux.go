@@ -18,8 +18,9 @@ const (
 )
 
 // start starts a launcher in the given confinement, which then starts the
-// program. Output of the whole tree goes to sink.
-func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
+// program. Output of the whole tree goes to sink; g holds its connections if
+// the plan says so.
+func start(c confinement, plan launch, sink func([]byte), g *guard) (*process, error) {
 	if os.Args[0] == launchName {
 		return nil, errors.New("this process was to be a launcher; main must call LaunchIfAsked first")
 	}
@@ -33,6 +34,11 @@ func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
 		pipes[i] = [2]*os.File{r, w}
 	}
 	control, status, output := pipes[0], pipes[1], pipes[2]
+	near, far, err := guardSocket(g)
+	if err != nil {
+		closePipes(pipes[:])
+		return nil, err
+	}
 	plan.OwnProcesses = c.namespaces()
 	plan.DropCapabilities = c == userNamespaces
 	cmd := &exec.Cmd{
@@ -41,6 +47,9 @@ func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
 		Stdout: output[1], Stderr: output[1],
 		ExtraFiles:  []*os.File{control[0], status[1]},
 		SysProcAttr: attributes(c),
+	}
+	if far != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, far) // as guardFD
 	}
 	p := &process{exited: make(chan struct{}), confined: c, output: newPump(output[0], sink)}
 	started := make(chan error)
@@ -55,11 +64,15 @@ func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
 		control[0].Close()
 		status[1].Close()
 		output[1].Close()
+		far.Close() // of nil is an error that does not matter
 		started <- err
 		if err != nil {
 			return
 		}
+		stop := g.start(near)
 		p.wait(cmd, status[0])
+		stop()
+		close(p.exited)
 	}()
 	p.kill = sync.OnceFunc(func() {
 		control[1].Close()
@@ -72,6 +85,7 @@ func start(c confinement, plan launch, sink func([]byte)) (*process, error) {
 	if err := <-started; err != nil {
 		control[1].Close()
 		status[0].Close()
+		near.Close()
 		<-p.output.done
 		return nil, err
 	}
@@ -94,7 +108,6 @@ func closePipes(pipes [][2]*os.File) {
 
 // wait collects the end of the launcher and of everything below it.
 func (p *process) wait(cmd *exec.Cmd, status *os.File) {
-	defer close(p.exited)
 	lost := json.NewDecoder(status).Decode(&p.status.launchReport) != nil
 	if lost {
 		p.status = exitStatus{Lost: true}

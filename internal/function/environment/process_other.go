@@ -10,7 +10,7 @@ import (
 // LaunchIfAsked does nothing on this system: functions cannot run on it.
 func LaunchIfAsked() {}
 
-func start(confinement, launch, func([]byte)) (*process, error) {
+func start(confinement, launch, func([]byte), *guard) (*process, error) {
 	return nil, errors.New("functions run on Linux and other Unix systems only")
 }
 

@@ -44,10 +44,18 @@ func (e *environment) variables(at layout) []string {
 	if e.pool.cfg.EndpointURL != "" {
 		v["AWS_ENDPOINT_URL"] = e.pool.cfg.EndpointURL
 	}
+	if e.held() {
+		for _, u := range e.pool.cfg.ServiceURLs {
+			v["AWS_ENDPOINT_URL_"+u.Service] = u.URL
+		}
+	}
 	for name, value := range s.Env {
 		if !function.ReservedVariable(name) {
 			v[name] = value
 		}
+	}
+	if here := v["AWS_ENDPOINT_URL"]; here != "" && isAWS(v[secretsEndpoint], s.Region) {
+		v[secretsEndpoint] = here
 	}
 	maps.Copy(v, map[string]string{
 		"_HANDLER":                        s.Handler,
@@ -78,6 +86,18 @@ func (e *environment) variables(at layout) []string {
 		}
 	}
 	return list
+}
+
+// secretsEndpoint is the variable by which AWS's rotation functions are told
+// where Secrets Manager is.
+const secretsEndpoint = "SECRETS_MANAGER_ENDPOINT"
+
+// isAWS tells whether a URL is AWS's own of Secrets Manager in a region, as
+// templates and instructions have it. AWS does not know the credentials that
+// functions have here, so it stands for this server.
+func isAWS(url, region string) bool {
+	host, ok := strings.CutPrefix(strings.TrimSuffix(url, "/"), "https://secretsmanager."+region+".")
+	return ok && (host == "amazonaws.com" || host == "amazonaws.com.cn" || host == "api.aws")
 }
 
 func libraryPath(at layout) string {

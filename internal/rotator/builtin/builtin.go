@@ -78,6 +78,20 @@ var table = map[string]func() rotator.Rotator{
 	"ssh.single":                ssh.NewSingleUser,
 }
 
+// managed makes the rotators by which RDS rotates the secrets that it owns.
+// Nobody deploys them: they are in no list.
+var managed = map[string]func() rotator.Rotator{
+	"mariadb.managed":   keeping(mysql.NewMariaDB),
+	"mysql.managed":     keeping(mysql.New),
+	"oracle.managed":    keeping(oracle.New),
+	"postgres.managed":  keeping(postgres.New),
+	"sqlserver.managed": keeping(sqlserver.New),
+}
+
+func keeping(engine func() rotator.Engine) func() rotator.Rotator {
+	return func() rotator.Rotator { return rotator.NewManaged(engine()) }
+}
+
 func single(engine func() rotator.Engine) func() rotator.Rotator {
 	return func() rotator.Rotator { return rotator.NewSingleUser(engine()) }
 }
@@ -132,6 +146,9 @@ func RunIfAsked() {
 // start makes the function's handler.
 func start(name string) (func(context.Context, rotator.Event) error, error) {
 	r, ok := New(name)
+	if create, owned := managed[name]; owned {
+		r, ok = create(), true
+	}
 	if !ok {
 		return nil, fmt.Errorf("the handler names the rotator %s, which does not exist; there are: %s", name, strings.Join(Names(), ", "))
 	}

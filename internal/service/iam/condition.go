@@ -1,6 +1,8 @@
 package iam
 
 import (
+	"slices"
+
 	api "github.com/keyturn/keyturn/internal/api/iam"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -19,7 +21,13 @@ func conditions(in wire.Input, key string) iam.Value {
 	case "iam:permissionsboundary":
 		return iam.Optional(boundary(in))
 	}
-	return iam.RequestTags(key, requestTags(tagsIn(in)))
+	return iam.RequestTags(key, requestTags(userTags(tagsIn(in))))
+}
+
+// userTags leaves out the tags of AWS's services, which take no permission
+// (assumed).
+func userTags(all []api.Tag) []api.Tag {
+	return slices.DeleteFunc(slices.Clone(all), func(t api.Tag) bool { return reserved(*t.Key) })
 }
 
 // tagsIn returns the tags that a request sets.

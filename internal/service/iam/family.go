@@ -105,7 +105,22 @@ func (f *family[T]) get(tx *store.Tx, call *wire.Call, name string) (*T, error) 
 	if !found {
 		return nil, f.missing(name)
 	}
+	if a := f.about(x); isServiceLinked(a.arn) && !reads(call) {
+		return nil, errProtected(a.name)
+	}
 	return x, nil
+}
+
+// isServiceLinked tells whether an ARN is of a role that only its service
+// changes.
+func isServiceLinked(arn string) bool { return strings.Contains(arn, ":role"+serviceLinked) }
+
+// serviceLinked is how the paths of roles begin that belong to AWS services.
+const serviceLinked = "/aws-service-role/"
+
+// errProtected is AWS's refusal (AWS: reported).
+func errProtected(name string) error {
+	return fault.New(unmodifiable, "Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", name)
 }
 
 // view calls fn with something that the call only reads.

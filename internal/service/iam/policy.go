@@ -113,7 +113,7 @@ func (s *Service) CreatePolicy(ctx context.Context, call *wire.Call, in *api.Cre
 		if err := checkManaged(*in.PolicyDocument); err != nil {
 			return err
 		}
-		p.Tags, err = addTags(nil, in.Tags, "TagsPerPolicy")
+		p.Tags, err = addTags(call, nil, in.Tags, "TagsPerPolicy")
 		*out.Policy = *shownPolicy(p, use{}, true)
 		return err
 	})
@@ -305,7 +305,7 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, call *wire.Call, in
 func (s *Service) TagPolicy(ctx context.Context, call *wire.Call, in *api.TagPolicyRequest) (*api.TagPolicyResponse, error) {
 	out := &api.TagPolicyResponse{}
 	return out, s.policies.change(ctx, call, *in.PolicyArn, out, func(_ *store.Tx, p *iam.CustomerPolicy) (err error) {
-		p.Tags, err = addTags(p.Tags, in.Tags, "TagsPerPolicy")
+		p.Tags, err = addTags(call, p.Tags, in.Tags, "TagsPerPolicy")
 		return err
 	})
 }
@@ -314,7 +314,7 @@ func (s *Service) TagPolicy(ctx context.Context, call *wire.Call, in *api.TagPol
 func (s *Service) UntagPolicy(ctx context.Context, call *wire.Call, in *api.UntagPolicyRequest) (*api.UntagPolicyResponse, error) {
 	out := &api.UntagPolicyResponse{}
 	return out, s.policies.change(ctx, call, *in.PolicyArn, out, func(_ *store.Tx, p *iam.CustomerPolicy) error {
-		p.Tags = removeTags(p.Tags, in.TagKeys)
+		p.Tags = removeTags(call, p.Tags, in.TagKeys)
 		return nil
 	})
 }

@@ -97,7 +97,7 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, call *wire.Ca
 		if err := checkProvider(p); err != nil {
 			return err
 		}
-		if p.Tags, err = addTags(nil, in.Tags, "TagsPerOpenIdConnectProvider"); err != nil {
+		if p.Tags, err = addTags(call, nil, in.Tags, "TagsPerOpenIdConnectProvider"); err != nil {
 			return err
 		}
 		out.Tags = someTags(p.Tags)
@@ -209,7 +209,7 @@ func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, cal
 func (s *Service) TagOpenIDConnectProvider(ctx context.Context, call *wire.Call, in *api.TagOpenIDConnectProviderRequest) (*api.TagOpenIDConnectProviderResponse, error) {
 	out := &api.TagOpenIDConnectProviderResponse{}
 	return out, s.providers.change(ctx, call, *in.OpenIDConnectProviderArn, out, func(_ *store.Tx, p *iam.Provider) (err error) {
-		p.Tags, err = addTags(p.Tags, in.Tags, "TagsPerOpenIdConnectProvider")
+		p.Tags, err = addTags(call, p.Tags, in.Tags, "TagsPerOpenIdConnectProvider")
 		return err
 	})
 }
@@ -219,7 +219,7 @@ func (s *Service) TagOpenIDConnectProvider(ctx context.Context, call *wire.Call,
 func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, call *wire.Call, in *api.UntagOpenIDConnectProviderRequest) (*api.UntagOpenIDConnectProviderResponse, error) {
 	out := &api.UntagOpenIDConnectProviderResponse{}
 	return out, s.providers.change(ctx, call, *in.OpenIDConnectProviderArn, out, func(_ *store.Tx, p *iam.Provider) error {
-		p.Tags = removeTags(p.Tags, in.TagKeys)
+		p.Tags = removeTags(call, p.Tags, in.TagKeys)
 		return nil
 	})
 }

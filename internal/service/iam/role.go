@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/iam"
@@ -73,10 +74,13 @@ func (s *Service) CreateRole(ctx context.Context, call *wire.Call, in *api.Creat
 	}
 	out := &api.CreateRoleResponse{Role: &api.Role{}}
 	return out, s.roles.create(ctx, call, r, out, func(tx *store.Tx) (err error) {
+		if strings.HasPrefix(r.Path, serviceLinked) { // text assumed
+			return fault.New(fault.Validation, "The path %s is reserved for service-linked roles.", serviceLinked)
+		}
 		if err := setTrust(tx, r, *in.AssumeRolePolicyDocument); err != nil {
 			return err
 		}
-		if r.Tags, err = addTags(nil, in.Tags, "TagsPerRole"); err != nil {
+		if r.Tags, err = addTags(call, nil, in.Tags, "TagsPerRole"); err != nil {
 			return err
 		}
 		if err := holderOfRole(r).bound(tx, in.PermissionsBoundary); err != nil {
@@ -187,7 +191,7 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, call *wire.Ca
 func (s *Service) TagRole(ctx context.Context, call *wire.Call, in *api.TagRoleRequest) (*api.TagRoleResponse, error) {
 	out := &api.TagRoleResponse{}
 	return out, s.roles.change(ctx, call, *in.RoleName, out, func(_ *store.Tx, r *iam.Role) (err error) {
-		r.Tags, err = addTags(r.Tags, in.Tags, "TagsPerRole")
+		r.Tags, err = addTags(call, r.Tags, in.Tags, "TagsPerRole")
 		return err
 	})
 }
@@ -196,7 +200,7 @@ func (s *Service) TagRole(ctx context.Context, call *wire.Call, in *api.TagRoleR
 func (s *Service) UntagRole(ctx context.Context, call *wire.Call, in *api.UntagRoleRequest) (*api.UntagRoleResponse, error) {
 	out := &api.UntagRoleResponse{}
 	return out, s.roles.change(ctx, call, *in.RoleName, out, func(_ *store.Tx, r *iam.Role) error {
-		r.Tags = removeTags(r.Tags, in.TagKeys)
+		r.Tags = removeTags(call, r.Tags, in.TagKeys)
 		return nil
 	})
 }

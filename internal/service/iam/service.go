@@ -56,8 +56,12 @@ func (s *Service) Wire() *wire.Service {
 // that has to be emptied first.
 const inUse fault.Kind = "delete conflict"
 
+// unmodifiable is the kind of changes to what belongs to an AWS service.
+const unmodifiable fault.Kind = "unmodifiable"
+
 // codes are the service's error codes (AWS: recorded).
 var codes = map[fault.Kind]wire.Code{
+	unmodifiable:     {Name: "UnmodifiableEntity", Status: 400},
 	fault.NotFound:   {Name: "NoSuchEntity", Status: 404},
 	fault.Exists:     {Name: "EntityAlreadyExists", Status: 409},
 	fault.Limit:      {Name: "LimitExceeded", Status: 409},

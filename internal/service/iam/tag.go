@@ -8,6 +8,7 @@ import (
 	api "github.com/keyturn/keyturn/internal/api/iam"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // maxTags is the limit of a resource's tags (AWS docs).
@@ -38,31 +39,35 @@ func someTags(tags []iam.Tag) []api.Tag {
 }
 
 // addTags merges tags by key, without regard to case (AWS docs). quota is
-// what AWS calls the limit.
-func addTags(tags []iam.Tag, add []api.Tag, quota string) ([]iam.Tag, error) {
+// what AWS calls the limit. Keys that start with aws: are for AWS's services,
+// and without a limit.
+func addTags(call *wire.Call, tags []iam.Tag, add []api.Tag, quota string) ([]iam.Tag, error) {
 	seen := map[string]bool{}
 	for _, t := range add {
 		folded := strings.ToLower(*t.Key)
 		if seen[folded] {
 			return nil, fault.New(fault.Parameter, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		}
-		if strings.HasPrefix(folded, "aws:") { // text assumed
+		if call.By == "" && reserved(folded) { // text assumed
 			return nil, fault.New(fault.Parameter, "aws: prefixed tag key names are not allowed for external use.")
 		}
 		seen[folded] = true
 		tags = slices.DeleteFunc(tags, func(old iam.Tag) bool { return strings.ToLower(old.Key) == folded })
 		tags = append(tags, iam.Tag{Key: *t.Key, Value: *t.Value})
 	}
-	if len(tags) > maxTags {
+	if userTags := slices.DeleteFunc(slices.Clone(tags), func(t iam.Tag) bool { return reserved(t.Key) }); len(userTags) > maxTags {
 		return nil, fault.New(fault.Limit, "Cannot exceed quota for %s: %d", quota, maxTags)
 	}
 	return tags, nil
 }
 
-// removeTags takes tags away; keys that are not there are passed over.
-func removeTags(tags []iam.Tag, keys []string) []iam.Tag {
+func reserved(key string) bool { return strings.HasPrefix(strings.ToLower(key), "aws:") }
+
+// removeTags takes tags away; keys that are not there are passed over, and so
+// are those of AWS's services unless one of them asks.
+func removeTags(call *wire.Call, tags []iam.Tag, keys []string) []iam.Tag {
 	return slices.DeleteFunc(tags, func(t iam.Tag) bool {
-		return slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(key, t.Key) })
+		return (call.By != "" || !reserved(t.Key)) && slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(key, t.Key) })
 	})
 }
 

@@ -61,7 +61,7 @@ func (s *Service) CreateUser(ctx context.Context, call *wire.Call, in *api.Creat
 	}
 	out := &api.CreateUserResponse{User: &api.User{}}
 	return out, s.users.create(ctx, call, u, out, func(tx *store.Tx) (err error) {
-		if u.Tags, err = addTags(nil, in.Tags, "TagsPerUser"); err != nil {
+		if u.Tags, err = addTags(call, nil, in.Tags, "TagsPerUser"); err != nil {
 			return err
 		}
 		if err := holderOfUser(u).bound(tx, in.PermissionsBoundary); err != nil {
@@ -191,7 +191,7 @@ func (s *Service) DeleteUser(ctx context.Context, call *wire.Call, in *api.Delet
 func (s *Service) TagUser(ctx context.Context, call *wire.Call, in *api.TagUserRequest) (*api.TagUserResponse, error) {
 	out := &api.TagUserResponse{}
 	return out, s.users.change(ctx, call, *in.UserName, out, func(_ *store.Tx, u *iam.User) (err error) {
-		u.Tags, err = addTags(u.Tags, in.Tags, "TagsPerUser")
+		u.Tags, err = addTags(call, u.Tags, in.Tags, "TagsPerUser")
 		return err
 	})
 }
@@ -200,7 +200,7 @@ func (s *Service) TagUser(ctx context.Context, call *wire.Call, in *api.TagUserR
 func (s *Service) UntagUser(ctx context.Context, call *wire.Call, in *api.UntagUserRequest) (*api.UntagUserResponse, error) {
 	out := &api.UntagUserResponse{}
 	return out, s.users.change(ctx, call, *in.UserName, out, func(_ *store.Tx, u *iam.User) error {
-		u.Tags = removeTags(u.Tags, in.TagKeys)
+		u.Tags = removeTags(call, u.Tags, in.TagKeys)
 		return nil
 	})
 }

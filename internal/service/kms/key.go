@@ -59,7 +59,7 @@ func newKey(call *wire.Call, in *api.CreateKeyRequest) (key.NewKey, error) {
 	}
 	n.Description, n.Policy = given(in.Description), given(in.Policy)
 	var err error
-	n.Tags, err = tagsOf(in.Tags)
+	n.Tags, err = tagsOf(call, in.Tags)
 	return n, err
 }
 

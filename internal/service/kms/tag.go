@@ -16,14 +16,14 @@ import (
 const maxTags = 50
 
 // tagsOf reads the tags of a request (AWS: recorded).
-func tagsOf(in []api.Tag) ([]key.Tag, error) {
+func tagsOf(call *wire.Call, in []api.Tag) ([]key.Tag, error) {
 	var tags []key.Tag
 	seen := map[string]bool{}
 	for _, t := range in {
 		if seen[*t.TagKey] {
 			return nil, fault.New(badTags, "Duplicate tag keys")
 		}
-		if err := checkTagKey(*t.TagKey); err != nil {
+		if err := checkTagKey(call, *t.TagKey); err != nil {
 			return nil, err
 		}
 		seen[*t.TagKey] = true
@@ -32,15 +32,25 @@ func tagsOf(in []api.Tag) ([]key.Tag, error) {
 	return tags, checkTagCount(tags)
 }
 
-func checkTagKey(name string) error {
-	if strings.HasPrefix(strings.ToLower(name), "aws:") {
+// checkTagKey refuses keys that are reserved, but for AWS's services.
+func checkTagKey(call *wire.Call, name string) error {
+	if call.By == "" && reserved(name) {
 		return fault.New(badTags, "Tags beginning with aws: are reserved")
 	}
 	return nil
 }
 
+func reserved(name string) bool { return strings.HasPrefix(strings.ToLower(name), "aws:") }
+
+// checkTagCount counts the tags without those of AWS's services.
 func checkTagCount(tags []key.Tag) error {
-	if len(tags) > maxTags {
+	users := 0
+	for _, t := range tags {
+		if !reserved(t.Key) {
+			users++
+		}
+	}
+	if users > maxTags {
 		return fault.New(badTags, "Too many tags")
 	}
 	return nil
@@ -48,7 +58,7 @@ func checkTagCount(tags []key.Tag) error {
 
 // TagResource adds tags to a key, in place of those with the same names.
 func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
-	tags, err := tagsOf(in.Tags)
+	tags, err := tagsOf(call, in.Tags)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +82,7 @@ func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagR
 // UntagResource takes tags from a key; missing ones do not matter (AWS docs).
 func (s *Service) UntagResource(ctx context.Context, call *wire.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
 	for _, name := range in.TagKeys {
-		if err := checkTagKey(name); err != nil {
+		if err := checkTagKey(call, name); err != nil {
 			return nil, err
 		}
 	}

@@ -360,8 +360,9 @@ func TestCreateFunctionPermissions(t *testing.T) {
 	plain := func(*sdk.CreateFunctionInput) {}
 	layered := func(in *sdk.CreateFunctionInput) { in.Layers = []string{*layer.LayerVersionArn} }
 	tagged := func(in *sdk.CreateFunctionInput) { in.Tags = map[string]string{"Team": "blue"} }
+	vpc := k.newNetwork()
 	network := func(in *sdk.CreateFunctionInput) {
-		in.VpcConfig = &types.VpcConfig{SubnetIds: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}
+		in.VpcConfig = &types.VpcConfig{SubnetIds: vpc.subnets[:1], SecurityGroupIds: vpc.groups[:1]}
 	}
 	with := func(action, condition string) string {
 		return create + "," + pass + `,{"Effect":"Allow","Action":"` + action + `","Resource":"*","Condition":{` + condition + `}}`
@@ -385,10 +386,10 @@ func TestCreateFunctionPermissions(t *testing.T) {
 		{"tags without permission", create + "," + pass, tagged, "tags"},
 		{"tags", with("lambda:TagResource", `"StringEquals":{"aws:RequestTag/team":"blue"},"ForAllValues:StringEquals":{"aws:TagKeys":["Team"]}`), tagged, ""},
 		{"other tags", with("lambda:TagResource", `"StringEquals":{"aws:RequestTag/team":"red"}`), tagged, "tags"},
-		{"network without permission", create + "," + pass, network, denied + "DescribeSecurityGroups for sg-1" + deniedBy},
-		{"network half", with("ec2:DescribeSecurityGroups", ``), network, denied + "DescribeSubnets for subnet-1" + deniedBy},
+		{"network without permission", create + "," + pass, network, denied + "DescribeSecurityGroups for " + vpc.groups[0] + deniedBy},
+		{"network half", with("ec2:DescribeSecurityGroups", ``), network, denied + "DescribeSubnets for " + vpc.subnets[0] + deniedBy},
 		{"network", with("ec2:Describe*", ``), network, ""},
-		{"only one subnet", pass + `,{"Effect":"Allow","Action":["lambda:*","ec2:*"],"Resource":"*","Condition":{"ForAnyValue:StringEquals":{"lambda:SubnetIds":"subnet-2"}}}`, network, "create"},
+		{"only one subnet", pass + `,{"Effect":"Allow","Action":["lambda:*","ec2:*"],"Resource":"*","Condition":{"ForAnyValue:StringEquals":{"lambda:SubnetIds":"` + vpc.subnets[1] + `"}}}`, network, "create"},
 		{"only some layers", pass + `,{"Effect":"Allow","Action":"lambda:*","Resource":"*","Condition":{"ForAllValues:StringLike":{"lambda:Layer":"` + layerARN + `:*"}}}`, layered, ""},
 		{"only other layers", pass + `,{"Effect":"Allow","Action":"lambda:*","Resource":"*","Condition":{"ForAllValues:StringLike":{"lambda:Layer":"` + layerARN + `2:*"}}}`, layered, "create"},
 	} {
@@ -511,7 +512,8 @@ func TestRoleInVPC(t *testing.T) {
 	k := newKit(t).run()
 	mute := k.newMuteRole()
 	const text = "The provided execution role does not have permissions to call CreateNetworkInterface on EC2"
-	vpc := &types.VpcConfig{SubnetIds: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}
+	net := k.newNetwork()
+	vpc := &types.VpcConfig{SubnetIds: net.subnets[:1], SecurityGroupIds: net.groups[:1]}
 	in := k.input("f", echo)
 	in.Role, in.VpcConfig = &mute, vpc
 	_, err := k.CreateFunction(t.Context(), in)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	api "github.com/keyturn/keyturn/internal/api/lambda"
+	"github.com/keyturn/keyturn/internal/application"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
 	"github.com/keyturn/keyturn/internal/store"
@@ -62,12 +63,15 @@ func errNoImage() *fault.Error {
 	return fault.New(fault.Parameter, "Functions from container images cannot run here. Use PackageType Zip.")
 }
 
-// source returns the uploaded zip and refuses the other places where code may
-// be.
+// source returns the uploaded zip, or that of a rotation application, and
+// refuses the other places where code may be.
 func source(zip []byte, bucket, key, image *string) ([]byte, error) {
+	published, ok := application.CodeAt(value(bucket), value(key))
 	switch {
 	case image != nil:
 		return nil, errNoImage()
+	case ok:
+		return published, nil
 	case bucket != nil || key != nil:
 		return nil, errNoS3()
 	case len(zip) == 0:
@@ -134,7 +138,7 @@ func (s *Service) CreateFunction(ctx context.Context, call *wire.Call, in *api.C
 	if in.Runtime == nil || in.Handler == nil {
 		return nil, fault.New(fault.Parameter, "Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
-	if err := function.CheckTags(in.Tags); err != nil {
+	if err := checkTags(call, in.Tags); err != nil {
 		return nil, err
 	}
 	if err := s.checkRuntime(ctx, *in.Runtime); err != nil {

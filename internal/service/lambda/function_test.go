@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/keyturn/keyturn/internal/application"
 	"github.com/keyturn/keyturn/internal/store"
 )
 
@@ -56,6 +57,32 @@ func TestCreateFunctionAnswer(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, out, ignoreUnexported, cmpopts.IgnoreFields(sdk.CreateFunctionOutput{}, "ResultMetadata")); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
+// Templates of rotation applications name their code by bucket and key, which
+// is no S3.
+func TestCodeOfApplication(t *testing.T) {
+	k := newKit(t).run()
+	generic, _ := application.Lookup("SecretsManagerRotationTemplate")
+	builtin, _ := application.Lookup("SecretsManagerRDSMySQLRotationSingleUser")
+	at := func(a *application.Application) *string { return aws.String(a.Name + "/0.zip") }
+	in := k.input("f", echo)
+	in.Code = &types.FunctionCode{S3Bucket: aws.String(application.Bucket), S3Key: at(generic)}
+	made, err := k.CreateFunction(t.Context(), in)
+	check(t, err)
+	sum := func(a *application.Application) string {
+		s := sha256.Sum256(a.Code())
+		return base64.StdEncoding.EncodeToString(s[:])
+	}
+	if *made.CodeSha256 != sum(generic) {
+		t.Errorf("got the code %s, want %s", *made.CodeSha256, sum(generic))
+	}
+	k.waitActive("f")
+	updated, err := k.UpdateFunctionCode(t.Context(), &sdk.UpdateFunctionCodeInput{FunctionName: in.FunctionName, S3Bucket: aws.String(application.Bucket), S3Key: at(builtin)})
+	check(t, err)
+	if *updated.CodeSha256 != sum(builtin) {
+		t.Errorf("got the code %s, want %s", *updated.CodeSha256, sum(builtin))
 	}
 }
 
@@ -205,6 +232,7 @@ func TestUpdateConfiguration(t *testing.T) {
 	k := newKit(t).run()
 	ctx := t.Context()
 	in := k.input("f", echo)
+	net := k.newNetwork()
 	in.Environment = &types.Environment{Variables: map[string]string{"COLOUR": "blue"}}
 	in.Description = aws.String("first")
 	k.create(in)
@@ -221,9 +249,9 @@ func TestUpdateConfiguration(t *testing.T) {
 		check(t, err)
 		return out
 	}
-	update(sdk.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(256), VpcConfig: &types.VpcConfig{SubnetIds: []string{"subnet-1"}, SecurityGroupIds: []string{"sg-1"}}})
+	update(sdk.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(256), VpcConfig: &types.VpcConfig{SubnetIds: net.subnets[:1], SecurityGroupIds: net.groups[:1]}})
 	got := get()
-	if *got.MemorySize != 256 || *got.Description != "first" || got.Environment.Variables["COLOUR"] != "blue" || got.VpcConfig.SubnetIds[0] != "subnet-1" {
+	if *got.MemorySize != 256 || *got.Description != "first" || got.Environment.Variables["COLOUR"] != "blue" || got.VpcConfig.SubnetIds[0] != net.subnets[0] || *got.VpcConfig.VpcId != net.vpc {
 		t.Errorf("got memory %d, description %q, environment %v, VPC %v", *got.MemorySize, *got.Description, got.Environment, got.VpcConfig)
 	}
 	update(sdk.UpdateFunctionConfigurationInput{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
+	"github.com/keyturn/keyturn/internal/network"
 	"github.com/keyturn/keyturn/internal/service/lambda"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
@@ -251,4 +253,37 @@ func layerZip(t testing.TB, text string) []byte {
 	_, err = io.WriteString(w, "NAME = '"+text+"'\n")
 	check(t, errors.Join(err, z.Close()))
 	return b.Bytes()
+}
+
+// testNetwork is a VPC with two subnets and two security groups.
+type testNetwork struct {
+	vpc             string
+	subnets, groups []string
+}
+
+// newNetwork stores a VPC.
+func (k *kit) newNetwork() testNetwork {
+	k.t.Helper()
+	s := &network.Snapshot{Account: account, Region: region}
+	vpc, _ := s.New(netip.MustParsePrefix("10.0.0.0/16"), time.Now())
+	n := testNetwork{vpc: vpc.ID}
+	for i, block := range []string{"10.0.1.0/28", "10.0.2.0/28"} {
+		subnet, _ := s.AddSubnet(vpc, netip.MustParsePrefix(block), network.Zones(region)[i], time.Now())
+		g := &network.SecurityGroup{Record: network.Record{ID: network.NewID(network.PrefixGroup), VPCID: vpc.ID}, Name: block, Rules: []network.Rule{network.OpenEgress()}}
+		s.Add(g)
+		n.subnets, n.groups = append(n.subnets, subnet.ID), append(n.groups, g.ID)
+	}
+	check(k.t, k.store.Update(k.t.Context(), func(tx *store.Tx) error { return tx.SaveNetwork(account, region, s.Objects()...) }))
+	return n
+}
+
+// interfaces returns the network interfaces of functions.
+func (k *kit) interfaces() []*network.Interface {
+	k.t.Helper()
+	var s *network.Snapshot
+	check(k.t, k.store.View(k.t.Context(), func(tx *store.Tx) (err error) {
+		s, err = tx.Network(account, region, network.KindInterface)
+		return err
+	}))
+	return s.Interfaces
 }

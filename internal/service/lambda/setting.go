@@ -44,16 +44,28 @@ func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagR
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTags(call, in.Tags); err != nil {
+		return nil, err
+	}
 	return change(ctx, s, call, ref, func(tx *store.Tx, f *function.Function) (*api.TagResourceResponse, error) {
 		if f.Tags == nil {
 			f.Tags = map[string]string{}
 		}
 		maps.Copy(f.Tags, in.Tags)
-		if err := function.CheckTags(f.Tags); err != nil {
+		if err := function.CheckAllTags(f.Tags); err != nil {
 			return nil, err
 		}
 		return new(api.TagResourceResponse), tx.SaveFunction(f)
 	})
+}
+
+// checkTags checks tags of a request. Those whose keys are reserved are for
+// AWS's services.
+func checkTags(call *wire.Call, tags map[string]string) error {
+	if call.By != "" {
+		return function.CheckAllTags(tags)
+	}
+	return function.CheckTags(tags)
 }
 
 // UntagResource removes tags from a function.
@@ -61,6 +73,11 @@ func (s *Service) UntagResource(ctx context.Context, call *wire.Call, in *api.Un
 	ref, err := s.tagged(ctx, call, in.Resource)
 	if err != nil {
 		return nil, err
+	}
+	if call.By == "" {
+		if err := function.CheckUntag(in.TagKeys); err != nil {
+			return nil, err
+		}
 	}
 	return change(ctx, s, call, ref, func(tx *store.Tx, f *function.Function) (*api.UntagResourceResponse, error) {
 		for _, key := range in.TagKeys {

@@ -60,14 +60,12 @@ func (s *Service) apply(r reader, f *function.Function, in settings) error {
 	if in.SnapStart != nil {
 		set(&c.SnapStart, in.SnapStart.ApplyOn)
 	}
-	if in.VPC != nil {
-		c.VPC = &function.VPC{SubnetIDs: list(in.VPC.SubnetIds), SecurityGroupIDs: list(in.VPC.SecurityGroupIds), IPv6: value(in.VPC.Ipv6AllowedForDualStack)}
-	}
 	if in.Logging != nil {
 		c.Logging = newLogging(c.Logging, in.Logging)
 	}
 	for _, step := range []func() error{
 		func() error { return setRole(r.tx, f, in.Role) },
+		func() error { return setVPC(r.tx, f, in.VPC) },
 		func() error { return s.setVariables(r, f, in.Environment) },
 		func() error { return setLayers(r.tx, f, in.Layers) },
 		c.Check,

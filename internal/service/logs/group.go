@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
+	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/logs"
 	"github.com/keyturn/keyturn/internal/fault"
@@ -24,6 +26,9 @@ func (s *Service) CreateLogGroup(ctx context.Context, call *wire.Call, in *api.C
 	}
 	if deref(in.DeletionProtectionEnabled) {
 		return nil, fault.New(fault.Parameter, "Deletion protection of log groups is not supported by this server.")
+	}
+	if err := checkTags(call, maps.Keys(in.Tags)); err != nil {
+		return nil, err
 	}
 	out := new(api.CreateLogGroupResponse)
 	return out, s.Store.Update(ctx, func(tx *store.Tx) error {
@@ -239,12 +244,34 @@ func tag(g *loggroup.Group, tags map[string]string) error {
 		merged = map[string]string{}
 	}
 	maps.Copy(merged, tags)
-	if len(merged) > maxTags {
+	users := 0
+	for key := range merged {
+		if !reserved(key) {
+			users++
+		}
+	}
+	if users > maxTags {
 		return fault.New(tooManyTags, "A resource can have no more than %d tags.", maxTags)
 	}
 	g.Tags = merged
 	return nil
 }
+
+// checkTags refuses tags whose keys are reserved, but for AWS's services (AWS
+// docs; text assumed).
+func checkTags(call *wire.Call, keys iter.Seq[string]) error {
+	if call.By != "" {
+		return nil
+	}
+	for key := range keys {
+		if reserved(key) {
+			return fault.New(fault.Parameter, "Tag keys starting with aws: are reserved for system use.")
+		}
+	}
+	return nil
+}
+
+func reserved(key string) bool { return strings.HasPrefix(strings.ToLower(key), "aws:") }
 
 func untag(g *loggroup.Group, keys []string) error {
 	maps.DeleteFunc(g.Tags, func(key, _ string) bool { return slices.Contains(keys, key) })
@@ -254,25 +281,45 @@ func untag(g *loggroup.Group, keys []string) error {
 // TagResource adds tags to the log group that an ARN names.
 func (s *Service) TagResource(ctx context.Context, call *wire.Call, in *api.TagResourceRequest) (*api.TagResourceResponse, error) {
 	out := new(api.TagResourceResponse)
-	return out, s.edit(ctx, call, target{identifier: in.ResourceArn}, out, func(g *loggroup.Group) error { return tag(g, in.Tags) })
+	return out, s.edit(ctx, call, target{identifier: in.ResourceArn}, out, func(g *loggroup.Group) error {
+		if err := checkTags(call, maps.Keys(in.Tags)); err != nil {
+			return err
+		}
+		return tag(g, in.Tags)
+	})
 }
 
 // TagLogGroup adds tags to a log group.
 func (s *Service) TagLogGroup(ctx context.Context, call *wire.Call, in *api.TagLogGroupRequest) (*api.TagLogGroupResponse, error) {
 	out := new(api.TagLogGroupResponse)
-	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error { return tag(g, in.Tags) })
+	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error {
+		if err := checkTags(call, maps.Keys(in.Tags)); err != nil {
+			return err
+		}
+		return tag(g, in.Tags)
+	})
 }
 
 // UntagResource removes tags from the log group that an ARN names.
 func (s *Service) UntagResource(ctx context.Context, call *wire.Call, in *api.UntagResourceRequest) (*api.UntagResourceResponse, error) {
 	out := new(api.UntagResourceResponse)
-	return out, s.edit(ctx, call, target{identifier: in.ResourceArn}, out, func(g *loggroup.Group) error { return untag(g, in.TagKeys) })
+	return out, s.edit(ctx, call, target{identifier: in.ResourceArn}, out, func(g *loggroup.Group) error {
+		if err := checkTags(call, slices.Values(in.TagKeys)); err != nil {
+			return err
+		}
+		return untag(g, in.TagKeys)
+	})
 }
 
 // UntagLogGroup removes tags from a log group.
 func (s *Service) UntagLogGroup(ctx context.Context, call *wire.Call, in *api.UntagLogGroupRequest) (*api.UntagLogGroupResponse, error) {
 	out := new(api.UntagLogGroupResponse)
-	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error { return untag(g, in.Tags) })
+	return out, s.edit(ctx, call, target{name: in.LogGroupName}, out, func(g *loggroup.Group) error {
+		if err := checkTags(call, slices.Values(in.Tags)); err != nil {
+			return err
+		}
+		return untag(g, in.Tags)
+	})
 }
 
 // ListTagsForResource returns the tags of the log group that an ARN names.

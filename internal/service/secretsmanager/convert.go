@@ -87,11 +87,15 @@ type rotationOut struct {
 
 // rotationOf shows the configuration once there was one, and dates only while
 // rotation is on (AWS docs).
-func rotationOf(r *secret.Rotation) rotationOut {
+func rotationOf(sec *secret.Secret) rotationOut {
+	r := &sec.Rotation
 	if !r.Configured {
 		return rotationOut{}
 	}
-	out := rotationOut{enabled: &r.Enabled, function: orNil(r.FunctionARN), rules: rulesOut(r)}
+	out := rotationOut{enabled: &r.Enabled, rules: rulesOut(r)}
+	if sec.OwningService == "" {
+		out.function = orNil(r.FunctionARN)
+	}
 	if r.Enabled {
 		out.lastRotated, out.next = date(r.LastRotatedAt), date(r.NextDate)
 	}

@@ -83,7 +83,7 @@ func (s *Service) newSecret(call *wire.Call, in *api.CreateSecretRequest) (*secr
 		Description: given(in.Description), KMSKeyID: given(in.KmsKeyId), Type: given(in.Type), CreatedAt: now,
 	}
 	if len(in.Tags) > 0 {
-		if err := sec.AddTags(tagsIn(in.Tags), now); err != nil {
+		if err := addTags(call, sec, in.Tags, now); err != nil {
 			return nil, err
 		}
 	}

@@ -23,7 +23,7 @@ func (s *Service) DescribeSecret(ctx context.Context, call *wire.Call, in *api.D
 // describe makes the answer. DeletedDate is the end of the recovery window,
 // as AWS's documentation has it.
 func describe(sec *secret.Secret) *api.DescribeSecretResponse {
-	r := rotationOf(&sec.Rotation)
+	r := rotationOf(sec)
 	return &api.DescribeSecretResponse{
 		ARN: new(sec.ARN()), Name: &sec.Name,
 		Type: orNil(sec.Type), Description: orNil(sec.Description), KmsKeyId: orNil(sec.KMSKeyID),
@@ -37,7 +37,7 @@ func describe(sec *secret.Secret) *api.DescribeSecretResponse {
 
 // listed is the secret as an entry of ListSecrets.
 func listed(sec *secret.Secret) api.SecretListEntry {
-	r := rotationOf(&sec.Rotation)
+	r := rotationOf(sec)
 	return api.SecretListEntry{
 		ARN: new(sec.ARN()), Name: &sec.Name,
 		Type: orNil(sec.Type), Description: orNil(sec.Description), KmsKeyId: orNil(sec.KMSKeyID),

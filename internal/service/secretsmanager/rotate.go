@@ -109,8 +109,8 @@ func (s *Service) rotate(c changing, in *api.RotateSecretRequest, start secret.R
 // and one that Secrets Manager cannot invoke, whether it is missing or its
 // policy does not admit it (AWS: recorded).
 func (s *Service) checkInvoke(c changing, functionARN string) error {
-	if functionARN == "" {
-		return nil // an AWS service rotates the secret
+	if c.after.OwningService != "" {
+		return nil // an AWS service rotates the secret, with a function of its own
 	}
 	r, err := invocation.Resource(c.tx, functionARN)
 	if err == nil {

@@ -187,7 +187,20 @@ func (s *Service) admitted(tx *store.Tx, call *wire.Call, t target) (sec *secret
 		return nil, err
 	}
 	concern(call, sec)
-	return sec, sec.Admit(t.use)
+	return sec, admit(call, sec, t.use)
+}
+
+// admit checks that the secret's state admits the use. What an AWS service
+// owns only that service's own function writes.
+func admit(call *wire.Call, sec *secret.Secret, use secret.Use) error {
+	p := &call.Principal
+	if use == secret.Write && sec.OwningService != "" && p.Given != nil && p.Given.SourceFunction != "" &&
+		p.Given.SourceFunction == sec.Rotation.FunctionARN {
+		own := *sec
+		own.OwningService = ""
+		sec = &own
+	}
+	return sec.Admit(use)
 }
 
 // concern names the secret in the call's event.

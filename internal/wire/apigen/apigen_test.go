@@ -72,7 +72,7 @@ const tiny = `{
   "Kind": {"type": "string", "enum": ["A_B", "c-d"]},
   "Other": {"type": "structure", "members": {}},
   "Gone": {"type": "structure", "exception": true, "members": {"Type": {"shape": "Name"}, "Message": {"shape": "Name"}}, "error": {"httpStatusCode": 410}},
-  "Broken": {"type": "structure", "exception": true, "fault": true, "members": {"message": {"shape": "Name"}}}}}`
+  "Broken": {"type": "structure", "exception": true, "fault": true, "members": {"errorCode": {"shape": "Name"}, "message": {"shape": "Name"}}}}}`
 
 func generateTiny(t *testing.T, text string, operations ...string) (map[string][]byte, error) {
 	t.Helper()
@@ -91,7 +91,7 @@ func TestGenerate(t *testing.T) {
 	wants := map[string][]string{
 		"model_gen.go": {
 			"from the AWS service model tiny 2020-01-01. DO NOT EDIT.", `SigningName: "tiny"`, "Void:  true", `Token: "Token"`, "Status: 201",
-			`"Broken": {Status: 500, Message: "message"}`, `"Gone":   {Status: 410, Type: true, Message: "Message"}`,
+			`"Broken": {Status: 500, ErrorCode: true, Message: "message"}`, `"Gone":   {Status: 410, Type: true, Message: "Message"}`,
 		},
 		"request_gen.go":  {"Zeta   *string", "Nested []Lower", "// required, at most 5 characters, uri Id", `return "Lower{redacted}"`, `return "PutIn{redacted}"`},
 		"response_gen.go": {"type PutResponse struct {"},

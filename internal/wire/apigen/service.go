@@ -138,7 +138,7 @@ func services() []service {
 				DescribeNetworkAcls DescribeNetworkInterfaces DescribePrefixLists DescribeRegions
 				DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
 				DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints
-				DescribeVpcs DetachInternetGateway DisassociateRouteTable ModifySubnetAttribute
+				DescribeVpcs DescribeVpnGateways DetachInternetGateway DisassociateRouteTable ModifySubnetAttribute
 				ModifyVpcAttribute ModifyVpcEndpoint ReplaceNetworkAclAssociation
 				ReplaceNetworkAclEntry ReplaceRoute ReplaceRouteTableAssociation
 				RevokeSecurityGroupEgress RevokeSecurityGroupIngress`),
@@ -146,7 +146,8 @@ func services() []service {
 		{
 			pkg: "rds", folder: "rds", version: "2014-10-31",
 			operations: strings.Fields(`
-				AddTagsToResource CreateDBCluster CreateDBInstance CreateDBSubnetGroup
+				AddTagsToResource CreateDBCluster CreateDBInstance CreateDBInstanceReadReplica
+				CreateDBSubnetGroup
 				DeleteDBCluster DeleteDBInstance DeleteDBSubnetGroup DescribeDBClusters
 				DescribeDBInstances DescribeDBSubnetGroups ListTagsForResource ModifyDBCluster
 				ModifyDBInstance RemoveTagsFromResource`),

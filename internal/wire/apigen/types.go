@@ -214,6 +214,8 @@ func (g *generator) emitErrors() {
 				fields += fmt.Sprintf(", Message: %q", name)
 			case "Type", "Reason":
 				fields += ", " + name + ": true"
+			case "errorCode":
+				fields += ", ErrorCode: true"
 			}
 		}
 		g.p("%q: {%s},", code, fields)

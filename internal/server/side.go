@@ -1,0 +1,80 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/keyturn/keyturn/internal/function/environment"
+)
+
+// sideDoor is a door for functions in a VPC that call one service. On AWS
+// each service has an endpoint, and a VPC may lead to one and not to another:
+// to tell connections apart, each service needs an address of its own.
+type sideDoor struct {
+	door
+	// service is its name in those of VPC endpoints, sdk that in the variable
+	// by which AWS's clients find it, AWS_ENDPOINT_URL_….
+	service, sdk string
+}
+
+// mainService is the service for which the doors of all services stand.
+const mainService = "secretsmanager"
+
+// sideServices are the services that rotation functions call beside Secrets
+// Manager (AWS docs).
+var sideServices = []struct{ service, sdk string }{
+	{"rds", "RDS"}, {"kms", "KMS"}, {"sts", "STS"}, {"lambda", "LAMBDA"}, {"logs", "CLOUDWATCH_LOGS"},
+}
+
+// openSides opens the doors of single services, if VPCs count.
+func (s *Server) openSides() error {
+	if !s.cfg.EnforceVPC {
+		return nil
+	}
+	for _, n := range sideServices {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return fmt.Errorf("listening for functions: %w", err)
+		}
+		s.side = append(s.side, &sideDoor{door{listener: l}, n.service, n.sdk})
+	}
+	return nil
+}
+
+// innerDoors are all doors for functions.
+func (s *Server) innerDoors() []*door {
+	list := []*door{&s.inner}
+	for _, d := range s.side {
+		list = append(list, &d.door)
+	}
+	return list
+}
+
+// sideURLs are the side doors by their names in variables.
+func (s *Server) sideURLs() []environment.ServiceURL {
+	var list []environment.ServiceURL
+	for _, d := range s.side {
+		list = append(list, environment.ServiceURL{Service: d.sdk, URL: "http://" + d.address()})
+	}
+	return list
+}
+
+// places lists all doors with what they stand for in a VPC.
+func (s *Server) places() []doorPlace {
+	list := []doorPlace{placeOf(&s.outer, mainService), placeOf(&s.inner, mainService)}
+	for _, d := range s.side {
+		list = append(list, placeOf(&d.door, d.service))
+	}
+	for _, p := range s.passages {
+		place := placeOf(&p.door, "")
+		place.endpoint, place.vpc = p.endpoint.ID, p.endpoint.VPC
+		list = append(list, place)
+	}
+	return list
+}
+
+func placeOf(d *door, service string) doorPlace {
+	at, _ := netip.ParseAddrPort(d.listener.Addr().String()) // the listener's own words
+	return doorPlace{at: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), service: service}
+}

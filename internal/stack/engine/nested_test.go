@@ -1,0 +1,95 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"github.com/keyturn/keyturn/internal/application"
+)
+
+// outer is a template with a rotation application in a stack of its own.
+func outer(function, more string) *string {
+	return aws.String(`{"Resources":{"App":{"Type":"AWS::CloudFormation::Stack","Properties":{
+		"TemplateURL":"` + application.TemplateURL("SecretsManagerRDSPostgreSQLRotationSingleUser", "") + `",
+		"Parameters":{"endpoint":"https://secretsmanager.us-east-1.amazonaws.com","functionName":"` + function + `"}}}` + more + `},
+		"Outputs":{"Arn":{"Value":{"Fn::GetAtt":["App","Outputs.RotationLambdaARN"]}}}}`)
+}
+
+func TestNestedStack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	in := &cloudformation.CreateStackInput{
+		StackName: aws.String("out"), TemplateBody: outer("rotate-a", ""), Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("db")}},
+		Capabilities: []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityAutoExpand},
+	}
+	st := w.create(in, types.StackStatusCreateComplete)
+	if want := "arn:aws:lambda:us-east-1:123456789012:function:rotate-a"; output(st, "Arn") != want {
+		t.Errorf("got %s, want %s", output(st, "Arn"), want)
+	}
+	if _, err := w.Lambda.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: aws.String("rotate-a")}); err != nil {
+		t.Error(err)
+	}
+	r, err := w.Stacks.DescribeStackResource(ctx, &cloudformation.DescribeStackResourceInput{StackName: st.StackName, LogicalResourceId: aws.String("App")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := w.settled(*r.StackResourceDetail.PhysicalResourceId)
+	if aws.ToString(inner.ParentId) != *st.StackId || aws.ToString(inner.RootId) != *st.StackId || !strings.HasPrefix(*inner.StackName, "out-App-") {
+		t.Errorf("got the inner stack %+v", inner)
+	}
+	if len(inner.Tags) != 1 || *inner.Tags[0].Key != "team" {
+		t.Errorf("got tags %v", inner.Tags)
+	}
+
+	// Nothing of the inner stack changes when nothing of it does.
+	w.update(&cloudformation.UpdateStackInput{
+		StackName: st.StackName, TemplateBody: outer("rotate-a", `,"G":{"Type":"AWS::Logs::LogGroup"}`), Capabilities: in.Capabilities,
+	}, types.StackStatusUpdateComplete)
+	if story := w.story(*inner.StackId); strings.Contains(story, "UPDATE_IN_PROGRESS") {
+		t.Errorf("got\n%s", story)
+	}
+	// A failure beside it leads the inner stack back.
+	w.occupy()
+	bad := `,"T":{"Type":"AWS::Logs::LogGroup","DependsOn":"App","Properties":{"LogGroupName":"/taken"}}`
+	w.update(&cloudformation.UpdateStackInput{StackName: st.StackName, TemplateBody: outer("rotate-b", bad), Capabilities: in.Capabilities}, types.StackStatusUpdateRollbackComplete)
+	if _, err := w.Lambda.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: aws.String("rotate-a")}); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.Lambda.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: aws.String("rotate-b")}); err == nil {
+		t.Error("the function of the failed update is left over")
+	}
+	w.delete(*st.StackId)
+	if got := w.settled(*inner.StackId).StackStatus; got != types.StackStatusDeleteComplete {
+		t.Errorf("the inner stack is %s", got)
+	}
+	if fns, err := w.Lambda.ListFunctions(ctx, &lambda.ListFunctionsInput{}); err != nil || len(fns.Functions) != 0 {
+		t.Errorf("left over: %v, %v", fns, err)
+	}
+}
+
+func TestNestedStackFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	long := strings.Repeat("x", 65) // longer than a function's name may be
+	st := w.create(&cloudformation.CreateStackInput{
+		StackName: aws.String("out"), TemplateBody: outer(long, ""), Capabilities: []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityAutoExpand},
+	}, types.StackStatusRollbackComplete)
+	if !strings.Contains(w.story("out"), "App CREATE_FAILED") {
+		t.Errorf("got\n%s", w.story("out"))
+	}
+	list, err := w.Stacks.ListStacks(t.Context(), &cloudformation.ListStacksInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list.StackSummaries {
+		if *s.StackId != *st.StackId && s.StackStatus != types.StackStatusDeleteComplete {
+			t.Errorf("%s is left over: %s", *s.StackName, s.StackStatus)
+		}
+	}
+}
