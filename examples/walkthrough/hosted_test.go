@@ -93,7 +93,8 @@ func mariaDatabase(t *testing.T) database {
 			t.Fatalf("%s: %v", strings.Fields(statement)[0], err)
 		}
 	}
-	exec(t, "CREATE USER root@127.0.0.1 IDENTIFIED BY '"+password+"'")
+	exec(t, "CREATE USER IF NOT EXISTS root@127.0.0.1 IDENTIFIED BY '"+password+"'")
+	exec(t, "ALTER USER root@127.0.0.1 IDENTIFIED BY '"+password+"'")
 	exec(t, "GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION")
 	exec(t, "CREATE DATABASE app")
 	return database{

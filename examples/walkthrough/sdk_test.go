@@ -132,9 +132,12 @@ func nothingLeft(t *testing.T, s *apitest.Server) {
 	}
 }
 
-// deleteStack deletes a stack and waits for its end.
+// deleteStack deletes a stack and waits for its end. Once deleted, only its
+// ARN finds it.
 func deleteStack(t *testing.T, s *apitest.Server, stack *string) {
 	t.Helper()
+	out := must[*cloudformation.DescribeStacksOutput](t, "describing the stack")(s.Stacks.DescribeStacks(t.Context(), &cloudformation.DescribeStacksInput{StackName: stack}))
+	stack = out.Stacks[0].StackId
 	must[*cloudformation.DeleteStackOutput](t, "deleting the stack")(s.Stacks.DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: stack}))
 	settled(t, s, stack, cfntypes.StackStatusDeleteComplete)
 }

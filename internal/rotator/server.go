@@ -3,9 +3,11 @@ package rotator
 import (
 	"context"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
@@ -33,8 +35,11 @@ func (r *Rotation) sameServer(ctx context.Context, kind Kind, cur, master Login)
 		return false, Invalid("Current database port %d is not the port %d of master on host %s: for a pooler before it, add %s:%d=%s:%d to the variable KEYTURN_PRIMARY_HOSTS",
 			cur.Port, master.Port, cur.Host, cur.Host, cur.Port, master.Host, master.Port)
 	}
-	if service != RDS && service != Aurora || !inRDS(cur.Host) || !inRDS(master.Host) {
+	if service != RDS && service != Aurora {
 		return false, nil
+	}
+	if !inRDS(cur.Host) || !inRDS(master.Host) {
+		return r.registeredReplica(ctx, cur, master), nil
 	}
 	same, err := r.replicaInRDS(ctx, service, endpointOf(cur.Host), endpointOf(master.Host))
 	if err != nil && service == RDS {
@@ -62,8 +67,7 @@ func (l Login) isNamed(name string) bool {
 	return sameName(name, l.Host) || sameName(name, net.JoinHostPort(l.Host, strconv.Itoa(l.Port)))
 }
 
-// inRDS tells whether a host is named as RDS names its endpoints: nothing can
-// be asked about others.
+// inRDS tells whether a host is named as RDS names its endpoints.
 func inRDS(host string) bool { return strings.Contains(strings.ToLower(host), ".rds.") }
 
 // endpoint is what the name of a host of RDS tells: of an instance
@@ -96,6 +100,57 @@ func (r *Rotation) replicaInRDS(ctx context.Context, service Service, replica, p
 		return false, err
 	}
 	return i.ReadReplicaSourceDBInstanceIdentifier != nil && sameName(*i.ReadReplicaSourceDBInstanceIdentifier, primary.id), nil
+}
+
+// lookAround bounds the question about a host that RDS may know nothing of,
+// and that may have no way to RDS.
+const lookAround = 5 * time.Second
+
+// registeredReplica is replicaInRDS for servers whose hosts are named in other
+// ways, which a service other than AWS's may know all the same. The first
+// label of the host is taken for the instance's identifier. As that could be
+// anybody's, the endpoints must be those of the logins.
+func (r *Rotation) registeredReplica(ctx context.Context, cur, master Login) bool {
+	id, _, _ := strings.Cut(cur.Host, ".")
+	if !identifier.MatchString(id) || net.ParseIP(cur.Host) != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookAround)
+	defer cancel()
+	client := rds.NewFromConfig(r.Config)
+	i, err := instance(ctx, client, id)
+	if i == nil || err != nil || !cur.isAt(i.Endpoint) {
+		return false // an error says no more than that nothing is known
+	}
+	if source := aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier); source != "" {
+		p, err := instance(ctx, client, source)
+		return p != nil && err == nil && master.isAt(p.Endpoint)
+	}
+	if i.DBClusterIdentifier == nil {
+		return false
+	}
+	out, err := client.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: i.DBClusterIdentifier})
+	if err != nil || len(out.DBClusters) == 0 {
+		return false
+	}
+	c := &out.DBClusters[0]
+	if !master.isAt(&rdstypes.Endpoint{Address: c.Endpoint, Port: c.Port}) {
+		return false
+	}
+	for _, m := range c.DBClusterMembers {
+		if sameName(aws.ToString(m.DBInstanceIdentifier), id) {
+			return !aws.ToBool(m.IsClusterWriter)
+		}
+	}
+	return false
+}
+
+// identifier is what identifiers of instances look like (AWS docs).
+var identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,62}$`)
+
+// isAt tells whether an endpoint is the login's.
+func (l Login) isAt(e *rdstypes.Endpoint) bool {
+	return e != nil && sameName(aws.ToString(e.Address), l.Host) && int(aws.ToInt32(e.Port)) == l.Port
 }
 
 // readsCluster tells whether a host is one of the primary's Aurora cluster

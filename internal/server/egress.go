@@ -78,6 +78,12 @@ const (
 // checkEnforcement refuses to enforce where the host cannot.
 func checkEnforcement(logger *slog.Logger) error {
 	held, err := environment.ProbeEgress()
+	return admitEnforcement(held, err, logger)
+}
+
+// admitEnforcement says what is wrong with how this host holds functions; err
+// is why it does not do better.
+func admitEnforcement(held environment.HeldBy, err error, logger *slog.Logger) error {
 	switch held {
 	case environment.NotHeld:
 		return fmt.Errorf("--enforce-vpc cannot be kept on this host, so functions in a VPC would reach everything: "+
@@ -113,7 +119,9 @@ func (f *enforcer) snapshot(ctx context.Context, spec environment.Spec) (*networ
 	mark := f.store.Mark()
 	var s *network.Snapshot
 	err := f.store.View(ctx, func(tx *store.Tx) (err error) {
-		s, err = tx.VPCNetwork(key.account, key.region, key.vpc)
+		if s, err = tx.VPCNetwork(key.account, key.region, key.vpc); err == nil {
+			s.Databases, err = tx.NetworkDatabases(key.account, key.region)
+		}
 		return err
 	})
 	if err != nil {
@@ -154,12 +162,29 @@ func (f *enforcer) judge(ctx context.Context, s *network.Snapshot, spec environm
 			return foreignEndpoint(spec)
 		}
 		path.To = d
-	} else if i := f.database(ctx, s, to); i >= 0 {
-		path.To = network.Destination{Database: s.Databases[i].ID, Protocol: string(to.Protocol)}
+	} else if list := f.databases(ctx, s, to); len(list) > 0 {
+		return analyzeAny(s, path, list)
 	} else if to.Port == dnsPort && slices.Contains(nameServers(), to.Address) {
 		path.To.Address = vpcResolver
 	}
 	return network.Analyze(s, path)
+}
+
+// analyzeAny asks the records about databases that are registered at the same
+// place: one that is reached is enough.
+func analyzeAny(s *network.Snapshot, path network.Path, list []string) network.Report {
+	var first network.Report
+	for i, id := range list {
+		path.To = network.Destination{Database: id}
+		r := network.Analyze(s, path)
+		if r.Verdict == network.Allowed {
+			return r
+		}
+		if i == 0 {
+			first = r
+		}
+	}
+	return first
 }
 
 // foreignEndpoint is the way to an endpoint of another VPC.
@@ -207,21 +232,20 @@ func isOwn(a netip.Addr) bool {
 	})
 }
 
-// database finds the registered database at an address and port; -1 when
-// there is none.
-func (f *enforcer) database(ctx context.Context, s *network.Snapshot, to egress.Destination) int {
-	if to.Protocol != egress.TCP {
-		return -1
+// databases finds the registered databases at an address and port.
+func (f *enforcer) databases(ctx context.Context, s *network.Snapshot, to egress.Destination) (ids []string) {
+	for _, d := range s.Databases {
+		if to.Protocol == egress.TCP && d.Port == to.Port && (d.Address == to.Address || slices.Contains(f.resolve(ctx, d.Host), to.Address)) {
+			ids = append(ids, d.ID)
+		}
 	}
-	return slices.IndexFunc(s.Databases, func(d network.Database) bool {
-		return d.Port == to.Port && (d.Address == to.Address || slices.Contains(f.resolve(ctx, d.Host), to.Address))
-	})
+	return ids
 }
 
 // resolve returns the addresses of a name as this host knows it.
 func (f *enforcer) resolve(ctx context.Context, host string) []netip.Addr {
-	if host == "" {
-		return nil
+	if _, err := netip.ParseAddr(host); host == "" || err == nil {
+		return nil // a number is the database's address already
 	}
 	f.mu.Lock()
 	known, ok := f.names[host]

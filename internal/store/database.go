@@ -49,6 +49,7 @@ func (tx *Tx) DBReplicas(account, region, source string) ([]*database.Instance, 
 // CreateDBInstance stores a new instance. The error is of kind Exists,
 // without message, when the ID is taken.
 func (tx *Tx) CreateDBInstance(i *database.Instance) error {
+	tx.Touch(NetworkTopic(i.Account, i.Region))
 	body, err := toJSON(i)
 	if err != nil {
 		return err
@@ -60,6 +61,7 @@ func (tx *Tx) CreateDBInstance(i *database.Instance) error {
 // SaveDBInstance stores a changed instance. The error is of kind NotFound,
 // without message, when it is gone.
 func (tx *Tx) SaveDBInstance(i *database.Instance) error {
+	tx.Touch(NetworkTopic(i.Account, i.Region))
 	body, err := toJSON(i)
 	if err != nil {
 		return err
@@ -71,6 +73,7 @@ func (tx *Tx) SaveDBInstance(i *database.Instance) error {
 // DeleteDBInstance removes an instance. The error is of kind NotFound,
 // without message, when it is gone.
 func (tx *Tx) DeleteDBInstance(account, region, id string) error {
+	tx.Touch(NetworkTopic(account, region))
 	return tx.change(`DELETE FROM db_instance WHERE account = $1 AND region = $2 AND id = $3`, account, region, id)
 }
 
@@ -90,6 +93,7 @@ func (tx *Tx) DBClusters(account, region, after string, limit int) ([]*database.
 // CreateDBCluster stores a new cluster. The error is of kind Exists, without
 // message, when the ID is taken.
 func (tx *Tx) CreateDBCluster(c *database.Cluster) error {
+	tx.Touch(NetworkTopic(c.Account, c.Region))
 	body, err := toJSON(c)
 	if err != nil {
 		return err
@@ -101,6 +105,7 @@ func (tx *Tx) CreateDBCluster(c *database.Cluster) error {
 // SaveDBCluster stores a changed cluster. The error is of kind NotFound,
 // without message, when it is gone.
 func (tx *Tx) SaveDBCluster(c *database.Cluster) error {
+	tx.Touch(NetworkTopic(c.Account, c.Region))
 	body, err := toJSON(c)
 	if err != nil {
 		return err
@@ -112,6 +117,7 @@ func (tx *Tx) SaveDBCluster(c *database.Cluster) error {
 // DeleteDBCluster removes a cluster. The error is of kind NotFound, without
 // message, when it is gone.
 func (tx *Tx) DeleteDBCluster(account, region, id string) error {
+	tx.Touch(NetworkTopic(account, region))
 	return tx.change(`DELETE FROM db_cluster WHERE account = $1 AND region = $2 AND id = $3`, account, region, id)
 }
 
@@ -140,6 +146,7 @@ func (tx *Tx) DBSubnetGroupUser(account, region, name string) (id string, err er
 // CreateDBSubnetGroup stores a new subnet group. The error is of kind Exists,
 // without message, when the name is taken.
 func (tx *Tx) CreateDBSubnetGroup(g *database.SubnetGroup) error {
+	tx.Touch(NetworkTopic(g.Account, g.Region))
 	body, err := toJSON(g)
 	if err != nil {
 		return err
@@ -151,6 +158,7 @@ func (tx *Tx) CreateDBSubnetGroup(g *database.SubnetGroup) error {
 // SaveDBSubnetGroup stores a changed subnet group. The error is of kind
 // NotFound, without message, when it is gone.
 func (tx *Tx) SaveDBSubnetGroup(g *database.SubnetGroup) error {
+	tx.Touch(NetworkTopic(g.Account, g.Region))
 	body, err := toJSON(g)
 	if err != nil {
 		return err
@@ -161,5 +169,6 @@ func (tx *Tx) SaveDBSubnetGroup(g *database.SubnetGroup) error {
 // DeleteDBSubnetGroup removes a subnet group. The error is of kind NotFound,
 // without message, when it is gone.
 func (tx *Tx) DeleteDBSubnetGroup(account, region, name string) error {
+	tx.Touch(NetworkTopic(account, region))
 	return tx.change(`DELETE FROM db_subnet_group WHERE account = $1 AND region = $2 AND name = $3`, account, region, name)
 }

@@ -63,7 +63,7 @@ func TestCreateFunctionAnswer(t *testing.T) {
 // Templates of rotation applications name their code by bucket and key, which
 // is no S3.
 func TestCodeOfApplication(t *testing.T) {
-	k := newKit(t)
+	k := newKit(t).run()
 	generic, _ := application.Lookup("SecretsManagerRotationTemplate")
 	builtin, _ := application.Lookup("SecretsManagerRDSMySQLRotationSingleUser")
 	at := func(a *application.Application) *string { return aws.String(a.Name + "/0.zip") }
@@ -78,7 +78,7 @@ func TestCodeOfApplication(t *testing.T) {
 	if *made.CodeSha256 != sum(generic) {
 		t.Errorf("got the code %s, want %s", *made.CodeSha256, sum(generic))
 	}
-	check(t, sdk.NewFunctionActiveV2Waiter(k.Client).Wait(t.Context(), &sdk.GetFunctionInput{FunctionName: in.FunctionName}, time.Minute))
+	k.waitActive("f")
 	updated, err := k.UpdateFunctionCode(t.Context(), &sdk.UpdateFunctionCodeInput{FunctionName: in.FunctionName, S3Bucket: aws.String(application.Bucket), S3Key: at(builtin)})
 	check(t, err)
 	if *updated.CodeSha256 != sum(builtin) {

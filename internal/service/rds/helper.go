@@ -50,21 +50,22 @@ func (h helper) roleARN() string {
 }
 
 // admitHelper authorises the making of the service-linked role if there is
-// none (AWS docs).
-func (s *Service) admitHelper(ctx context.Context, call *wire.Call, h helper) error {
+// none (AWS docs), and returns the calls that make it.
+func (s *Service) admitHelper(ctx context.Context, call *wire.Call, h helper) ([]*wire.Call, error) {
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
 		_, err := h.role(tx)
 		return err
 	})
 	if !fault.Is(err, fault.NotFound) {
-		return err
+		return nil, err
 	}
-	return s.Guard.On(call, "iam:CreateServiceLinkedRole", &authz.Resource{ARN: h.roleARN(), Context: func(key string) iam.Value {
+	err = s.Guard.On(call, "iam:CreateServiceLinkedRole", &authz.Resource{ARN: h.roleARN(), Context: func(key string) iam.Value {
 		if key == "iam:awsservicename" {
 			return iam.Text(servicePrincipal)
 		}
 		return iam.Value{}
 	}})
+	return []*wire.Call{serviceCall(call, "iam", "CreateServiceLinkedRole", "AWS::IAM::Role", h.roleARN())}, err
 }
 
 // role returns the service-linked role. The error is of kind NotFound when

@@ -118,7 +118,8 @@ func (s *Service) manage(ctx context.Context, call *wire.Call, of subject, keyID
 			return nil, err
 		}
 	}
-	if err := s.admitHelper(ctx, call, h); err != nil {
+	events, err := s.admitHelper(ctx, call, h)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.Guard.EnsureDefaultKey(ctx, of.account, of.region); err != nil {
@@ -135,10 +136,9 @@ func (s *Service) manage(ctx context.Context, call *wire.Call, of subject, keyID
 	if m.run, err = s.begin(m.secret, nil, h.functionARN(), call.Time); err != nil {
 		return nil, err
 	}
-	m.events = []*wire.Call{
+	m.events = append(events,
 		serviceCall(call, secretsManager, "GetSecretValue", "AWS::SecretsManager::Secret", sourceARN),
-		serviceCall(call, secretsManager, "CreateSecret", "AWS::SecretsManager::Secret", m.secret.ARN()),
-	}
+		serviceCall(call, secretsManager, "CreateSecret", "AWS::SecretsManager::Secret", m.secret.ARN()))
 	return m, nil
 }
 
@@ -429,8 +429,8 @@ func statusOf(sec *secret.Secret, run *secret.RotationRun) string {
 	switch {
 	case run == nil:
 		return active
-	case run.State == secret.Exhausted:
-		return impaired
+	case run.State == secret.Exhausted, run.State == secret.Running && run.Error != "":
+		return impaired // it has failed, and is tried again or waits for its next window
 	case run.State == secret.Running && sec.Rotation.LastRotatedAt.IsZero():
 		return creating
 	case run.State == secret.Running:

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
@@ -280,5 +281,104 @@ func checkRelease(t *testing.T, s *apitest.Server, u apitest.User, arn, value st
 	}
 	if _, err := s.Secrets.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: &arn}); err != nil {
 		t.Errorf("deleting the restored secret: %v", err)
+	}
+}
+
+// A wrong initial password shows at once, and management can be turned off
+// and on again with the right one, under a key of the user's.
+func TestImpairedAndModified(t *testing.T) {
+	db := apitest.Database(t)
+	s := apitest.Start(t, apitest.Options{CABundle: []string{db.CAFile}})
+	ctx := t.Context()
+	u := apitest.NewUser(t, db)
+	right := u.Password
+	u.Password = "wrong-Password-1"
+	made := register(t, s, "db1", u)
+	waitFor(t, s, "db1", "impaired")
+	wrong := *made.MasterUserSecret.SecretArn
+	off, err := s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(false)})
+	if err != nil || off.DBInstance.MasterUserSecret != nil {
+		t.Fatalf("turning management off: got %+v, %v", off, err)
+	}
+	if d, err := s.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &wrong}); err != nil || d.DeletedDate == nil {
+		t.Errorf("the secret of before: got %+v, %v; want it scheduled for deletion", d, err)
+	}
+	key, err := s.KMS.CreateKey(ctx, &kms.CreateKeyInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.RDS.AddTagsToResource(ctx, &rds.AddTagsToResourceInput{
+		ResourceName: made.DBInstanceArn, Tags: tags("keyturn:initial-secret", initialSecret(t, s, "right", u.Name, right)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
+		DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(true), MasterUserSecretKmsKeyId: aws.String("none"),
+	})
+	wantCode(t, "an unknown key", err, "KMSKeyNotAccessibleFault", "The specified KMS key [none] does not exist")
+	on, err := s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
+		DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(true), MasterUserSecretKmsKeyId: key.KeyMetadata.KeyId,
+	})
+	if err != nil || aws.ToString(on.DBInstance.MasterUserSecret.KmsKeyId) != *key.KeyMetadata.Arn {
+		t.Fatalf("turning management on: got %+v, %v", on, err)
+	}
+	waitFor(t, s, "db1", "active")
+	if err := u.Login(ctx, apitest.PasswordIn(t, current(t, s, *on.DBInstance.MasterUserSecret.SecretArn))); err != nil {
+		t.Errorf("logging in with the managed password: %v", err)
+	}
+}
+
+// readServers asks, as AWS's templates in Python do, where servers are.
+const readServers = `
+import boto3
+def lambda_handler(event, context):
+    rds = boto3.client("rds")
+    instance = rds.describe_db_instances(DBInstanceIdentifier=event["instance"])["DBInstances"][0]
+    replica = rds.describe_db_instances(DBInstanceIdentifier="copy")["DBInstances"][0]
+    cluster = rds.describe_db_clusters(DBClusterIdentifier=event["cluster"])["DBClusters"][0]
+    return [
+        instance["Endpoint"]["Address"], instance["Endpoint"]["Port"], instance["Engine"], replica["ReadReplicaSourceDBInstanceIdentifier"],
+        cluster["Endpoint"], cluster["ReaderEndpoint"], cluster["Port"], cluster["Engine"],
+        [[m["DBInstanceIdentifier"], m["IsClusterWriter"]] for m in cluster["DBClusterMembers"]],
+    ]
+`
+
+// TestPython shows that functions in Python reach the service and find the
+// members that AWS's templates read.
+func TestPython(t *testing.T) {
+	s := apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t)})
+	ctx := t.Context()
+	main := create(t, s, input("main"))
+	_, err := s.RDS.CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
+		DBInstanceIdentifier: aws.String("copy"), SourceDBInstanceIdentifier: main.DBInstanceArn, Tags: tags("keyturn:endpoint", "copy.example.com"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := s.RDS.CreateDBCluster(ctx, &rds.CreateDBClusterInput{
+		DBClusterIdentifier: aws.String("c1"), Engine: aws.String("aurora-mysql"), MasterUsername: aws.String("admin"),
+		Tags: tags("keyturn:endpoint", "rw.example.com", "keyturn:reader-endpoint", "ro.example.com"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := input("one")
+	member.Engine, member.DBClusterIdentifier, member.MasterUsername, member.MasterUserPassword = aws.String("aurora-mysql"), aws.String("c1"), nil, nil
+	create(t, s, member)
+	function := s.NewFunction(t, apitest.PythonCode(t, "reader", readServers))
+	_, err = s.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("reader-role"), PolicyName: aws.String("servers"), PolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"rds:Describe*","Resource":"*"}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, _ := json.Marshal(map[string]string{"instance": *main.DBInstanceArn, "cluster": *cluster.DBCluster.DBClusterArn})
+	out, err := s.Lambda.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `["main.example.com", 6432, "postgres", "main", "rw.example.com", "ro.example.com", 3306, "aurora-mysql", [["one", true]]]`
+	if string(out.Payload) != want {
+		t.Errorf("got %s, want %s", out.Payload, want)
 	}
 }

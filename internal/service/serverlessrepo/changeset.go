@@ -14,6 +14,8 @@ import (
 	api "github.com/keyturn/keyturn/internal/api/serverlessrepo"
 	"github.com/keyturn/keyturn/internal/application"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/stack/record"
+	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
@@ -136,12 +138,17 @@ func changeSet(app *application.Application, version string, in *api.CreateCloud
 
 // create calls CreateChangeSet. A stack that exists is updated (AWS docs).
 func (s *Service) create(ctx context.Context, call *wire.Call, set *cloudformation.CreateChangeSetInput) (*cloudformation.CreateChangeSetOutput, error) {
-	out, err := s.call(ctx, call, set)
-	if err != nil && strings.Contains(err.Error(), "cannot be created again") {
-		update := *set
-		update.ChangeSetType = new("UPDATE")
-		out, err = s.call(ctx, call, &update)
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		st, err := tx.LiveStack(call.Principal.Account, call.Region, *set.StackName)
+		if err == nil && st.Status != record.ReviewInProgress {
+			set.ChangeSetType = new("UPDATE")
+		}
+		return err
+	})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
 	}
+	out, err := s.call(ctx, call, set)
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -152,7 +159,7 @@ func (s *Service) create(ctx context.Context, call *wire.Call, set *cloudformati
 func (s *Service) call(ctx context.Context, call *wire.Call, in *cloudformation.CreateChangeSetInput) (wire.Output, error) {
 	return s.handler.Call(ctx, &wire.Call{
 		RequestID: uuid.NewString(), Service: "cloudformation", Operation: "CreateChangeSet", Region: call.Region,
-		Account: call.Principal.Account, Principal: call.Principal, SourceIP: call.SourceIP, Secure: call.Secure, By: By,
+		Account: call.Principal.Account, Principal: call.Principal, Token: call.Token, SourceIP: call.SourceIP, Secure: call.Secure, By: By,
 	}, in)
 }
 

@@ -27,7 +27,7 @@ const (
 func kit(t *testing.T) (*servicetest.Parts, *serverlessapplicationrepository.Client) {
 	t.Helper()
 	p := servicetest.NewParts(t)
-	s := serverlessrepo.New(serverlessrepo.Config{Guard: p.Guard, URL: func() string { return myServer }})
+	s := serverlessrepo.New(serverlessrepo.Config{Store: p.Store, Guard: p.Guard, URL: func() string { return myServer }})
 	_, cfg := p.Serve(t, s.Wire())
 	return p, serverlessapplicationrepository.NewFromConfig(cfg)
 }
@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 // The body of an error has its code too, for clients that look there.
 func TestErrorBody(t *testing.T) {
 	p := servicetest.NewParts(t)
-	s := serverlessrepo.New(serverlessrepo.Config{Guard: p.Guard, URL: func() string { return myServer }})
+	s := serverlessrepo.New(serverlessrepo.Config{Store: p.Store, Guard: p.Guard, URL: func() string { return myServer }})
 	_, cfg := p.Serve(t, s.Wire())
 	var body string
 	cfg.HTTPClient = client(func(r *http.Request) (*http.Response, error) {

@@ -16,12 +16,14 @@ import (
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/trail"
 	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // Config is what a Service works with; all members are needed.
 type Config struct {
+	Store *store.Store
 	Guard *authz.Guard
 	// URL is where clients reach the server.
 	URL func() string

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/uuid"
 
@@ -36,6 +37,7 @@ import (
 	kmsservice "github.com/keyturn/keyturn/internal/service/kms"
 	lambdaservice "github.com/keyturn/keyturn/internal/service/lambda"
 	logsservice "github.com/keyturn/keyturn/internal/service/logs"
+	rdsservice "github.com/keyturn/keyturn/internal/service/rds"
 	secretsservice "github.com/keyturn/keyturn/internal/service/secretsmanager"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/stack/resource"
@@ -70,6 +72,7 @@ type kit struct {
 	iam     *iam.Client
 	kms     *kms.Client
 	ec2     *ec2.Client
+	rds     *rds.Client
 }
 
 // newKit starts a server that ends with the test.
@@ -98,6 +101,7 @@ func newKit(t *testing.T) *kit {
 		logsservice.New(logsservice.Config{Store: k.Store, Guard: k.Guard}).Wire(),
 		iamservice.New(iamservice.Config{Store: k.Store, Guard: k.Guard, Sealer: k.Sealer}).Wire(),
 		kmsservice.New(kmsservice.Config{Store: k.Store, Guard: k.Guard, Keeper: k.Keeper, Keys: ring, Logger: logger}).Wire(),
+		rdsservice.New(rdsservice.Config{Store: k.Store, Guard: k.Guard, Keys: ring, Sealer: k.Sealer, Wake: engine.Wake, Logger: logger}).Wire(),
 		ec2service.New(ec2service.Config{Store: k.Store, Guard: k.Guard}).Wire(),
 	}
 	url, cfg := k.Serve(t, services...)
@@ -111,7 +115,7 @@ func newKit(t *testing.T) *kit {
 	}
 	k.client = &resource.Client{Handler: k.Handler, Principal: k.Root(), Region: region}
 	k.secrets, k.lambda, k.logs = secretsmanager.NewFromConfig(cfg), lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg)
-	k.iam, k.kms, k.ec2 = iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
+	k.iam, k.kms, k.ec2, k.rds = iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), ec2.NewFromConfig(cfg), rds.NewFromConfig(cfg)
 	_, err = k.iam.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: new("execution"), AssumeRolePolicyDocument: new(lambdaTrust)})
 	k.must(err)
 	return k
@@ -230,7 +234,7 @@ func seen(err error, text func() string) string {
 
 func TestLife(t *testing.T) {
 	tested := map[string]bool{}
-	for _, s := range slices.Concat(secretScenarios(), functionScenarios(), identityScenarios(), keyScenarios(), networkScenarios(), plainScenarios()) {
+	for _, s := range slices.Concat(secretScenarios(), functionScenarios(), identityScenarios(), keyScenarios(), networkScenarios(), databaseScenarios(), plainScenarios()) {
 		tested[s.typ] = true
 		t.Run(s.typ, func(t *testing.T) { s.run(newKit(t)) })
 	}
@@ -242,7 +246,7 @@ func TestLife(t *testing.T) {
 }
 
 // elsewhere are the types whose tests need other services.
-var elsewhere = []string{"AWS::CloudFormation::Stack", "AWS::RDS::DBInstance", "AWS::RDS::DBCluster", "AWS::RDS::DBSubnetGroup", "AWS::IAM::AccessKey", "AWS::SecretsManager::SecretTargetAttachment"}
+var elsewhere = []string{"AWS::CloudFormation::Stack", "AWS::IAM::AccessKey"}
 
 // run takes a resource through its life, each operation twice, as after a
 // crash.
@@ -459,8 +463,28 @@ func (k *kit) inventory() []string {
 			list = append(list, *g.Arn)
 		}
 	}
+	list = append(list, k.databases()...)
 	list = append(list, k.identities()...)
 	return append(list, k.keys()...)
+}
+
+func (k *kit) databases() (list []string) {
+	instances, err := k.rds.DescribeDBInstances(k.Context(), &rds.DescribeDBInstancesInput{})
+	k.must(err)
+	for _, d := range instances.DBInstances {
+		list = append(list, *d.DBInstanceArn)
+	}
+	clusters, err := k.rds.DescribeDBClusters(k.Context(), &rds.DescribeDBClustersInput{})
+	k.must(err)
+	for _, d := range clusters.DBClusters {
+		list = append(list, *d.DBClusterArn)
+	}
+	groups, err := k.rds.DescribeDBSubnetGroups(k.Context(), &rds.DescribeDBSubnetGroupsInput{})
+	k.must(err)
+	for _, g := range groups.DBSubnetGroups {
+		list = append(list, *g.DBSubnetGroupArn)
+	}
+	return list
 }
 
 func (k *kit) identities() (list []string) {
