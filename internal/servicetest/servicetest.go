@@ -45,6 +45,8 @@ type Parts struct {
 	Keyring  *authz.Keyring
 	Guard    *authz.Guard
 	Recorder *trail.Recorder
+	// Handler has the services of Serve.
+	Handler *wire.Handler
 
 	root authz.Root
 	url  string
@@ -91,9 +93,10 @@ func NewParts(t testing.TB) *Parts {
 // of the root user's clients, which do not retry.
 func (p *Parts) Serve(t testing.TB, services ...*wire.Service) (endpoint string, cfg aws.Config) {
 	t.Helper()
-	s := httptest.NewServer(wire.NewHandler(wire.Config{
+	p.Handler = wire.NewHandler(wire.Config{
 		Services: services, Authenticate: p.authenticate, Region: Region, Record: p.Recorder.Record,
-	}))
+	})
+	s := httptest.NewServer(p.Handler)
 	t.Cleanup(s.Close)
 	p.url = s.URL
 	return s.URL, aws.Config{

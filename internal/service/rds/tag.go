@@ -2,6 +2,7 @@ package rds
 
 import (
 	"context"
+	"net"
 	"slices"
 	"strings"
 
@@ -98,8 +99,9 @@ func (s *Service) tagged(tx *store.Tx, call *wire.Call, name string) (tagged, er
 			return tagged{}, err
 		}
 		return tagged{i.Tags, func(tags []database.Tag) error {
+			was := i.Tag(database.EndpointTag)
 			i.Tags = tags
-			if err := locateInstance(tx, i, nil); err != nil {
+			if err := locateInstance(tx, i, keptPort(was, i.Tag(database.EndpointTag), i.Endpoint.Port)); err != nil {
 				return err
 			}
 			return tx.SaveDBInstance(i)
@@ -110,8 +112,9 @@ func (s *Service) tagged(tx *store.Tx, call *wire.Call, name string) (tagged, er
 			return tagged{}, err
 		}
 		return tagged{c.Tags, func(tags []database.Tag) error {
+			was := c.Tag(database.EndpointTag)
 			c.Tags = tags
-			if err := locateCluster(c, nil); err != nil {
+			if err := locateCluster(c, keptPort(was, c.Tag(database.EndpointTag), c.Endpoint.Port)); err != nil {
 				return err
 			}
 			return tx.SaveDBCluster(c)
@@ -126,6 +129,17 @@ func (s *Service) tagged(tx *store.Tx, call *wire.Call, name string) (tagged, er
 			return tx.SaveDBSubnetGroup(g)
 		}}, nil
 	}
+}
+
+// keptPort is the port that a server keeps while its tag changes: the one that
+// a parameter gave, as no tag names any. nil if a tag does.
+func keptPort(old, now string, port int64) *int64 {
+	for _, tag := range []string{old, now} {
+		if _, _, err := net.SplitHostPort(tag); err == nil || tag == "" {
+			return nil
+		}
+	}
+	return &port
 }
 
 // AddTagsToResource sets tags. The tags by which a registration says where

@@ -58,6 +58,7 @@ func (d *driver) call(work context.Context, p *part, resumed bool, o *outcome) b
 	if err == nil {
 		req.Properties, req.Tags = p.state.Next.Properties(), d.tagsFor(p, p.state.Next)
 		if p.state.Now == nil {
+			req.Replaces = d.superseded(p)
 			req.Initiated = func(id string) error { return d.initiated(work, p, id) }
 			result, err = perform(work, func() (resource.Result, error) { return h.Create(work, req) })
 		} else {
@@ -72,6 +73,18 @@ func (d *driver) call(work context.Context, p *part, resumed bool, o *outcome) b
 		return d.failed(work, d.seen(p), result, err, o)
 	}
 	return d.succeeded(work, d.seen(p), result, o)
+}
+
+// superseded is the physical ID of what a part stands in for; "" for nothing.
+func (d *driver) superseded(p *part) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, other := range d.parts {
+		if other.LogicalID == p.LogicalID && other.ID != p.ID && other.Leaving == record.Superseded {
+			return other.PhysicalID
+		}
+	}
+	return ""
 }
 
 // seen is the part as it was stored last: a creation may have told its
@@ -119,7 +132,10 @@ func (d *driver) succeeded(work context.Context, p *part, r resource.Result, o *
 		p.PhysicalID = r.PhysicalID
 	}
 	p.state.Now, p.state.Next = p.state.Next, nil
-	p.state.Ref, p.state.Attributes = r.RefValue(), r.Attributes
+	p.state.Ref = r.RefValue()
+	if created || r.Attributes != nil {
+		p.state.Attributes = r.Attributes
+	}
 	status := record.UpdateComplete
 	if p.Status == record.CreateInProgress {
 		status = record.CreateComplete

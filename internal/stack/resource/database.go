@@ -49,7 +49,7 @@ func instanceSchema() properties {
 		MonitoringRoleArn NetworkType OptionGroupName PerformanceInsightsKMSKeyId PreferredBackupWindow PreferredMaintenanceWindow ReplicaMode
 		StorageType TdeCredentialArn TdeCredentialPassword`)
 	s.all(fixed(text()), `AvailabilityZone BackupTarget CharacterSetName CustomIAMInstanceProfile DBClusterIdentifier DBInstanceIdentifier DBName
-		DBSubnetGroupName DBSystemId Engine KmsKeyId MasterUsername NcharCharacterSetName Timezone`)
+		DBSubnetGroupName DBSystemId Engine KmsKeyId MasterUsername NcharCharacterSetName SourceDBInstanceIdentifier Timezone`)
 	s["StorageEncrypted"] = fixed(boolean())
 	return properties(s)
 }
@@ -120,6 +120,9 @@ func changes[In any](r *Request, schema *stack.Schema) (*In, bool, error) {
 		}
 	}
 	delete(tree, "Tags") // which have operations of their own
+	// The password is the server's: what a reference to a secret gives changes
+	// with every rotation, which has set it there already.
+	delete(tree, "MasterUserPassword")
 	in, err := decode[In](schema, tree)
 	return in, len(tree) > 0, err
 }
@@ -156,8 +159,9 @@ func (r *Request) retagDatabase(arn string, old, new tags) (steps []step) {
 type instanceProperties struct {
 	api.CreateDBInstanceMessage
 	databaseProperties
-	VPCSecurityGroups []string
-	Tags              tags
+	VPCSecurityGroups          []string
+	SourceDBInstanceIdentifier *string
+	Tags                       tags
 }
 
 // instanceHandler handles AWS::RDS::DBInstance, which registers a database
@@ -170,7 +174,10 @@ func instanceHandler() *Handler {
 		},
 	}
 	return typed[instanceProperties]{
-		schema: schema, create: createInstance,
+		schema: schema,
+		create: func(ctx context.Context, r *Request, p *instanceProperties) (Result, error) {
+			return createInstance(ctx, r, schema, p)
+		},
 		update: func(ctx context.Context, r *Request, old, p *instanceProperties) (Result, error) {
 			return updateInstance(ctx, r, schema, old, p)
 		},
@@ -180,14 +187,32 @@ func instanceHandler() *Handler {
 	}.handler()
 }
 
-func createInstance(ctx context.Context, r *Request, p *instanceProperties) (Result, error) {
-	id := r.databaseName(p.DBInstanceIdentifier)
-	in := p.CreateDBInstanceMessage
-	in.DBInstanceIdentifier, in.MasterUserSecretKmsKeyId, in.Tags = &id, p.secretKey(), rdsTags(p.Tags.with(r.Tags))
-	if p.VPCSecurityGroups != nil {
-		in.VpcSecurityGroupIds = p.VPCSecurityGroups
+// registration is the step that makes the instance: a replica if it has a
+// source.
+func (p *instanceProperties) registration(r *Request, schema *stack.Schema, id string) (step, error) {
+	all := rdsTags(p.Tags.with(r.Tags))
+	if p.SourceDBInstanceIdentifier != nil {
+		tree := maps.Clone(r.Properties)
+		delete(tree, "Tags")
+		in, err := decode[api.CreateDBInstanceReadReplicaMessage](schema, tree)
+		if err != nil {
+			return step{}, err
+		}
+		in.DBInstanceIdentifier, in.VpcSecurityGroupIds, in.Tags = &id, p.VPCSecurityGroups, all
+		return step{rdsService, "CreateDBInstanceReadReplica", in}, nil
 	}
-	err := r.Client.do(ctx, rdsService, "CreateDBInstance", &in)
+	in := p.CreateDBInstanceMessage
+	in.DBInstanceIdentifier, in.MasterUserSecretKmsKeyId, in.VpcSecurityGroupIds, in.Tags = &id, p.secretKey(), p.VPCSecurityGroups, all
+	return step{rdsService, "CreateDBInstance", &in}, nil
+}
+
+func createInstance(ctx context.Context, r *Request, schema *stack.Schema, p *instanceProperties) (Result, error) {
+	id := r.databaseName(p.DBInstanceIdentifier)
+	s, err := p.registration(r, schema, id)
+	if err != nil {
+		return Result{}, err
+	}
+	err = r.Client.each(ctx, s)
 	if exists(err) && r.Resumed {
 		if d, failed := r.describeInstance(ctx, id); failed == nil && r.ours(id, rdsTag(d.TagList)) {
 			err = nil

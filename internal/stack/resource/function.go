@@ -113,7 +113,8 @@ func archive(name, content string) ([]byte, error) {
 	if err == nil {
 		_, err = w.Write([]byte(content))
 	}
-	return b.Bytes(), fault.Wrap(errors.Join(err, z.Close()), "packing the code")
+	err = errors.Join(err, z.Close())
+	return b.Bytes(), fault.Wrap(err, "packing the code")
 }
 
 func createFunction(ctx context.Context, r *Request, p *functionProperties) (Result, error) {

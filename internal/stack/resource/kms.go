@@ -45,7 +45,7 @@ func createKey(ctx context.Context, r *Request, p *keyProperties) (Result, error
 		return Result{}, err
 	}
 	if err = r.initiated(id); err == nil {
-		err = r.Client.each(ctx, p.settings(&keyProperties{}, id)...)
+		err = r.Client.each(ctx, p.settings(&keyProperties{}, id, r.Resumed)...)
 	}
 	if err == nil {
 		err = r.Client.do(ctx, kms, "UntagResource", &api.UntagResourceRequest{KeyId: &id, TagKeys: []string{tagMark}})
@@ -107,10 +107,11 @@ func (r *Request) markedKey(ctx context.Context) (string, error) {
 	}
 }
 
-// settings are the steps for what CreateKey does not set.
-func (p *keyProperties) settings(old *keyProperties, id string) (steps []step) {
+// settings are the steps for what CreateKey does not set. A key that was
+// disabled before a crash has to be enabled to be changed.
+func (p *keyProperties) settings(old *keyProperties, id string, resumed bool) (steps []step) {
 	enabled := func(p *keyProperties) bool { return p.Enabled == nil || *p.Enabled }
-	if !enabled(old) && enabled(p) {
+	if !enabled(old) && enabled(p) || enabled(old) && !enabled(p) && resumed {
 		steps = append(steps, step{kms, "EnableKey", &api.EnableKeyRequest{KeyId: &id}})
 	}
 	if differ(deref(old.EnableKeyRotation), deref(p.EnableKeyRotation)) || differ(old.RotationPeriodInDays, p.RotationPeriodInDays) {
@@ -142,7 +143,7 @@ func updateKey(ctx context.Context, r *Request, old, p *keyProperties) (Result, 
 		return Result{}, fault.New(fault.State, "You cannot change the KeySpec, KeyUsage, Origin or MultiRegion of a KMS key.") // text assumed
 	}
 	id := &r.PhysicalID
-	steps := p.settings(old, *id)
+	steps := p.settings(old, *id, r.Resumed)
 	if differ(old.KeyPolicy, p.KeyPolicy) {
 		policy := p.KeyPolicy
 		if policy == nil {

@@ -264,7 +264,8 @@ func createLayer(ctx context.Context, r *Request, p *api.PublishLayerVersionRequ
 	if generated && r.Resumed {
 		out, err := call[api.ListLayerVersionsResponse](ctx, r.Client, lambda, "ListLayerVersions", &api.ListLayerVersionsRequest{LayerName: &name})
 		if err == nil && len(out.LayerVersions) > 0 {
-			return layerResult(*out.LayerVersions[0].LayerVersionArn), nil
+			arn := *out.LayerVersions[0].LayerVersionArn
+			return layerResult(arn), r.initiated(arn)
 		}
 	}
 	out, err := call[api.PublishLayerVersionResponse](ctx, r.Client, lambda, "PublishLayerVersion", &in)
@@ -302,7 +303,11 @@ func invokeConfigHandler() *Handler {
 			},
 		},
 		create: func(ctx context.Context, r *Request, p *api.PutFunctionEventInvokeConfigRequest) (Result, error) {
-			return put(ctx, r, p, r.generatedName(maxStatementID))
+			res, err := put(ctx, r, p, r.generatedName(maxStatementID))
+			if err == nil {
+				err = r.initiated(res.PhysicalID)
+			}
+			return res, err
 		},
 		update: func(ctx context.Context, r *Request, _, p *api.PutFunctionEventInvokeConfigRequest) (Result, error) {
 			return put(ctx, r, p, r.PhysicalID)

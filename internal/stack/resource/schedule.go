@@ -2,6 +2,8 @@ package resource
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	api "github.com/keyturn/keyturn/internal/api/secretsmanager"
 	"github.com/keyturn/keyturn/internal/fault"
@@ -39,6 +41,9 @@ func scheduleHandler() *Handler {
 			return r.schedule(ctx, p)
 		},
 		update: func(ctx context.Context, r *Request, _, p *scheduleProperties) (Result, error) {
+			if err := r.rested(ctx); err != nil {
+				return Result{}, err
+			}
 			return r.schedule(ctx, p)
 		},
 		delete: deleteSchedule,
@@ -74,6 +79,29 @@ func (r *Request) schedule(ctx context.Context, p *scheduleProperties) (Result, 
 		return Result{}, err
 	}
 	return r.scheduled(*out.ARN)
+}
+
+// rest is how long an update waits for a rotation that goes on.
+const rest = 30 * time.Second
+
+// rested waits a while for a rotation to end, such as the one that the
+// creation of the schedule began: until then no other can begin. One that does
+// not end, because the function fails, is RotateSecret's to refuse.
+func (r *Request) rested(ctx context.Context) error {
+	end := time.Now().Add(rest)
+	return until(ctx, func() (bool, error) {
+		d, err := r.describeSecret(ctx, r.PhysicalID)
+		if err != nil {
+			return false, err
+		}
+		for token, stages := range d.VersionIdsToStages {
+			pending := slices.Contains(stages, "AWSPENDING") && !slices.Contains(stages, "AWSCURRENT")
+			if pending && token != r.token("rotate") {
+				return time.Now().After(end), nil
+			}
+		}
+		return true, nil
+	})
 }
 
 func (r *Request) scheduled(arn string) (Result, error) {

@@ -260,9 +260,6 @@ func (r *Request) replicate(ctx context.Context, want []api.ReplicaRegionType) e
 		steps = append(steps, step{secretsManager, "ReplicateSecretToRegions",
 			&api.ReplicateSecretToRegionsRequest{SecretId: &r.PhysicalID, AddReplicaRegions: add}})
 	}
-	if steps == nil {
-		return nil
-	}
 	if err := r.Client.each(ctx, steps...); err != nil {
 		return err
 	}

@@ -121,11 +121,23 @@ func (r *Request) readyEndpoint(ctx context.Context, id string) (Result, error) 
 }
 
 func updateEndpoint(ctx context.Context, r *Request, old, p *endpointProperties) (Result, error) {
-	in := &api.ModifyVpcEndpointRequest{
-		VpcEndpointId: &r.PhysicalID, AddSubnetIds: missing(p.SubnetIds, old.SubnetIds), RemoveSubnetIds: missing(old.SubnetIds, p.SubnetIds),
-		AddRouteTableIds: missing(p.RouteTableIds, old.RouteTableIds), RemoveRouteTableIds: missing(old.RouteTableIds, p.RouteTableIds),
-		AddSecurityGroupIds:    missing(p.SecurityGroupIds, old.SecurityGroupIds),
-		RemoveSecurityGroupIds: missing(old.SecurityGroupIds, p.SecurityGroupIds),
+	have, err := r.describeEndpoint(ctx, r.PhysicalID)
+	if err != nil {
+		return Result{}, err
+	}
+	in := &api.ModifyVpcEndpointRequest{VpcEndpointId: &r.PhysicalID}
+	if differ(old.SubnetIds, p.SubnetIds) {
+		in.AddSubnetIds, in.RemoveSubnetIds = missing(p.SubnetIds, have.SubnetIds), missing(have.SubnetIds, p.SubnetIds)
+	}
+	if differ(old.RouteTableIds, p.RouteTableIds) {
+		in.AddRouteTableIds, in.RemoveRouteTableIds = missing(p.RouteTableIds, have.RouteTableIds), missing(have.RouteTableIds, p.RouteTableIds)
+	}
+	if differ(old.SecurityGroupIds, p.SecurityGroupIds) {
+		var groups []string
+		for _, g := range have.Groups {
+			groups = append(groups, deref(g.GroupId))
+		}
+		in.AddSecurityGroupIds, in.RemoveSecurityGroupIds = missing(p.SecurityGroupIds, groups), missing(groups, p.SecurityGroupIds)
 	}
 	if differ(old.PolicyDocument, p.PolicyDocument) {
 		if in.PolicyDocument = p.PolicyDocument; p.PolicyDocument == nil {
