@@ -140,6 +140,10 @@ type Request struct {
 	// Ended, if set, is called once when the execution environment is free
 	// again, before the log is stored; not if the event did not run.
 	Ended func()
+	// LogLater lets the log of an event that the function does not fail be
+	// stored a little after the answer: with what comes next, and for sure
+	// when the server stops.
+	LogLater bool
 }
 
 // Result is how an invocation ended. A function that failed has a Result with
@@ -147,7 +151,7 @@ type Request struct {
 type Result = environment.Result
 
 // Invoke runs an event and waits for the result; the function's log is stored
-// by then. The checks come in Lambda's order: the function exists
+// by then, unless it may be later. The checks come in Lambda's order: the function exists
 // (fault.NotFound) and is active (fault.Conflict), the event is not too large
 // (function.PayloadTooLarge) and JSON (function.InvalidPayload), the
 // concurrency is free (fault.Throttled with a Reason). When ctx ends, Invoke
@@ -198,6 +202,9 @@ func (i *Invoker) run(ctx context.Context, t *target, r Request) (Result, error)
 	}
 	if r.Ended != nil {
 		r.Ended()
+	}
+	if r.LogLater && err == nil && result.FunctionError == "" && i.logs.running.Load() {
+		return result, nil
 	}
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
 	defer cancel()

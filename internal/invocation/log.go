@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -15,7 +16,7 @@ import (
 
 // Logs takes what functions and the platform write; it is the pool's. It
 // waits for nothing: entries are stored in batches, at the latest when their
-// invocation ends. What the function's role may not store is dropped, as on AWS
+// invocation ends or, with LogLater, within logInterval. What the function's role may not store is dropped, as on AWS
 // (AWS docs).
 func (i *Invoker) Logs(s environment.Spec, session environment.Credentials, name string, entries []environment.Entry) {
 	i.logs.add(stream{s.Account, s.Region, s.LogGroup, name, session.AccessKeyID, session.SessionToken}, entries)
@@ -52,6 +53,8 @@ type logbook struct {
 	// writing is held while entries are on their way into the store, which
 	// keeps those of one stream in order.
 	writing sync.Mutex
+	// running says that whatever is added now will be flushed by run.
+	running atomic.Bool
 
 	mu      sync.Mutex
 	pending map[stream][]pendingEntry
@@ -160,11 +163,13 @@ func (b *logbook) putBack(s stream, entries []pendingEntry, cause error) {
 func (b *logbook) run(ctx context.Context) error {
 	tick := time.NewTicker(logInterval)
 	defer tick.Stop()
+	b.running.Store(true)
 	for {
 		select {
 		case <-tick.C:
 			b.flush(ctx)
 		case <-ctx.Done():
+			b.running.Store(false) // before the last flush, so that it finds what others left to it
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
 			defer cancel()
 			b.flush(last)

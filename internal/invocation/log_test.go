@@ -124,6 +124,29 @@ func TestLogsInOrder(t *testing.T) {
 	}
 }
 
+// TestLogsLeftToRun leaves an entry to the logbook's own flush and stops it:
+// the entry is stored, and nobody leaves it another one.
+func TestLogsLeftToRun(t *testing.T) {
+	b, _ := newLogbook(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.run(ctx) }()
+	for !b.running.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	b.add(testStream, entry("left"))
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if got := stored(t, b, testStream); len(got) != 1 || got[0] != "left" {
+		t.Errorf("got %q", got)
+	}
+	if b.running.Load() {
+		t.Error("entries are left to a logbook that has stopped")
+	}
+}
+
 // TestLogsBounded adds more than may wait: the newest are dropped and that is
 // said.
 func TestLogsBounded(t *testing.T) {

@@ -85,14 +85,17 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 
 // steps runs until there is nothing more to do now.
 func (d *driver) steps(ctx, work context.Context) error {
-	for {
+	if ctx.Err() != nil {
+		return errStopped
+	}
+	plan, err := d.prepare(work)
+	for err == nil && plan != nil {
 		if ctx.Err() != nil {
 			return errStopped
 		}
-		if more, err := d.step(work); err != nil || !more {
-			return err
-		}
+		plan, err = d.step(work, plan)
 	}
+	return err
 }
 
 // renew extends the lease, which holds until the given time, until work ends.
@@ -136,39 +139,34 @@ func (d *driver) release() {
 	}
 }
 
-// step makes one step of the run: it looks what is to be done, invokes the
-// function, and stores the outcome. more is false when this drive is over.
-func (d *driver) step(work context.Context) (more bool, err error) {
-	plan, err := d.prepare(work)
-	if err != nil || plan == nil {
-		return false, err
-	}
-	d.report(plan.step, statusStarted, 0, "", time.Time{})
+// step makes one step of the run: it invokes the function and stores the
+// outcome. next is nil when this drive is over.
+func (d *driver) step(work context.Context, plan *stepPlan) (next *stepPlan, err error) {
 	began := time.Now()
 	failed := plan.refused
 	if failed == nil {
 		failed = d.invoke(work, plan)
 	}
 	if cause := context.Cause(work); cause != nil {
-		return false, cause // the step was cut off: neither done nor failed
+		return nil, cause // the step was cut off: neither done nor failed
 	}
 	if errors.Is(failed, errStopped) {
-		return false, errStopped // it had not begun
+		return nil, errStopped // it had not begun
 	}
 	took := time.Since(began)
 	if h, ok := errors.AsType[*hold](failed); ok {
 		if held, err := d.postpone(work, h, took); held || err != nil {
-			return false, err
+			return nil, err
 		}
 		failed = functionFailed(heldType)
 	}
 	if failed != nil {
-		return false, d.fail(work, plan.step, failure{cause: failed}, took)
+		return nil, d.fail(work, plan.step, failure{cause: failed}, took)
 	}
 	return d.succeed(work, plan.step, took)
 }
 
-// stepPlan is what a step needs, read in one snapshot.
+// stepPlan is what a step needs, read with what the step begins from.
 type stepPlan struct {
 	step    secret.Step
 	request invocation.Request
@@ -176,33 +174,35 @@ type stepPlan struct {
 	refused error
 }
 
-// prepare reads the run afresh, records its start, and returns nil when
-// there is nothing more to do: it was cancelled, abandoned or taken over.
-func (d *driver) prepare(work context.Context) (*stepPlan, error) {
-	var plan *stepPlan
-	err := d.cfg.Store.Update(work, func(tx *store.Tx) error {
-		plan = nil
-		s, run, err := load(tx, d.id)
-		if err != nil {
-			return ignoreNotFound(err)
-		}
+// prepare records that an attempt starts and plans its first step.
+func (d *driver) prepare(work context.Context) (plan *stepPlan, err error) {
+	err = d.change(work, func(tx *store.Tx, s, _ *secret.Secret, run *secret.RotationRun) error {
 		d.secretARN, d.account, d.region = s.ARN(), s.Account, s.Region
-		if run == nil || run.Token != d.token || run.Fence != d.fence || run.State != secret.Running {
-			return errTakenOver
+		if !s.Deleted() {
+			if err := d.announce(tx, s, run); err != nil {
+				return err
+			}
 		}
-		if s.Deleted() {
-			return d.abort(tx, run)
-		}
-		if err := d.announce(tx, s, run); err != nil {
-			return err
-		}
-		plan, err = d.plan(tx, s, run)
+		plan, err = d.begin(tx, s, run)
 		return err
 	})
-	if err == nil && plan == nil {
+	if err == nil && plan == nil || fault.Is(err, fault.NotFound) {
 		err = errTakenOver // aborted, or purged
 	}
 	return plan, err
+}
+
+// begin plans the run's step and reports that it starts. It returns nil when
+// the run ends instead.
+func (d *driver) begin(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (*stepPlan, error) {
+	if s.Deleted() {
+		return nil, d.abort(tx, run)
+	}
+	plan, err := d.plan(tx, s, run)
+	if err != nil {
+		return nil, err
+	}
+	return plan, d.report(tx, report{Status: statusStarted, Step: run.Step})
 }
 
 // noticeEnd reports a run that a caller ended while this node drove it. A
@@ -219,7 +219,11 @@ func (d *driver) noticeEnd() {
 	case err != nil && !fault.Is(err, fault.NotFound):
 		d.cfg.Logger.Error("looking at an ended rotation", "secret", d.secretARN, "error", err)
 	case run != nil && run.Token == d.token && (run.State == secret.Abandoned || run.State == secret.Cancelled):
-		d.end(run.State, "")
+		d.cfg.Observe(endStatus[run.State])
+		err := d.cfg.Store.Update(ctx, func(tx *store.Tx) error { return d.report(tx, report{Status: endStatus[run.State]}) })
+		if err != nil {
+			d.cfg.Logger.Warn("reporting an ended rotation", "secret", d.secretARN, "error", err)
+		}
 	case err == nil:
 		d.cfg.Logger.Warn("rotation taken over by another node", "secret", d.secretARN, "token", d.token)
 	}
@@ -277,6 +281,8 @@ func (d *driver) plan(tx *store.Tx, s *secret.Secret, run *secret.RotationRun) (
 		step: run.Step, refused: refused,
 		request: invocation.Request{
 			Function: run.FunctionARN, Owner: s.OwningService, Account: s.Account, Region: s.Region, Payload: payload,
+			// Who hears that the rotation has ended finds the logs of all steps.
+			LogLater: run.Step != secret.FinishSecret && !run.TestOnly,
 		},
 	}, nil
 }
@@ -315,7 +321,10 @@ func functionFailed(errorType string) error {
 
 // typeName is what the name of an error's type looks like in the languages of
 // functions.
-var typeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:]{0,99}$`)
+var typeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:]*$`)
+
+// maxTypeName bounds such a name, in bytes.
+const maxTypeName = 100
 
 // errorType returns the errorType of a function's error payload, if it is the
 // name of a type. Anything else, and the errorMessage, may quote a secret and
@@ -324,7 +333,7 @@ func errorType(payload []byte) string {
 	var e struct {
 		ErrorType string `json:"errorType"`
 	}
-	if json.Unmarshal(payload, &e) != nil || !typeName.MatchString(e.ErrorType) {
+	if json.Unmarshal(payload, &e) != nil || len(e.ErrorType) > maxTypeName || !typeName.MatchString(e.ErrorType) {
 		return "unknown error"
 	}
 	return e.ErrorType

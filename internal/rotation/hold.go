@@ -77,23 +77,21 @@ func holdIn(payload []byte) *hold {
 // hold is over by the engine's clock: the answer is then a failure like any
 // other, or a function could keep a rotation for ever.
 func (d *driver) postpone(work context.Context, h *hold, took time.Duration) (held bool, err error) {
-	var step secret.Step
-	var next time.Time
 	err = d.change(work, func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
-		step = run.Step
 		if held = run.Hold(h.until, time.Now()); !held {
 			return nil
 		}
-		next = run.NotBefore
-		return d.save(tx, s, after, run)
+		if err := d.save(tx, s, after, run); err != nil {
+			return err
+		}
+		return d.report(tx, report{
+			Status: statusHeld, Step: run.Step, DurationMS: took.Milliseconds(), Error: h.Error(),
+			RetryAt: rfc3339(run.NotBefore), HeldUntil: rfc3339(h.until), Readers: h.readers,
+		})
 	})
 	if err != nil || !held {
 		return held, err
 	}
 	d.cfg.Logger.Info("rotation held", "secret", d.secretARN, "until", h.until, "readers", h.readers)
-	d.write(report{
-		Status: statusHeld, Step: step, DurationMS: took.Milliseconds(), Error: h.Error(),
-		RetryAt: rfc3339(next), HeldUntil: rfc3339(h.until), Readers: h.readers,
-	})
 	return true, nil
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
-// succeed stores that a step is done. After the last one the rotation is
-// complete: labels, dates and the event change in the same transaction. What
-// the service can see of the step's work is checked first; a step that
-// returned without it has failed.
-func (d *driver) succeed(work context.Context, step secret.Step, took time.Duration) (more bool, err error) {
+// succeed stores that a step is done and plans the next one. After the last
+// one the rotation is complete: labels, dates and the event change in the same
+// transaction. What the service can see of the step's work is checked first; a
+// step that returned without it has failed.
+func (d *driver) succeed(work context.Context, step secret.Step, took time.Duration) (next *stepPlan, err error) {
 	var done bool
 	var unmet *failure
 	err = d.change(work, func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
-		unmet = nil
+		next, unmet = nil, nil
 		var err error
 		if done, err = after.Advance(run); err != nil {
 			unmet = &failure{cause: err}
@@ -43,19 +43,30 @@ func (d *driver) succeed(work context.Context, step secret.Step, took time.Durat
 				return err
 			}
 		}
-		return d.save(tx, s, after, run)
+		if err := d.save(tx, s, after, run); err != nil {
+			return err
+		}
+		reports := []report{{Status: statusDone, Step: step, DurationMS: took.Milliseconds()}}
+		if done {
+			reports = append(reports, report{Status: endStatus[secret.Succeeded]})
+		}
+		if err := d.report(tx, reports...); err != nil || done {
+			return err
+		}
+		next, err = d.begin(tx, after, run)
+		return err
 	})
-	if err != nil {
-		return false, err
+	switch {
+	case err != nil:
+		return nil, err
+	case unmet != nil:
+		return nil, d.fail(work, step, *unmet, took)
+	case done:
+		d.cfg.Observe(endStatus[secret.Succeeded])
+	case next == nil:
+		return nil, errTakenOver // aborted
 	}
-	if unmet != nil {
-		return false, d.fail(work, step, *unmet, took)
-	}
-	d.report(step, statusDone, took, "", time.Time{})
-	if done {
-		d.end(secret.Succeeded, "")
-	}
-	return !done, nil
+	return next, nil
 }
 
 // complete ends a run whose steps are all done and plans the next rotation.
@@ -122,14 +133,13 @@ type failure struct {
 // or waits for its next window.
 func (d *driver) fail(work context.Context, step secret.Step, why failure, took time.Duration) error {
 	var retry bool
-	var retryAt time.Time
-	var text string
 	spread := jitter()
 	err := d.change(work, func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
-		text = cmp.Or(why.text, secret.StepFailed(run.FunctionARN, step))
+		text := cmp.Or(why.text, secret.StepFailed(run.FunctionARN, step))
 		retry = after.FailRotation(run, step, message(why.cause), spread, time.Now())
-		retryAt = run.NotBefore
+		next := report{Status: statusRetrying, Error: text, RetryAt: rfc3339(run.NotBefore)}
 		if !retry {
+			next = report{Status: endStatus[secret.Exhausted], Error: text}
 			if err := after.Plan(run); err != nil {
 				return err
 			}
@@ -137,19 +147,20 @@ func (d *driver) fail(work context.Context, step secret.Step, why failure, took 
 		if err := tx.Record(trail.SecretEvent(eventName(run, "Failed"), s.ARN(), trail.RotationRequestID(s.ARN(), run.Token), text)); err != nil {
 			return err
 		}
-		return d.save(tx, s, after, run)
+		if err := d.save(tx, s, after, run); err != nil {
+			return err
+		}
+		return d.report(tx, report{Status: statusFailed, Step: step, DurationMS: took.Milliseconds(), Error: message(why.cause)}, next)
 	})
 	if err != nil {
 		return err
 	}
 	d.cfg.Logger.Warn("rotation failed", "secret", d.secretARN, "step", step, "attempt", d.attempt, "cause", why.cause, "retry", retry)
-	d.report(step, statusFailed, took, message(why.cause), time.Time{})
+	outcome := "retried"
 	if !retry {
-		d.end(secret.Exhausted, text)
-		return nil
+		outcome = endStatus[secret.Exhausted]
 	}
-	d.cfg.Observe("retried")
-	d.report("", statusRetrying, 0, text, retryAt)
+	d.cfg.Observe(outcome)
 	return nil
 }
 
@@ -197,11 +208,6 @@ var endStatus = map[secret.RotationState]string{
 	secret.Succeeded: "succeeded", secret.Exhausted: "failed", secret.Abandoned: "abandoned", secret.Cancelled: "cancelled",
 }
 
-func (d *driver) end(state secret.RotationState, text string) {
-	d.cfg.Observe(endStatus[state])
-	d.report("", endStatus[state], 0, text, time.Time{})
-}
-
 // report is a line on the run's progress.
 type report struct {
 	SecretARN  string      `json:"secretArn"`
@@ -217,10 +223,6 @@ type report struct {
 	Readers   []string `json:"readers,omitempty"`
 }
 
-func (d *driver) report(step secret.Step, status string, took time.Duration, text string, retryAt time.Time) {
-	d.write(report{Status: status, Step: step, DurationMS: took.Milliseconds(), Error: text, RetryAt: rfc3339(retryAt)})
-}
-
 // rfc3339 is a time in reports; the zero time is left out.
 func rfc3339(t time.Time) string {
 	if t.IsZero() {
@@ -229,23 +231,19 @@ func rfc3339(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// write writes a report into the engine's log group, where whoever waits for
-// the rotation reads it. Progress is a courtesy: a line that cannot be written
-// is logged and does not stop the rotation.
-func (d *driver) write(line report) {
-	line.SecretARN, line.Token, line.Attempt = d.secretARN, d.token, d.attempt
-	b, err := json.Marshal(line)
-	if err != nil {
-		d.cfg.Logger.Warn("encoding a rotation report", "error", err)
-		return
-	}
+// report writes lines into the engine's log group, where whoever waits for
+// the rotation reads them, with what they tell of: a line never says what is
+// not stored.
+func (d *driver) report(tx *store.Tx, lines ...report) error {
 	now := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		return tx.AppendLogEntries(d.account, d.region, reportGroup, d.token, []loggroup.Entry{{Time: now, IngestedAt: now, Message: string(b)}})
-	})
-	if err != nil {
-		d.cfg.Logger.Warn("writing a rotation report", "error", err)
+	entries := make([]loggroup.Entry, len(lines))
+	for i, line := range lines {
+		line.SecretARN, line.Token, line.Attempt = d.secretARN, d.token, d.attempt
+		b, err := json.Marshal(line)
+		if err != nil {
+			return fault.Wrap(err, "encoding a rotation report")
+		}
+		entries[i] = loggroup.Entry{Time: now, IngestedAt: now, Message: string(b)}
 	}
+	return tx.AppendLogEntries(d.account, d.region, reportGroup, d.token, entries)
 }

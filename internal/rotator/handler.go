@@ -127,10 +127,12 @@ func (r *Rotation) step(ctx context.Context, rotator Rotator, d *secretsmanager.
 
 // create stores the pending value, unless an earlier attempt has.
 func (r *Rotation) create(ctx context.Context, rotator Rotator) error {
-	if _, err := r.Value(ctx, current); err != nil {
+	cur, err := r.Value(ctx, current)
+	if err != nil {
 		return err
 	}
-	_, err := r.Value(ctx, pending)
+	r.current = &cur
+	_, err = r.Value(ctx, pending)
 	if err == nil {
 		r.Logf("Successfully retrieved secret for %s.", r.SecretID)
 		return nil

@@ -24,20 +24,25 @@ type Rotation struct {
 	Config aws.Config
 
 	rotationToken string
-	secrets       *secretsmanager.Client
-	journal       *journal
-	trust         *trust
-	memory        *memory
-	undo          []func(context.Context) error
-	attempts      int // logins that this step may still try
+	// current is what createSecret has read, and makes the new value from.
+	current  *plaintext.Value
+	secrets  *secretsmanager.Client
+	journal  *journal
+	trust    *trust
+	memory   *memory
+	undo     []func(context.Context) error
+	attempts int // logins that this step may still try
 }
 
 // Value returns the SecretString of the version with the label: of the
 // pending one only if it is this rotation's.
 func (r *Rotation) Value(ctx context.Context, label string) (plaintext.Value, error) {
 	version := ""
-	if label == pending {
+	switch {
+	case label == pending:
 		version = r.Token
+	case label == current && r.current != nil:
+		return *r.current, nil
 	}
 	return r.ValueOf(ctx, r.SecretID, label, version)
 }

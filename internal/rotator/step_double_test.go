@@ -33,6 +33,25 @@ func TestPreviousOfAnotherPort(t *testing.T) {
 	}
 }
 
+// Every step asks Secrets Manager for what it needs, and once.
+func TestCallsOfRotation(t *testing.T) {
+	_, s := newSteps("single", nil)
+	for _, c := range []struct{ step, want string }{
+		{"createSecret", "DescribeSecret GetSecretValue GetSecretValue GetRandomPassword PutSecretValue"}, // current and pending
+		{"setSecret", "DescribeSecret GetSecretValue GetSecretValue"},
+		{"testSecret", "DescribeSecret GetSecretValue"},
+		{"finishSecret", "DescribeSecret UpdateSecretVersionStage"},
+	} {
+		before := len(s.Calls())
+		if err := s.Step(t.Context(), c.step); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(s.Calls()[before:], " "); got != c.want {
+			t.Errorf("%s: got the calls %s, want %s", c.step, got, c.want)
+		}
+	}
+}
+
 // What Secrets Manager does not do is not put on the server.
 func TestNoPasswordForClone(t *testing.T) {
 	_, s := newSteps("alternating", nil)

@@ -78,6 +78,12 @@ const (
 // checkEnforcement refuses to enforce where the host cannot.
 func checkEnforcement(logger *slog.Logger) error {
 	held, err := environment.ProbeEgress()
+	return admitEnforcement(held, err, logger)
+}
+
+// admitEnforcement says what is wrong with how this host holds functions; err
+// is why it does not do better.
+func admitEnforcement(held environment.HeldBy, err error, logger *slog.Logger) error {
 	switch held {
 	case environment.NotHeld:
 		return fmt.Errorf("--enforce-vpc cannot be kept on this host, so functions in a VPC would reach everything: "+

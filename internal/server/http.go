@@ -32,7 +32,7 @@ import (
 
 // services returns what is served.
 func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.Service {
-	s.applications = serverlessrepo.New(serverlessrepo.Config{Guard: guard, URL: s.URL})
+	s.applications = serverlessrepo.New(serverlessrepo.Config{Store: s.store, Guard: guard, URL: s.URL})
 	return []*wire.Service{
 		s.secrets.Wire(),
 		lambda.New(lambda.Config{Store: s.store, Guard: guard, Invoker: s.invoker, CodeURL: s.codeURL, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger}).Wire(),

@@ -160,7 +160,7 @@ func (tx *Tx) StackResources(stackID string) ([]*record.Resource, error) {
 func (tx *Tx) StackOfResource(account, region, physicalID string) (id string, err error) {
 	err = tx.one([]any{&id}, `SELECT s.id FROM stack_resource r JOIN stack s ON s.id = r.stack_id
 		WHERE r.physical_id = $1 AND r.physical_id <> '' AND s.account = $2 AND s.region = $3 AND s.deleted_at = 0
-		ORDER BY s.id LIMIT 1`, physicalID, account, region)
+		ORDER BY r.stack_id LIMIT 1`, physicalID, account, region)
 	return id, err
 }
 

@@ -230,7 +230,9 @@ func (x *ParameterDefinition) EncodeJSON(e *wire.Encoder) {
 func (x *ParameterValue) EncodeJSON(e *wire.Encoder) {
 	e.Begin()
 	e.String("name", x.Name)
-	e.String("value", x.Value)
+	if !e.Trail() {
+		e.String("value", x.Value)
+	}
 	e.End()
 }
 

@@ -2,6 +2,12 @@
 
 package serverlessrepo
 
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
 // CreateCloudFormationChangeSetRequest is the input of CreateCloudFormationChangeSet.
 type CreateCloudFormationChangeSetRequest struct {
 	ApplicationId         *string // required, uri applicationId
@@ -17,6 +23,21 @@ type CreateCloudFormationChangeSetRequest struct {
 	StackName             *string // required
 	Tags                  []Tag
 	TemplateId            *string
+}
+
+// String names the type only: the value may hold secrets.
+func (CreateCloudFormationChangeSetRequest) String() string {
+	return "CreateCloudFormationChangeSetRequest{redacted}"
+}
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x CreateCloudFormationChangeSetRequest) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, x.String())
+}
+
+// LogValue implements slog.LogValuer by redacting.
+func (x CreateCloudFormationChangeSetRequest) LogValue() slog.Value {
+	return slog.StringValue(x.String())
 }
 
 // CreateCloudFormationTemplateRequest is the input of CreateCloudFormationTemplate.
@@ -61,8 +82,17 @@ type ListApplicationsRequest struct {
 // ParameterValue is a structure of the model.
 type ParameterValue struct {
 	Name  *string // required
-	Value *string // required
+	Value *string // required, sensitive
 }
+
+// String names the type only: the value may hold secrets.
+func (ParameterValue) String() string { return "ParameterValue{redacted}" }
+
+// Format implements fmt.Formatter by redacting under every verb.
+func (x ParameterValue) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, x.String()) }
+
+// LogValue implements slog.LogValuer by redacting.
+func (x ParameterValue) LogValue() slog.Value { return slog.StringValue(x.String()) }
 
 // RollbackConfiguration is a structure of the model.
 type RollbackConfiguration struct {

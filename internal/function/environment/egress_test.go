@@ -8,12 +8,16 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function"
@@ -512,4 +516,46 @@ hang()`), func(s *Spec) { inVPC(s); s.Timeout = 2 * time.Second })
 		t.Errorf("took %v", took)
 	}
 	eventually(t, "no process is left", 5*time.Second, func() bool { return len(allProcesses(k)) == 0 })
+}
+
+// A host that forbids filters, as some containers do, is found out: then
+// Landlock holds functions.
+func TestProbeEgress(t *testing.T) {
+	if os.Getenv("KEYTURN_TEST_PROBE") != "" {
+		forbidFilters(t)
+		held, err := ProbeEgress()
+		fmt.Printf("held by %q: %v\n", held, err)
+		return
+	}
+	if held, err := ProbeEgress(); held != HeldByAddress || err != nil {
+		t.Errorf("got %q, %v", held, err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^TestProbeEgress$")
+	cmd.Env = append(os.Environ(), "KEYTURN_TEST_PROBE=1")
+	out, err := cmd.CombinedOutput()
+	want := `held by "ports": setting a seccomp filter with notifications: operation not permitted`
+	if err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("got %v and %s, want %s", err, out, want)
+	}
+}
+
+// forbidFilters takes further seccomp filters from what this goroutine does
+// and starts.
+func forbidFilters(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	code := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SECCOMP, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		t.Fatal(errno)
+	}
 }

@@ -8,7 +8,7 @@ import (
 
 // gcPercent lets the heap of a function grow by this much between
 // collections: it is small, idle most of its life, and one of many.
-const gcPercent = 25
+const gcPercent = 50
 
 // settle makes a function's process small once its packages are
 // initialised: most of what that took is never looked at again. It works on

@@ -219,14 +219,10 @@ func (s *Service) DescribeChangeSet(ctx context.Context, call *wire.Call, in *ap
 		if err != nil {
 			return err
 		}
-		parameters, err := shownParameters(&proposal.Config)
-		if err != nil {
-			return err
-		}
 		c := &proposal.Config
 		out = &api.DescribeChangeSetOutput{
 			ChangeSetName: &set.Name, ChangeSetId: &set.ID, StackId: &st.ID, StackName: &st.Name, Description: some(set.Description),
-			Parameters: parameters, CreationTime: &set.CreatedAt, ExecutionStatus: new(string(set.Execution)), Status: new(string(set.Status)),
+			Parameters: shownParameters(c), CreationTime: &set.CreatedAt, ExecutionStatus: new(string(set.Execution)), Status: new(string(set.Status)),
 			StatusReason: some(set.StatusReason), NotificationARNs: list(c.NotificationARNs), RollbackConfiguration: shownTriggers(set.Triggers, set.MonitoringMinutes),
 			Capabilities: c.Capabilities, Tags: shownTags(c.Tags), IncludeNestedStacks: &set.IncludeNested,
 			OnStackFailure: some(set.OnFailure), ImportExistingResources: &set.ImportExisting,

@@ -13,6 +13,7 @@ import (
 	api "github.com/keyturn/keyturn/internal/api/cloudformation"
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/stack"
 	"github.com/keyturn/keyturn/internal/stack/record"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
@@ -141,9 +142,9 @@ func (s *Service) shownStack(st *record.Stack) (*api.Stack, error) {
 		shown.LastOperations = append(shown.LastOperations, api.OperationEntry{OperationType: &r.Type, OperationId: &r.ID})
 	}
 	if st.Status != record.ReviewInProgress {
-		shown.Parameters, err = shownParameters(&contents.Config)
+		shown.Parameters = shownParameters(&contents.Config)
 	}
-	return shown, err
+	return shown, nil
 }
 
 // moment is a time that may not have come.
@@ -164,21 +165,18 @@ func shownTriggers(list []record.Trigger, minutes *int64) *api.RollbackConfigura
 }
 
 // shownParameters are the parameters with masks for those of NoEcho.
-func shownParameters(c *record.Config) ([]api.Parameter, error) {
-	if c.Template == "" {
-		return nil, nil
-	}
-	t, args, err := c.Parse()
-	if err != nil {
-		return nil, err
-	}
+func shownParameters(c *record.Config) []api.Parameter {
 	var shown []api.Parameter
-	for _, p := range t.Parameters {
-		if _, ok := args.Text[p.Name]; ok {
-			shown = append(shown, api.Parameter{ParameterKey: &p.Name, ParameterValue: new(args.Shown(p.Name))})
+	for _, name := range c.Order {
+		value, ok := c.Parameters[name]
+		if slices.Contains(c.NoEcho, name) {
+			value = stack.Mask
+		}
+		if ok {
+			shown = append(shown, api.Parameter{ParameterKey: &name, ParameterValue: &value})
 		}
 	}
-	return shown, nil
+	return shown
 }
 
 // ListStacks lists stacks, those too that were deleted within 90 days.

@@ -33,14 +33,24 @@ func (s *Service) operation(tx *store.Tx, call *wire.Call, st *record.Stack, kin
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
-		if err == nil {
-			op.Order.AccessKeyID, op.Order.Account, op.Order.RoleARN = parent.Order.AccessKeyID, parent.Order.Account, parent.Order.RoleARN
-			if session, err = parent.SessionToken(s.Sealer); err != nil {
-				return nil, err
-			}
+		if err != nil || !worksFor(call, parent) {
+			return nil, fault.New(fault.Denied, "The stack %s has no operation that concerns this one.", st.ParentID)
+		}
+		op.Order.AccessKeyID, op.Order.Account, op.Order.RoleARN = parent.Order.AccessKeyID, parent.Order.Account, parent.Order.RoleARN
+		if session, err = parent.SessionToken(s.Sealer); err != nil {
+			return nil, err
 		}
 	}
 	return op, op.SealToken(s.Sealer, session)
+}
+
+// worksFor reports whether the call is made by an operation's role or caller,
+// whose power the operation on the inner stack will have.
+func worksFor(call *wire.Call, parent *record.Operation) bool {
+	if role := parent.Order.RoleARN; role != "" {
+		return call.Principal.RoleARN == role
+	}
+	return call.Principal.AccessKeyID == parent.Order.AccessKeyID
 }
 
 // begin stores an operation, with what it makes of the stack at once, and an

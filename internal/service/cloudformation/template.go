@@ -92,6 +92,7 @@ func (w *wanted) config(call *wire.Call, previous *record.Config) (*record.Confi
 	if err := checkTags(call, c.Tags); err != nil {
 		return nil, err
 	}
+	c.Tags = slices.DeleteFunc(slices.Clone(c.Tags), func(t record.Tag) bool { return strings.HasPrefix(t.Key, "aws:") }) // an outer stack's
 	var err error
 	switch {
 	case w.usePrevious && (w.template != nil || w.url != nil):
@@ -120,6 +121,12 @@ func (w *wanted) config(call *wire.Call, previous *record.Config) (*record.Confi
 		return nil, err
 	}
 	c.Parameters, c.Description = args.Text, t.Description
+	for _, p := range t.Parameters {
+		c.Order = append(c.Order, p.Name)
+		if p.NoEcho {
+			c.NoEcho = append(c.NoEcho, p.Name)
+		}
+	}
 	return c, t.Demand(w.capabilities, w.direct)
 }
 

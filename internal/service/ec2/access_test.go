@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	api "github.com/keyturn/keyturn/internal/api/ec2"
+	"github.com/keyturn/keyturn/internal/database"
 	"github.com/keyturn/keyturn/internal/service/ec2"
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
@@ -171,4 +172,31 @@ func TestEvents(t *testing.T) {
 	if got := strings.Join(names, " "); got != "DeleteVpc CreateVpc" {
 		t.Errorf("got events %q", got)
 	}
+}
+
+// What a registered database has of a network stays.
+func TestDatabaseInUse(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	v := *b.vpc("10.0.0.0/16").VpcId
+	n, g := *b.subnet(v, "10.0.1.0/24", "").SubnetId, b.group(v, "database")
+	i := &database.Instance{Account: servicetest.Account, Region: servicetest.Region, ID: "orders", Server: database.Server{SubnetGroup: "private", SecurityGroups: []string{g}}}
+	b.must(b.Store.Update(ctx, func(tx *store.Tx) error {
+		err := tx.CreateDBSubnetGroup(&database.SubnetGroup{Account: servicetest.Account, Region: servicetest.Region, Name: "private", VPC: v, Subnets: []database.Subnet{{ID: n}}})
+		if err == nil {
+			err = tx.CreateDBInstance(i)
+		}
+		return err
+	}))
+	group := func() error {
+		_, err := b.c.DeleteSecurityGroup(ctx, &sdk.DeleteSecurityGroupInput{GroupId: &g})
+		return err
+	}
+	subnet := func() error { _, err := b.c.DeleteSubnet(ctx, &sdk.DeleteSubnetInput{SubnetId: &n}); return err }
+	b.refused("its group", group(), "DependencyViolation", "resource "+g+" has a dependent object")
+	b.refused("its subnet", subnet(), "DependencyViolation", "The subnet '"+n+"' has dependencies and cannot be deleted.")
+	b.must(b.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.DeleteDBInstance(servicetest.Account, servicetest.Region, "orders")
+	}))
+	b.must(group())
+	b.must(subnet())
 }

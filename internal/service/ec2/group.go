@@ -116,7 +116,11 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, call *wire.Call, in *
 		if g.Name == network.DefaultGroup {
 			return fault.New(cannotDelete, `the specified group: "%s" name: "%s" cannot be deleted by a user`, g.ID, g.Name)
 		}
-		if w.groupInUse(g.ID) {
+		used, err := w.databases()
+		if err != nil {
+			return err
+		}
+		if w.groupInUse(g.ID) || slices.Contains(used.groups, g.ID) {
 			return fault.New(dependency, "resource %s has a dependent object", g.ID)
 		}
 		w.remove(g)

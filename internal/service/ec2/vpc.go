@@ -338,7 +338,7 @@ func (s *Service) DescribeSubnets(ctx context.Context, call *wire.Call, in *api.
 	return out, err
 }
 
-// DeleteSubnet deletes a subnet in which no interface stands.
+// DeleteSubnet deletes a subnet in which no interface and no database stands.
 func (s *Service) DeleteSubnet(ctx context.Context, call *wire.Call, in *api.DeleteSubnetRequest) (*api.DeleteSubnetResponse, error) {
 	out := &api.DeleteSubnetResponse{}
 	return out, s.change(ctx, call, in.DryRun, out, func(w *work) error {
@@ -346,10 +346,12 @@ func (s *Service) DeleteSubnet(ctx context.Context, call *wire.Call, in *api.Del
 		if err != nil {
 			return err
 		}
-		for _, i := range w.Interfaces {
-			if i.SubnetID == n.ID {
-				return dependent("subnet", n.ID)
-			}
+		used, err := w.databases()
+		if err != nil {
+			return err
+		}
+		if slices.Contains(used.subnets, n.ID) || slices.ContainsFunc(w.Interfaces, func(i *network.Interface) bool { return i.SubnetID == n.ID }) {
+			return dependent("subnet", n.ID)
 		}
 		for _, a := range w.ACLs {
 			if with := len(a.Associations); len(w.withoutACL(a, n.ID)) < with {

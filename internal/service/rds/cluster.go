@@ -33,6 +33,9 @@ func (s *Service) CreateDBCluster(ctx context.Context, call *wire.Call, in *api.
 		if made.SubnetGroup, err = useGroup(tx, call, in.DBSubnetGroupName); err != nil {
 			return nil, err
 		}
+		if err := checkSecurityGroups(tx, call, made.SecurityGroups, made.SubnetGroup); err != nil {
+			return nil, err
+		}
 		err = tx.CreateDBCluster(made)
 		if fault.Is(err, fault.Exists) { // AWS: reported
 			return nil, fault.New(clusterExists, "DB Cluster already exists").For(c.ID)
@@ -128,6 +131,11 @@ func (s *Service) ModifyDBCluster(ctx context.Context, call *wire.Call, in *api.
 		}
 		if err := modifyCluster(c, in); err != nil {
 			return nil, err
+		}
+		if in.VpcSecurityGroupIds != nil {
+			if err := checkSecurityGroups(tx, call, c.SecurityGroups, c.SubnetGroup); err != nil {
+				return nil, err
+			}
 		}
 		if err := tx.SaveDBCluster(c); err != nil {
 			return nil, err

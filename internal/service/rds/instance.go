@@ -161,6 +161,9 @@ func place(tx *store.Tx, call *wire.Call, i *database.Instance, group *string, p
 			i.SecurityGroups = c.SecurityGroups
 		}
 	}
+	if err := checkSecurityGroups(tx, call, i.SecurityGroups, i.SubnetGroup); err != nil {
+		return err
+	}
 	return locateInstance(tx, i, port)
 }
 
@@ -308,6 +311,11 @@ func modifyInstance(tx *store.Tx, call *wire.Call, i *database.Instance, in *api
 	}
 	if in.DBSubnetGroupName != nil {
 		if i.SubnetGroup, err = useGroup(tx, call, in.DBSubnetGroupName); err != nil {
+			return err
+		}
+	}
+	if in.VpcSecurityGroupIds != nil || in.DBSubnetGroupName != nil {
+		if err := checkSecurityGroups(tx, call, i.SecurityGroups, i.SubnetGroup); err != nil {
 			return err
 		}
 	}

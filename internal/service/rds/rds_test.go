@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
@@ -55,7 +56,7 @@ func TestInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := input("Db1", "team", "db")
-	in.DBName, in.DBSubnetGroupName, in.VpcSecurityGroupIds = aws.String("app"), aws.String("inside"), []string{"sg-1"}
+	in.DBName, in.DBSubnetGroupName, in.VpcSecurityGroupIds = aws.String("app"), aws.String("inside"), []string{securityGroup(t, s, "one", "")}
 	in.EngineVersion, in.AllocatedStorage, in.MultiAZ, in.DeletionProtection = aws.String("16.3"), aws.Int32(20), aws.Bool(true), aws.Bool(true)
 	create(t, s, in)
 	got := instance(t, s, "DB1")
@@ -67,7 +68,7 @@ func TestInstance(t *testing.T) {
 	if g := got.DBSubnetGroup; g == nil || *g.DBSubnetGroupName != "inside" || len(g.Subnets) != 2 {
 		t.Errorf("subnet group: got %+v", g)
 	}
-	if diff := cmp.Diff([]string{"sg-1 active"}, []string{*got.VpcSecurityGroups[0].VpcSecurityGroupId + " " + *got.VpcSecurityGroups[0].Status}); diff != "" {
+	if diff := cmp.Diff([]string{in.VpcSecurityGroupIds[0] + " active"}, []string{*got.VpcSecurityGroups[0].VpcSecurityGroupId + " " + *got.VpcSecurityGroups[0].Status}); diff != "" {
 		t.Error(diff)
 	}
 	if byARN := instance(t, s, *got.DBInstanceArn); *byARN.DBInstanceIdentifier != "db1" {
@@ -82,7 +83,7 @@ func TestInstance(t *testing.T) {
 	_, err = s.RDS.DeleteDBInstance(ctx, remove)
 	wantCode(t, "deleting what is protected", err, "InvalidParameterCombination", "Cannot delete protected DB Instance")
 	modified, err := s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
-		DBInstanceIdentifier: aws.String("db1"), DeletionProtection: aws.Bool(false), VpcSecurityGroupIds: []string{"sg-2", "sg-3"}, BackupRetentionPeriod: aws.Int32(3),
+		DBInstanceIdentifier: aws.String("db1"), DeletionProtection: aws.Bool(false), VpcSecurityGroupIds: []string{securityGroup(t, s, "two", ""), in.VpcSecurityGroupIds[0]}, BackupRetentionPeriod: aws.Int32(3),
 	})
 	if err != nil || *modified.DBInstance.DeletionProtection || len(modified.DBInstance.VpcSecurityGroups) != 2 || *modified.DBInstance.BackupRetentionPeriod != 3 {
 		t.Errorf("modified: got %+v, %v", modified, err)
@@ -103,8 +104,66 @@ func TestInstance(t *testing.T) {
 	}
 }
 
-// subnets returns two subnets for a group.
-func subnets(*testing.T, *apitest.Server) []string { return []string{"subnet-1", "subnet-2"} }
+// subnets returns two subnets of the default VPC, in two zones.
+func subnets(t *testing.T, s *apitest.Server) []string {
+	t.Helper()
+	out, err := s.EC2.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{})
+	if err != nil || len(out.Subnets) < 2 {
+		t.Fatalf("subnets: got %d, %v", len(out.Subnets), err)
+	}
+	return []string{*out.Subnets[0].SubnetId, *out.Subnets[1].SubnetId}
+}
+
+// securityGroup makes a security group in a VPC; "" is the default one.
+func securityGroup(t *testing.T, s *apitest.Server, name, vpc string) string {
+	t.Helper()
+	in := &ec2.CreateSecurityGroupInput{GroupName: &name, Description: aws.String("d")}
+	if vpc != "" {
+		in.VpcId = &vpc
+	}
+	out, err := s.EC2.CreateSecurityGroup(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *out.GroupId
+}
+
+func TestNetwork(t *testing.T) {
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
+	inside := subnets(t, s)
+	vpc, err := s.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.0.0.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := func(name string, ids ...string) error {
+		_, err := s.RDS.CreateDBSubnetGroup(ctx, &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: &name, DBSubnetGroupDescription: aws.String("d"), SubnetIds: ids})
+		return err
+	}
+	wantCode(t, "no such subnet", group("g", "subnet-0"), "InvalidSubnet", "Some input subnets in :[subnet-0] are invalid.")
+	wantCode(t, "one zone", group("g", inside[0]), "DBSubnetGroupDoesNotCoverEnoughAZs", "Add subnets to cover at least 2 AZs.")
+	wantCode(t, "two VPCs", group("g", inside[0], *other.Subnet.SubnetId), "InvalidSubnet", "not all in a common VPC")
+	wantCode(t, "the default's name", group("default", inside...), "InvalidParameterValue", "DBSubnetGroupName")
+	if err := group("g", inside...); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "the same again", group("G", inside...), "DBSubnetGroupAlreadyExists", "The DB subnet group 'g' already exists.")
+	shown, err := s.RDS.DescribeDBSubnetGroups(ctx, &rds.DescribeDBSubnetGroupsInput{})
+	if err != nil || len(shown.DBSubnetGroups) != 1 || aws.ToString(shown.DBSubnetGroups[0].VpcId) == "" || shown.DBSubnetGroups[0].Subnets[0].SubnetAvailabilityZone == nil {
+		t.Errorf("described: got %+v, %v", shown, err)
+	}
+	in := input("db1")
+	in.DBSubnetGroupName, in.VpcSecurityGroupIds = aws.String("g"), []string{"sg-0"}
+	_, err = s.RDS.CreateDBInstance(ctx, in)
+	wantCode(t, "no such security group", err, "InvalidParameterValue", "Invalid security group , groupId= sg-0, groupName=.")
+	in.VpcSecurityGroupIds = []string{securityGroup(t, s, "elsewhere", *vpc.Vpc.VpcId)}
+	_, err = s.RDS.CreateDBInstance(ctx, in)
+	wantCode(t, "another VPC's security group", err, "InvalidParameterCombination", "The DB instance and EC2 security group are in different VPCs.")
+}
 
 func TestRefusals(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})

@@ -2,11 +2,14 @@ package rds
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	api "github.com/keyturn/keyturn/internal/api/rds"
 	"github.com/keyturn/keyturn/internal/database"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/network"
 	"github.com/keyturn/keyturn/internal/store"
 	"github.com/keyturn/keyturn/internal/wire"
 )
@@ -39,13 +42,63 @@ func (s *Service) CreateDBSubnetGroup(ctx context.Context, call *wire.Call, in *
 	})
 }
 
-// fill puts the subnets into the group.
-func fill(_ *store.Tx, g *database.SubnetGroup, ids []string) error {
+// minZones is how many zones the subnets of a group have to be in (AWS docs).
+const minZones = 2
+
+// fill puts the subnets into the group. They have to exist, in one VPC and in
+// two zones or more.
+func fill(tx *store.Tx, g *database.SubnetGroup, ids []string) error {
 	if len(ids) == 0 {
 		return fault.New(fault.Parameter, "The parameter SubnetIds must be provided and must not be blank.")
 	}
+	zones := map[string]bool{}
 	for _, id := range ids {
-		g.Subnets = append(g.Subnets, database.Subnet{ID: id})
+		o, err := tx.NetworkObject(g.Account, g.Region, id)
+		n, ok := o.(*network.Subnet)
+		if fault.Is(err, fault.NotFound) || err == nil && !ok { // AWS: reported
+			return fault.New(badSubnet, "Some input subnets in :[%s] are invalid.", id)
+		}
+		if err != nil {
+			return err
+		}
+		if g.VPC != "" && g.VPC != n.VPCID {
+			return fault.New(badSubnet, "The requested subnet is invalid, or multiple subnets were requested that are not all in a common VPC.")
+		}
+		g.VPC = n.VPCID
+		zones[n.Zone] = true
+		g.Subnets = append(g.Subnets, database.Subnet{ID: id, Zone: n.Zone})
+	}
+	if len(zones) < minZones { // AWS: reported
+		return fault.New(fewZones, "The DB subnet group doesn't meet Availability Zone (AZ) coverage requirement. Current AZ coverage: %s. "+
+			"Add subnets to cover at least %d AZs.", strings.Join(slices.Sorted(maps.Keys(zones)), ", "), minZones)
+	}
+	return nil
+}
+
+// checkSecurityGroups refuses security groups that do not exist, or are of
+// another VPC than the subnet group (AWS: reported).
+func checkSecurityGroups(tx *store.Tx, call *wire.Call, ids []string, subnetGroup string) error {
+	vpc := ""
+	if subnetGroup != "" && len(ids) > 0 {
+		g, err := tx.DBSubnetGroup(call.Principal.Account, call.Region, subnetGroup)
+		if err != nil {
+			return err
+		}
+		vpc = g.VPC
+	}
+	for _, id := range ids {
+		o, err := tx.NetworkObject(call.Principal.Account, call.Region, id)
+		group, ok := o.(*network.SecurityGroup)
+		if fault.Is(err, fault.NotFound) || err == nil && !ok {
+			return fault.New(fault.Parameter, "Invalid security group , groupId= %s, groupName=.", id)
+		}
+		if err != nil {
+			return err
+		}
+		if vpc != "" && group.VPCID != vpc {
+			return fault.New(database.Combination, "The DB instance and EC2 security group are in different VPCs. "+
+				"The DB instance is in %s and the EC2 security group is in %s", vpc, group.VPCID)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"time"
 
@@ -28,16 +29,28 @@ const (
 	tryPause = 500 * time.Millisecond
 )
 
-// perform calls a handler, again while the store cannot be reached.
-func perform(work context.Context, fn func() (resource.Result, error)) (resource.Result, error) {
+// perform calls a handler, again while the store cannot be reached. A call
+// for an inner stack waits for another operation, which stops when this
+// server does, so it does not outlast that.
+func (d *driver) perform(work context.Context, p *part, r *resource.Request, fn func(context.Context, *resource.Request) (resource.Result, error)) (resource.Result, error) {
+	if p.nested() {
+		var cancel context.CancelFunc
+		work, cancel = context.WithCancel(work)
+		defer cancel()
+		defer context.AfterFunc(d.stop, cancel)()
+	}
 	for try := 1; ; try++ {
-		r, err := fn()
-		if !fault.Is(err, fault.Unavailable) || try == tries || work.Err() != nil {
-			return r, err
+		result, err := fn(work, r)
+		if work.Err() != nil {
+			return result, errStopped
 		}
+		if !fault.Is(err, fault.Unavailable) || try == tries {
+			return result, err
+		}
+		r.Resumed = true
 		select {
 		case <-work.Done():
-			return r, err
+			return result, errStopped
 		case <-time.After(tryPause << try):
 		}
 	}
@@ -60,14 +73,17 @@ func (d *driver) call(work context.Context, p *part, resumed bool, o *outcome) b
 		if p.state.Now == nil {
 			req.Replaces = d.superseded(p)
 			req.Initiated = func(id string) error { return d.initiated(work, p, id) }
-			result, err = perform(work, func() (resource.Result, error) { return h.Create(work, req) })
+			result, err = d.perform(work, p, req, h.Create)
 		} else {
 			req.Previous, req.PreviousTags = p.state.Now.Properties(), d.tagsFor(p, p.state.Now)
-			result, err = perform(work, func() (resource.Result, error) { return h.Update(work, req) })
+			result, err = d.perform(work, p, req, h.Update)
 		}
 	}
 	if context.Cause(work) != nil {
 		return o.fault(context.Cause(work)) // nobody knows what came of it
+	}
+	if errors.Is(err, errStopped) {
+		return o.fault(errStopped)
 	}
 	if err != nil {
 		return d.failed(work, d.seen(p), result, err, o)

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/api/secretsmanager"
@@ -149,14 +151,40 @@ func (d *driver) request(work context.Context, p *part, resumed bool) (*resource
 	}, nil
 }
 
-// tagsFor are the tags that a resource gets.
+// tagsFor are the tags that a resource gets: the stack's and CloudFormation's
+// own.
 func (d *driver) tagsFor(p *part, a *record.Applied) map[string]string {
-	tags := resource.SystemTags(d.identity(), p.LogicalID)
-	if a == nil {
-		return tags
+	tags := map[string]string{}
+	if a != nil {
+		for _, t := range a.Tags {
+			tags[t.Key] = t.Value
+		}
 	}
-	for _, t := range a.Tags {
-		tags[t.Key] = t.Value
-	}
+	maps.Copy(tags, resource.SystemTags(d.identity(), p.LogicalID))
 	return tags
+}
+
+// checkTags keeps tags whose keys start with aws: to CloudFormation: what it
+// calls for a stack may set them, a template may not.
+func checkTags(schema *stack.Schema, properties map[string]any) error {
+	reserved := func(key any) bool {
+		text, ok := key.(string)
+		return ok && strings.HasPrefix(strings.ToLower(text), "aws:")
+	}
+	found := false
+	switch tags := properties[schema.Taggable].(type) {
+	case map[string]any:
+		for key := range tags {
+			found = found || reserved(key)
+		}
+	case []any:
+		for _, tag := range tags {
+			pair, _ := tag.(map[string]any)
+			found = found || reserved(pair["Key"])
+		}
+	}
+	if found {
+		return fault.New(fault.Validation, "aws: prefixed tag key names are not allowed for external use.")
+	}
+	return nil
 }

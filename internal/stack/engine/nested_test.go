@@ -3,12 +3,14 @@ package engine_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/application"
 )
 
@@ -92,4 +94,64 @@ func TestNestedStackFails(t *testing.T) {
 			t.Errorf("%s is left over: %s", *s.StackName, s.StackStatus)
 		}
 	}
+}
+
+// A stop in the middle of an inner stack does not wait for it, and both go on
+// after the restart.
+func TestStoppedInNestedStack(t *testing.T) {
+	t.Parallel()
+	p := apitest.StartProcess(t, apitest.Options{})
+	w := &world{p.Server, t}
+	in := &cloudformation.CreateStackInput{
+		StackName: aws.String("out"), TemplateBody: outer("rotate-a", ""), Capabilities: []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityAutoExpand},
+	}
+	for _, end := range []func(){p.Stop, p.Kill} {
+		made, err := w.Stacks.CreateStack(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.reached("out", 3) // the inner stack has begun
+		began := time.Now()
+		end()
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("the server took %v to stop", took)
+		}
+		p.Restart()
+		w.demand("out", types.StackStatusCreateComplete)
+		fns, err := w.Lambda.ListFunctions(t.Context(), &lambda.ListFunctionsInput{})
+		if err != nil || len(fns.Functions) != 1 {
+			t.Errorf("got %v, %v; want one function", fns, err)
+		}
+		w.delete(*made.StackId)
+	}
+	list, err := w.Stacks.ListStacks(t.Context(), &cloudformation.ListStacksInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list.StackSummaries {
+		if s.StackStatus != types.StackStatusDeleteComplete {
+			t.Errorf("%s is left over: %s", *s.StackName, s.StackStatus)
+		}
+	}
+	if len(list.StackSummaries) != 4 {
+		t.Errorf("got %d stacks, want two with one inside each", len(list.StackSummaries))
+	}
+}
+
+// Tags that tell whose something is cannot be had from a template.
+func TestReservedTags(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := strings.Replace(*outer("rotate-a", ""), `"Parameters":{"endpoint"`, `"Tags":[{"Key":"aws:cloudformation:stack-id","Value":"arn:x"}],"Parameters":{"endpoint"`, 1)
+	w.create(&cloudformation.CreateStackInput{
+		StackName: aws.String("tags"), TemplateBody: &body, Capabilities: []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityAutoExpand},
+	}, types.StackStatusRollbackComplete)
+	const want = "aws: prefixed tag key names are not allowed for external use."
+	if !strings.Contains(w.story("tags"), "App CREATE_FAILED "+want) {
+		t.Errorf("got\n%s", w.story("tags"))
+	}
+	_, err := w.Stacks.CreateStack(t.Context(), &cloudformation.CreateStackInput{
+		StackName: aws.String("tags2"), TemplateBody: aws.String(groups(7, "A")), Tags: []types.Tag{{Key: aws.String("aws:x"), Value: aws.String("y")}},
+	})
+	refused(t, err, "ValidationError", want)
 }

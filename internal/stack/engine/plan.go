@@ -208,6 +208,9 @@ func (d *driver) resolve(work context.Context, id string) (*record.Applied, erro
 		return nil, err
 	}
 	a.Declared = schema.Coerce(declared)
+	if err := checkTags(schema, a.Declared); err != nil {
+		return a, err
+	}
 	return a, schema.Check(a.Declared)
 }
 
@@ -228,6 +231,9 @@ func (d *driver) fetch(work context.Context, id string, a *record.Applied) error
 	}
 	schema := resource.Schema(d.plan.template.Resources[id].Type)
 	a.Resolved = schema.Coerce(resolved)
+	if err := checkTags(schema, a.Resolved); err != nil {
+		return err
+	}
 	return schema.Check(a.Resolved)
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -73,6 +74,9 @@ func (d *driver) removeOne(work context.Context, p *part, how removal, o *outcom
 	if context.Cause(work) != nil {
 		return o.fault(context.Cause(work))
 	}
+	if errors.Is(err, errStopped) {
+		return o.fault(errStopped)
+	}
 	if err == nil {
 		return d.gone(work, p.copy(), record.DeleteComplete, "", how, o)
 	}
@@ -95,7 +99,9 @@ func (d *driver) destroy(work context.Context, p *part, resumed bool) error {
 		return err
 	}
 	req.Properties, req.Tags = p.applied().Properties(), d.tagsFor(p, p.applied())
-	_, err = perform(work, func() (resource.Result, error) { return resource.Result{}, h.Delete(work, req) })
+	_, err = d.perform(work, p, req, func(ctx context.Context, r *resource.Request) (resource.Result, error) {
+		return resource.Result{}, h.Delete(ctx, r)
+	})
 	return err
 }
 

@@ -41,7 +41,7 @@ func (w *world) settled(name string) types.Stack {
 			w.t.Fatalf("describing %s: %v", name, err)
 		}
 		st := out.Stacks[0]
-		if !strings.HasSuffix(string(st.StackStatus), "IN_PROGRESS") {
+		if st.StackStatus == types.StackStatusReviewInProgress || !strings.HasSuffix(string(st.StackStatus), "IN_PROGRESS") {
 			return st
 		}
 		if time.Now().After(until) {

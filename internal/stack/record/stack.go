@@ -95,6 +95,10 @@ type Config struct {
 	Template, Processed string
 	// Parameters are the values as submitted or defaulted, by name.
 	Parameters map[string]string
+	// Order lists the parameters as the template does, NoEcho those whose
+	// values are not shown.
+	Order  []string `json:",omitzero"`
+	NoEcho []string `json:",omitzero"`
 	// Fetched are the values of parameters that name a value kept elsewhere.
 	Fetched map[string]string `json:",omitzero"`
 	Tags    []Tag

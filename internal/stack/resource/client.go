@@ -106,9 +106,13 @@ func until(ctx context.Context, ready func() (bool, error)) error {
 // cleanupTime bounds how long what a failed Create made is taken away.
 const cleanupTime = time.Minute
 
-// undo takes away what a failed Create made and returns why it failed. The
-// context of the Create may have ended.
+// undo takes away what a failed Create made and returns why it failed. A
+// Create whose context has ended has not failed: it is called again, perhaps
+// by another node that is at work already, so what it made stays.
 func undo(ctx context.Context, cause error, remove func(context.Context) error) error {
+	if ctx.Err() != nil {
+		return cause
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	if err := remove(ctx); err != nil {

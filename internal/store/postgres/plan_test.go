@@ -78,7 +78,7 @@ func nodes(plan []string) (list []string) {
 // smallIndexes hold only rows that need work, or are read in their order up
 // to a limit.
 var smallIndexes = []string{
-	"rotation_running", "replica_behind", "trail_event_pkey", "function_changing", "function_version_changing",
+	"rotation_running", "stack_operation_running", "replica_behind", "trail_event_pkey", "function_changing", "function_version_changing",
 	"function_provisioned", "log_group_deleted", "log_stream_deleted",
 }
 

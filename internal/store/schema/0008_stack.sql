@@ -75,7 +75,7 @@ CREATE TABLE stack_export (
     sealed   {bytes},
     PRIMARY KEY (account, region, name)
 ){clustered};
-CREATE INDEX stack_export_stack ON stack_export (stack_id);
+CREATE INDEX stack_export_stack ON stack_export (stack_id, name);
 
 CREATE TABLE stack_import (
     account  {text} NOT NULL,

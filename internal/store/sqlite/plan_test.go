@@ -69,7 +69,7 @@ func isData(query string) bool {
 
 // smallIndexes hold only rows that need work, or are read up to a limit.
 var smallIndexes = []string{
-	"rotation_running", "replica_behind", "function_changing", "function_version_changing", "function_provisioned",
+	"rotation_running", "stack_operation_running", "replica_behind", "function_changing", "function_version_changing", "function_provisioned",
 	"log_group_deleted", "log_stream_deleted", "function_event_due",
 }
 

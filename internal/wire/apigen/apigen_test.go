@@ -159,3 +159,22 @@ func TestGeneratedIsCurrent(t *testing.T) {
 		}
 	}
 }
+
+// One member can be hidden though others have its shape.
+func TestHideMember(t *testing.T) {
+	m, err := parse([]byte(tiny))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.hide("lower.Key") || !m.hide("PutIn.zeta") || m.hide("PutIn.nope") || m.hide("Nope") || m.hide("Nope.x") {
+		t.Error("a shape or a member is not found, or one that the model does not have is")
+	}
+	files, err := generate(service{pkg: "tiny", folder: "tiny", operations: []string{"Put"}}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(files["encode_gen.go"])
+	if !strings.Contains(text, "if !e.Trail() {\n\t\te.String(\"zeta\", x.Zeta)") || strings.Contains(text, "if !e.Trail() {\n\t\te.String(\"Kind\"") {
+		t.Errorf("another member than zeta is hidden:\n%s", text)
+	}
+}

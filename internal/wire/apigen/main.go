@@ -36,10 +36,9 @@ func run(models, out string) error {
 			return fmt.Errorf("%s: %w", s.pkg, err)
 		}
 		for _, name := range s.secret {
-			if m.Shapes[name] == nil {
+			if !m.hide(name) {
 				return fmt.Errorf("%s: the model has no shape %s", s.pkg, name)
 			}
-			m.Shapes[name].Sensitive = true
 		}
 		files, err := generate(s, m)
 		if err != nil {

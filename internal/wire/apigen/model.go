@@ -166,6 +166,29 @@ func (s *shape) hasBody() bool {
 	return false
 }
 
+// hide makes a shape sensitive, or, named STRUCTURE.MEMBER, one member whose
+// shape others have too; false if there is none.
+func (m *model) hide(name string) bool {
+	owner, field, one := strings.Cut(name, ".")
+	s := m.Shapes[owner]
+	if s == nil {
+		return false
+	}
+	if !one {
+		s.Sensitive = true
+		return true
+	}
+	for i := range s.Members {
+		if f := &s.Members[i]; f.name == field {
+			secret := *m.Shapes[f.ref.Shape]
+			secret.name, secret.Sensitive = name, true
+			m.Shapes[name], f.ref.Shape = &secret, name
+			return true
+		}
+	}
+	return false
+}
+
 // sensitive reports whether a value of the shape must not be shown, itself
 // or in its elements.
 func (m *model) sensitive(s *shape) bool {

@@ -11,8 +11,8 @@ type service struct {
 	// openEnums are shapes whose enum is not checked: AWS adds values faster
 	// than models age, and the operation answers in its own words.
 	openEnums []string
-	// secret are shapes that the model does not call sensitive, but that events
-	// do not show.
+	// secret are shapes, or members as STRUCTURE.MEMBER, that the model does not
+	// call sensitive, but that events do not show.
 	secret []string
 }
 
@@ -123,7 +123,7 @@ func services() []service {
 				CreateCloudFormationChangeSet CreateCloudFormationTemplate GetApplication
 				GetCloudFormationTemplate ListApplicationDependencies ListApplications
 				ListApplicationVersions`),
-			secret: []string{"ParameterValue"},
+			secret: []string{"ParameterValue.Value"},
 		},
 		{
 			pkg: "ec2", folder: "ec2", version: "2016-11-15",
