@@ -238,13 +238,12 @@ func TestEgress(t *testing.T) {
 		t.Run(way.String(), func(t *testing.T) {
 			okTCP, okUDP := greeter(t, "127.0.0.1")
 			noTCP, noUDP := greeter(t, "127.0.0.1")
-			closed, _ := greeter(t, "127.0.0.1")
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
 			l.Close()
-			closed = l.Addr().String()
+			closed := l.Addr().String()
 			r := newRules("tcp "+okTCP, "udp "+okUDP, "tcp "+closed)
 			r.set("tcp 198.51.100.7:443", egress.Unreachable)
 			k := newKit(t, func(cfg *Config) { cfg.confinement, cfg.Egress = way, r.egress() })
