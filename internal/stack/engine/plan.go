@@ -44,7 +44,7 @@ func Expand(s *record.Stack, c *record.Config) error {
 	if len(transform.Named(tree)) == 0 && !bytes.Contains([]byte(c.Template), []byte("Fn::Transform")) {
 		return nil
 	}
-	t, args, err := c.Parse()
+	_, args, err := c.Parse()
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,8 @@ func Expand(s *record.Stack, c *record.Config) error {
 	if err != nil {
 		return err
 	}
-	if t, err = stack.FromTree(tree); err != nil {
+	t, err := stack.FromTree(tree)
+	if err != nil {
 		return err
 	}
 	scope := ScopeOf(s, args, c.NotificationARNs)
