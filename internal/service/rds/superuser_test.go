@@ -151,3 +151,49 @@ func TestManagedSuperuserOfAReplica(t *testing.T) {
 		t.Errorf("logging in at the source: %v", err)
 	}
 }
+
+// A cluster's managed secret names the cluster, and a replica cannot have one.
+func TestManagedCluster(t *testing.T) {
+	db := apitest.Database(t)
+	s := apitest.Start(t, apitest.Options{CABundle: []string{db.CAFile}})
+	ctx := t.Context()
+	u := apitest.NewUser(t, db)
+	made, err := s.RDS.CreateDBCluster(ctx, &rds.CreateDBClusterInput{
+		DBClusterIdentifier: aws.String("c1"), Engine: aws.String("aurora-postgresql"), MasterUsername: &u.Name, ManageMasterUserPassword: aws.Bool(true),
+		DatabaseName: aws.String("postgres"),
+		Tags:         tags("keyturn:endpoint", fmt.Sprintf("%s:%d", db.Host, db.Port), "keyturn:initial-secret", initialSecret(t, s, "first", u.Name, u.Password)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := *made.DBCluster.MasterUserSecret.SecretArn
+	after := waitForChange(t, s, arn, current(t, s, arn))
+	if err := u.Login(ctx, apitest.PasswordIn(t, after)); err != nil {
+		t.Errorf("logging in with the cluster's password: %v", err)
+	}
+	d, err := s.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
+	if err != nil || !strings.HasPrefix(*d.Name, "rds!cluster-") || *d.Tags[0].Key != "aws:rds:primaryDBClusterArn" || *d.Tags[0].Value != *made.DBCluster.DBClusterArn {
+		t.Errorf("the cluster's secret: got %+v, %v", d, err)
+	}
+	_, err = s.RDS.ModifyDBCluster(ctx, &rds.ModifyDBClusterInput{
+		DBClusterIdentifier: aws.String("c1"), RotateMasterUserPassword: aws.Bool(true), ApplyImmediately: aws.Bool(true),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitForChange(t, s, arn, after)
+	member := input("one")
+	member.Engine, member.DBClusterIdentifier, member.MasterUsername, member.MasterUserPassword = aws.String("aurora-postgresql"), aws.String("c1"), nil, nil
+	create(t, s, member)
+	_, err = s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("one"), ManageMasterUserPassword: aws.Bool(true)})
+	wantCode(t, "management at a member", err, "InvalidParameterCombination", "is managed where it is written")
+	if _, err := s.RDS.DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("one")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RDS.DeleteDBCluster(ctx, &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("c1"), SkipFinalSnapshot: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn}); err != nil || d.DeletedDate == nil {
+		t.Errorf("after the cluster's deletion: got %+v, %v; want the secret scheduled for deletion", d, err)
+	}
+}

@@ -277,3 +277,20 @@ func TestParallel(t *testing.T) {
 	}
 	w.delete(*st.StackId)
 }
+
+// What an update cannot read again stays as it was: the secret of an access
+// key is seen once.
+func TestAttributesStay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	template := func(status string) *string {
+		return aws.String(`{"Resources":{"U":{"Type":"AWS::IAM::User"},"K":{"Type":"AWS::IAM::AccessKey","Properties":{"UserName":{"Ref":"U"},"Status":"` + status + `"}}},
+			"Outputs":{"S":{"Value":{"Fn::GetAtt":["K","SecretAccessKey"]}}}}`)
+	}
+	capabilities := []types.Capability{types.CapabilityCapabilityIam}
+	made := w.create(&cloudformation.CreateStackInput{StackName: aws.String("key"), TemplateBody: template("Active"), Capabilities: capabilities}, types.StackStatusCreateComplete)
+	changed := w.update(&cloudformation.UpdateStackInput{StackName: aws.String("key"), TemplateBody: template("Inactive"), Capabilities: capabilities}, types.StackStatusUpdateComplete)
+	if secret := output(made, "S"); len(secret) != 40 || output(changed, "S") != secret {
+		t.Errorf("got a secret of %d characters, and another after the update: %v", len(secret), output(changed, "S") != secret)
+	}
+}

@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		{"TrimLogs", testTrimLogs},
 		{"Network", testNetwork},
 		{"NetworkClaim", testNetworkClaim},
+		{"NetworkDatabases", testNetworkDatabases},
 		{"FunctionInterfaces", testFunctionInterfaces},
 		{"Run", testRun},
 		{"Fence", testFence},
