@@ -46,11 +46,11 @@ func create(t testing.TB, s *apitest.Server, in *cloudformation.CreateStackInput
 	return out.Stacks[0]
 }
 
-func TestRefusals(t *testing.T) {
+// What does not exist is told in the words of each operation.
+func TestMissing(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t, apitest.Options{})
 	ctx := t.Context()
-	const missing = "ValidationError"
 	none := aws.String("none")
 	call := func(name string, fn func() error, code, text string) {
 		t.Helper()
@@ -96,7 +96,14 @@ func TestRefusals(t *testing.T) {
 	if _, err := s.Stacks.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: none}); err != nil {
 		t.Errorf("deleting nothing: %v", err)
 	}
+}
 
+const missing = "ValidationError"
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
 	for name, tc := range map[string]struct {
 		edit       func(*cloudformation.CreateStackInput)
 		code, text string
@@ -140,14 +147,20 @@ func TestRefusals(t *testing.T) {
 			refused(t, err, tc.code, tc.text)
 		})
 	}
-	call("import", func() error {
-		_, err := s.Stacks.CreateChangeSet(ctx, &cloudformation.CreateChangeSetInput{StackName: none, ChangeSetName: none, ChangeSetType: types.ChangeSetTypeImport, TemplateBody: aws.String(group)})
-		return err
-	}, missing, "Importing existing resources is not supported by this server.")
+	_, err := s.Stacks.CreateChangeSet(ctx, &cloudformation.CreateChangeSetInput{
+		StackName: aws.String("none"), ChangeSetName: aws.String("none"), ChangeSetType: types.ChangeSetTypeImport, TemplateBody: aws.String(group),
+	})
+	refused(t, err, missing, "Importing existing resources is not supported by this server.")
 	if list, err := s.Stacks.ListStacks(ctx, &cloudformation.ListStacksInput{}); err != nil || len(list.StackSummaries) != 0 {
 		t.Errorf("got %v, %v after refusals alone", list, err)
 	}
-	// What no statement allows is denied.
+}
+
+// What no statement of a stack policy allows is denied.
+func TestStackPolicyAllowsNothing(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
 	create(t, s, &cloudformation.CreateStackInput{
 		StackName: aws.String("guarded"), TemplateBody: aws.String(group),
 		StackPolicyBody: aws.String(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"Update:*","NotResource":"LogicalResourceId/G"}]}`),
@@ -225,6 +238,15 @@ func TestShown(t *testing.T) {
 	}
 	if limits, err := s.Stacks.DescribeAccountLimits(ctx, &cloudformation.DescribeAccountLimitsInput{}); err != nil || len(limits.AccountLimits) != 3 {
 		t.Errorf("got %v, %v", limits, err)
+	}
+	nested, err := s.Stacks.CreateChangeSet(ctx, &cloudformation.CreateChangeSetInput{
+		StackName: st.StackName, ChangeSetName: aws.String("nested"), UsePreviousTemplate: aws.Bool(true), IncludeNestedStacks: aws.Bool(true),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set, err := s.Stacks.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: nested.Id}); err != nil || !*set.IncludeNestedStacks {
+		t.Errorf("got %v, %v", set, err)
 	}
 	// The trail tells of the call and of what it made others do.
 	found, err := s.Trail.LookupEvents(ctx, nil)

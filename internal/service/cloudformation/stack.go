@@ -321,6 +321,9 @@ func (s *Service) updateStack(tx *store.Tx, call *wire.Call, in *api.UpdateStack
 		op.Order.OnFailure = record.OnFailureDoNothing
 	}
 	out.OperationId = &op.ID
+	if err := tx.KeepChangeSet(st.ID, ""); err != nil { // they are about what the stack was
+		return err
+	}
 	return s.begin(tx, st, op, record.UpdateInProgress)
 }
 

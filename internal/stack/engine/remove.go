@@ -150,7 +150,7 @@ func (d *driver) ended(work context.Context, o *outcome) error {
 		return o.err
 	case context.Cause(work) != nil:
 		return context.Cause(work)
-	case d.stops() && !o.wrong():
+	case d.stops(): // what failed is tried again with the rest
 		return errStopped
 	}
 	return nil
