@@ -92,7 +92,7 @@ func failed(name, text string) *fault.Error {
 }
 
 func unknown(name string) *fault.Error {
-	return fault.New(fault.Validation, "No transform named %s found", name)
+	return fault.New(fault.Validation, "No transform named %s found.", name)
 }
 
 // refuseMacros fails for a macro below the top level: there are none here.

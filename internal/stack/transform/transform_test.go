@@ -220,9 +220,9 @@ func TestExpandRefuses(t *testing.T) {
 	}
 	const secrets = "Transform AWS::SecretsManager-2020-07-23 failed with: "
 	for name, c := range map[string]struct{ template, want string }{
-		"unknown":         {`{"Transform":"Mine","Resources":{}}`, "No transform named Mine found"},
-		"unknown in list": {`{"Transform":["AWS::LanguageExtensions",{"Name":"AWS::Include"}],"Resources":{}}`, "No transform named AWS::Include found"},
-		"macro inside":    {`{"Resources":{"A":{"Properties":[{"Fn::Transform":{"Name":"Mine"}}]}}}`, "No transform named Mine found"},
+		"unknown":         {`{"Transform":"Mine","Resources":{}}`, "No transform named Mine found."},
+		"unknown in list": {`{"Transform":["AWS::LanguageExtensions",{"Name":"AWS::Include"}],"Resources":{}}`, "No transform named AWS::Include found."},
+		"macro inside":    {`{"Resources":{"A":{"Properties":[{"Fn::Transform":{"Name":"Mine"}}]}}}`, "No transform named Mine found."},
 		"both": {
 			`{"Transform":["AWS::SecretsManager-2020-07-23","AWS::SecretsManager-2024-09-16"],"Resources":{}}`,
 			"Transform AWS::SecretsManager-2024-09-16 failed with: Can only specify one version of the AWS::SecretsManager transform.",
