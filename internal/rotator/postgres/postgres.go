@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -89,8 +90,28 @@ func (s *session) Ping(ctx context.Context) error {
 	return Refusal(err)
 }
 
-// Close implements rotator.Session.
-func (s *session) Close(ctx context.Context) error { return s.conn.Close(ctx) }
+// leaving bounds the wait for the server to note that a session has ended.
+const leaving = time.Second
+
+// Close implements rotator.Session. It waits until the server no longer counts
+// the connection, so that its limit holds for the next one.
+func (s *session) Close(ctx context.Context) error {
+	hijacked, err := s.conn.PgConn().Hijack()
+	if err != nil { // not idle, or closed
+		return s.conn.Close(ctx)
+	}
+	conn := hijacked.Conn
+	until := time.Now().Add(leaving)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	if conn.SetDeadline(until) == nil {
+		if _, err := conn.Write([]byte{'X', 0, 0, 0, 4}); err == nil { // Terminate
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}
+	return conn.Close()
+}
 
 // UserExists implements rotator.Session.
 func (s *session) UserExists(ctx context.Context, user string) (bool, error) {
