@@ -197,14 +197,26 @@ func (d *driver) deploy(work context.Context, id string, o *outcome) bool {
 		return d.start(work, d.newPart(id, d.plan.template.Resources[id].Type), nil, next, o)
 	}
 	if old.state.Now == nil { // its creation failed in an earlier operation
-		return d.replace(work, old, next, o)
+		back, err := d.takeBack(work, old, next)
+		if err != nil {
+			return o.fault(err)
+		}
+		if back == nil {
+			return d.replace(work, old, next, o)
+		}
+		old = back
 	}
 	schema := resource.Schema(old.Type)
 	changed, how := schema.Compare(old.state.Now.Declared, next.Declared)
 	switch {
 	case len(changed) > 0 && how == replacement:
 		return d.replace(work, old, next, o)
-	case len(changed) > 0, d.retagged(old, next), old.nested(), old.Status == record.UpdateFailed:
+	case len(changed) > 0, d.retagged(old, next):
+		if err := d.allowed(old, "Modify"); err != nil {
+			return d.refuse(work, id, old, next, err, o)
+		}
+		return d.update(work, old, next, o)
+	case old.nested(), old.Status == record.UpdateFailed: // looked after, whether or not it comes to a change
 		return d.update(work, old, next, o)
 	case !same(old.state.Now, next):
 		return d.note(work, old, next, o)
@@ -220,9 +232,6 @@ func (d *driver) retagged(p *part, next *record.Applied) bool {
 
 // update changes a resource where it stands.
 func (d *driver) update(work context.Context, old *part, next *record.Applied, o *outcome) bool {
-	if err := d.allowed(old, "Modify"); err != nil {
-		return d.refuse(work, old.LogicalID, old, next, err, o)
-	}
 	p := old.copy()
 	d.begin(p)
 	p.leave(p.state.Now)
@@ -254,6 +263,7 @@ func (d *driver) start(work context.Context, p, gone *part, next *record.Applied
 	if err := d.fetch(work, p.LogicalID, next); err != nil {
 		return d.refuse(work, p.LogicalID, gone.or(p), next, err, o)
 	}
+	p.suppose(next)
 	p.state.Next = next
 	s := &step{save: []*part{p}}
 	switch {
