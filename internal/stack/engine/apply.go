@@ -107,8 +107,7 @@ func (d *driver) apply(work context.Context) error {
 // rehearse resolves everything as far as it is known, so that what cannot
 // work fails before anything is done.
 func (d *driver) rehearse(work context.Context) error {
-	var imports []string
-	scope := d.scopeFor(work, &imports)
+	scope := d.scopeFor(work, &record.Applied{})
 	scope.Preview = true
 	get := scope.GetAtt
 	scope.GetAtt = func(id, attribute string) (any, error) {
@@ -280,7 +279,7 @@ func (d *driver) start(work context.Context, p, gone *part, next *record.Applied
 	if err := d.tell(s, p.shownFor(gone), next.Shown); err != nil {
 		return o.fault(err)
 	}
-	s.also = func(tx *store.Tx) error { return d.use(tx, next.Imports) }
+	s.also = func(tx *store.Tx) error { return d.use(tx, next) }
 	if err := d.take(work, s); err != nil {
 		if fault.Is(err, fault.Validation) { // an export that has just gone
 			return d.refuse(work, p.LogicalID, gone.or(p), next, err, o)
@@ -312,15 +311,30 @@ func (p *part) shownFor(gone *part) *part {
 	return shown
 }
 
-// use stores that the stack imports the names, which must be there.
-func (d *driver) use(tx *store.Tx, names []string) error {
-	for _, name := range names {
-		_, err := tx.Export(d.stack.Account, d.stack.Region, name)
+// use stores that the stack imports what a uses. The exports must still be
+// there, with the values that were read, and not about to go with their stack.
+func (d *driver) use(tx *store.Tx, a *record.Applied) error {
+	for _, name := range a.Imports {
+		x, err := tx.Export(d.stack.Account, d.stack.Region, name)
 		if fault.Is(err, fault.NotFound) {
 			return noExport(name)
 		}
 		if err != nil {
 			return err
+		}
+		owner, err := tx.Stack(x.StackID)
+		if err != nil {
+			return err
+		}
+		if owner.Status == record.DeleteInProgress {
+			return noExport(name)
+		}
+		value, err := x.Value(d.cfg.Sealer)
+		if err != nil {
+			return err
+		}
+		if value != a.Imported[name] {
+			return exportChanged(name)
 		}
 		if err := tx.AddImport(d.stack.Account, d.stack.Region, name, d.stackID); err != nil {
 			return err
@@ -343,7 +357,10 @@ func (d *driver) note(work context.Context, old *part, next *record.Applied, o *
 			return o.fault(err)
 		}
 	}
-	if err := d.take(work, s); err != nil {
+	s.also = func(tx *store.Tx) error { return d.use(tx, next) }
+	if err := d.take(work, s); fault.Is(err, fault.Validation) {
+		return d.refuse(work, old.LogicalID, old, next, err, o)
+	} else if err != nil {
 		return o.fault(err)
 	}
 	return true
