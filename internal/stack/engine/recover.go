@@ -26,7 +26,7 @@ func (p *part) suppose(want *record.Applied) {
 	mixed := *now
 	changed, _ := schema.Compare(next.Declared, want.Declared)
 	mixed.Declared = mix(now.Declared, next.Declared, changed)
-	if mixed.Resolved = nil; now.Resolved != nil || next.Resolved != nil {
+	if mixed.Resolved = nil; now.Resolved != nil || next.Resolved != nil || want.Resolved != nil {
 		changed, _ = schema.Compare(next.Properties(), want.Properties())
 		mixed.Resolved = mix(now.Properties(), next.Properties(), changed)
 	}
