@@ -107,8 +107,7 @@ func (d *driver) apply(work context.Context) error {
 // rehearse resolves everything as far as it is known, so that what cannot
 // work fails before anything is done.
 func (d *driver) rehearse(work context.Context) error {
-	var imports []string
-	scope := d.scopeFor(work, &imports)
+	scope := d.scopeFor(work, &record.Applied{})
 	scope.Preview = true
 	get := scope.GetAtt
 	scope.GetAtt = func(id, attribute string) (any, error) {
@@ -197,14 +196,26 @@ func (d *driver) deploy(work context.Context, id string, o *outcome) bool {
 		return d.start(work, d.newPart(id, d.plan.template.Resources[id].Type), nil, next, o)
 	}
 	if old.state.Now == nil { // its creation failed in an earlier operation
-		return d.replace(work, old, next, o)
+		back, err := d.takeBack(work, old, next)
+		if err != nil {
+			return o.fault(err)
+		}
+		if back == nil {
+			return d.replace(work, old, next, o)
+		}
+		old = back
 	}
 	schema := resource.Schema(old.Type)
 	changed, how := schema.Compare(old.state.Now.Declared, next.Declared)
 	switch {
 	case len(changed) > 0 && how == replacement:
 		return d.replace(work, old, next, o)
-	case len(changed) > 0, d.retagged(old, next), old.nested(), old.Status == record.UpdateFailed:
+	case len(changed) > 0, d.retagged(old, next):
+		if err := d.allowed(old, "Modify"); err != nil {
+			return d.refuse(work, id, old, next, err, o)
+		}
+		return d.update(work, old, next, o)
+	case old.nested(), old.Status == record.UpdateFailed: // looked after, whether or not it comes to a change
 		return d.update(work, old, next, o)
 	case !same(old.state.Now, next):
 		return d.note(work, old, next, o)
@@ -220,9 +231,6 @@ func (d *driver) retagged(p *part, next *record.Applied) bool {
 
 // update changes a resource where it stands.
 func (d *driver) update(work context.Context, old *part, next *record.Applied, o *outcome) bool {
-	if err := d.allowed(old, "Modify"); err != nil {
-		return d.refuse(work, old.LogicalID, old, next, err, o)
-	}
 	p := old.copy()
 	d.begin(p)
 	p.leave(p.state.Now)
@@ -254,6 +262,7 @@ func (d *driver) start(work context.Context, p, gone *part, next *record.Applied
 	if err := d.fetch(work, p.LogicalID, next); err != nil {
 		return d.refuse(work, p.LogicalID, gone.or(p), next, err, o)
 	}
+	p.suppose(next)
 	p.state.Next = next
 	s := &step{save: []*part{p}}
 	switch {
@@ -270,7 +279,7 @@ func (d *driver) start(work context.Context, p, gone *part, next *record.Applied
 	if err := d.tell(s, p.shownFor(gone), next.Shown); err != nil {
 		return o.fault(err)
 	}
-	s.also = func(tx *store.Tx) error { return d.use(tx, next.Imports) }
+	s.also = func(tx *store.Tx) error { return d.use(tx, next) }
 	if err := d.take(work, s); err != nil {
 		if fault.Is(err, fault.Validation) { // an export that has just gone
 			return d.refuse(work, p.LogicalID, gone.or(p), next, err, o)
@@ -302,15 +311,30 @@ func (p *part) shownFor(gone *part) *part {
 	return shown
 }
 
-// use stores that the stack imports the names, which must be there.
-func (d *driver) use(tx *store.Tx, names []string) error {
-	for _, name := range names {
-		_, err := tx.Export(d.stack.Account, d.stack.Region, name)
+// use stores that the stack imports what a uses. The exports must still be
+// there, with the values that were read, and not about to go with their stack.
+func (d *driver) use(tx *store.Tx, a *record.Applied) error {
+	for _, name := range a.Imports {
+		x, err := tx.Export(d.stack.Account, d.stack.Region, name)
 		if fault.Is(err, fault.NotFound) {
 			return noExport(name)
 		}
 		if err != nil {
 			return err
+		}
+		owner, err := tx.Stack(x.StackID)
+		if err != nil {
+			return err
+		}
+		if owner.Status == record.DeleteInProgress {
+			return noExport(name)
+		}
+		value, err := x.Value(d.cfg.Sealer)
+		if err != nil {
+			return err
+		}
+		if value != a.Imported[name] {
+			return exportChanged(name)
 		}
 		if err := tx.AddImport(d.stack.Account, d.stack.Region, name, d.stackID); err != nil {
 			return err
@@ -333,7 +357,10 @@ func (d *driver) note(work context.Context, old *part, next *record.Applied, o *
 			return o.fault(err)
 		}
 	}
-	if err := d.take(work, s); err != nil {
+	s.also = func(tx *store.Tx) error { return d.use(tx, next) }
+	if err := d.take(work, s); fault.Is(err, fault.Validation) {
+		return d.refuse(work, old.LogicalID, old, next, err, o)
+	} else if err != nil {
 		return o.fault(err)
 	}
 	return true

@@ -64,3 +64,19 @@ func TestExports(t *testing.T) {
 		t.Errorf("got %v, %v", list, err)
 	}
 }
+
+// What a stack exports is not to be had any more once its deletion has begun.
+func TestExportOfDeletedStack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := strings.TrimSuffix(chain(7, 100), "}") + `,"Outputs":{"O":{"Value":"one","Export":{"Name":"shared"}}}}`
+	giver := w.create(&cloudformation.CreateStackInput{StackName: aws.String("giver"), TemplateBody: &body}, types.StackStatusCreateComplete)
+	if _, err := w.Stacks.DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: giver.StackId}); err != nil {
+		t.Fatal(err)
+	}
+	w.create(&cloudformation.CreateStackInput{StackName: aws.String("taker"), TemplateBody: aws.String(importer)}, types.StackStatusRollbackComplete)
+	if story := w.story("taker"); !strings.Contains(story, "No export named shared found") {
+		t.Errorf("got\n%s", story)
+	}
+	w.demand(*giver.StackId, types.StackStatusDeleteComplete)
+}

@@ -89,14 +89,14 @@ func (d *driver) executed(tx *store.Tx, good bool) error {
 // complete stores that the config is what there is. An update goes on with
 // what is left to delete.
 func (d *driver) complete(work context.Context) error {
-	outputs, imports, err := d.outputs(work)
+	outputs, used, err := d.outputs(work)
 	if err != nil {
 		return d.giveUpUnless(work, err)
 	}
 	settled := d.settle()
 	creation := d.op.Kind == record.CreateStack
 	t := transition{status: record.CreateComplete, edit: func(s *record.Stack, c *record.Contents, op *record.Operation) {
-		c.Stable, c.Outputs, c.Imports = nil, outputs, imports
+		c.Stable, c.Outputs, c.Imports = nil, outputs, used.Imports
 		if op.Done = creation; !creation {
 			op.Phase = record.Cleanup
 		}
@@ -110,10 +110,13 @@ func (d *driver) complete(work context.Context) error {
 				return err
 			}
 		}
+		if err := d.use(tx, used); err != nil {
+			return err
+		}
 		if err := d.export(tx, s, outputs); err != nil {
 			return err
 		}
-		if err := tx.SetImports(s.Account, s.Region, s.ID, importsOf(settled, imports)); err != nil {
+		if err := tx.SetImports(s.Account, s.Region, s.ID, importsOf(settled, used.Imports)); err != nil {
 			return err
 		}
 		return d.executed(tx, true)
@@ -167,8 +170,9 @@ func importsOf(parts []*part, imports []string) []string {
 }
 
 // outputs works out the template's outputs, and which exports they use.
-func (d *driver) outputs(work context.Context) (list []record.Output, imports []string, err error) {
-	scope := d.scopeFor(work, &imports)
+func (d *driver) outputs(work context.Context) (list []record.Output, used *record.Applied, err error) {
+	used = &record.Applied{}
+	scope := d.scopeFor(work, used)
 	for _, o := range d.plan.template.ActiveOutputs(scope.Conditions) {
 		value, export, err := d.plan.template.ResolveOutput(o, scope)
 		if err != nil {
@@ -176,7 +180,7 @@ func (d *driver) outputs(work context.Context) (list []record.Output, imports []
 		}
 		list = append(list, record.Output{Name: o.Name, Value: value, Description: o.Description, Export: export})
 	}
-	return list, imports, nil
+	return list, used, nil
 }
 
 // export stores the stack's exports. A name that another stack exports, and

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/keyturn/keyturn/internal/apitest"
@@ -93,6 +94,55 @@ func TestNestedStackFails(t *testing.T) {
 		if *s.StackId != *st.StackId && s.StackStatus != types.StackStatusDeleteComplete {
 			t.Errorf("%s is left over: %s", *s.StackName, s.StackStatus)
 		}
+	}
+}
+
+// A rollback that is tried again takes up that of an inner stack, and leads
+// that back to where it was before the outer stack's update.
+func TestNestedRollbackContinued(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.occupy()
+	ctx := t.Context()
+	ann := &world{apitest.Connect(w.URL, w.Dir, nil), t}
+	ann.Stacks = cloudformation.NewFromConfig(w.NewUser(t, "ann"))
+	permit := func(statement string) {
+		t.Helper()
+		document := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` + statement + `,"Resource":"*"}]}`
+		if _, err := w.IAM.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("ann"), PolicyName: aws.String("p"), PolicyDocument: &document}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	permit(`"Action":"*"`)
+	name := aws.String("out")
+	capabilities := []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityAutoExpand}
+	ann.create(&cloudformation.CreateStackInput{StackName: name, TemplateBody: outer("rotate-a", ""), Capabilities: capabilities}, types.StackStatusCreateComplete)
+	body := strings.Replace(*outer("rotate-a", `,"T":{"Type":"AWS::Logs::LogGroup","DependsOn":"App","Properties":{"LogGroupName":"/taken"}}`), "us-east-1", "eu-west-1", 1)
+	ann.update(&cloudformation.UpdateStackInput{StackName: name, TemplateBody: &body, Capabilities: capabilities, DisableRollback: aws.Bool(true)}, types.StackStatusUpdateFailed)
+	permit(`"NotAction":"lambda:UpdateFunctionConfiguration"`)
+	if _, err := ann.Stacks.RollbackStack(ctx, &cloudformation.RollbackStackInput{StackName: name}); err != nil {
+		t.Fatal(err)
+	}
+	ann.demand(*name, types.StackStatusUpdateRollbackFailed)
+	r, err := w.Stacks.DescribeStackResource(ctx, &cloudformation.DescribeStackResourceInput{StackName: name, LogicalResourceId: aws.String("App")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := *r.StackResourceDetail.PhysicalResourceId
+	w.demand(inner, types.StackStatusUpdateRollbackFailed)
+
+	permit(`"Action":"*"`)
+	if _, err := ann.Stacks.ContinueUpdateRollback(ctx, &cloudformation.ContinueUpdateRollbackInput{StackName: name}); err != nil {
+		t.Fatal(err)
+	}
+	ann.demand(*name, types.StackStatusUpdateRollbackComplete)
+	w.demand(inner, types.StackStatusUpdateComplete)
+	f, err := w.Lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("rotate-a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.Environment.Variables["SECRETS_MANAGER_ENDPOINT"], "https://secretsmanager.us-east-1.amazonaws.com"; got != want {
+		t.Errorf("got the endpoint %s, want %s", got, want)
 	}
 }
 

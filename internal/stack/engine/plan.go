@@ -134,8 +134,8 @@ func masked(s *stack.Scope) *stack.Scope {
 }
 
 // scopeFor is the plan's scope with what is known of the resources. The
-// exports that are used are added to imports.
-func (d *driver) scopeFor(work context.Context, imports *[]string) *stack.Scope {
+// exports that are used are noted in a.
+func (d *driver) scopeFor(work context.Context, a *record.Applied) *stack.Scope {
 	s := *d.plan.scope
 	s.Ref = func(id string) (any, bool) {
 		p := d.current(id)
@@ -153,10 +153,19 @@ func (d *driver) scopeFor(work context.Context, imports *[]string) *stack.Scope 
 	}
 	s.Import = func(name string) (string, error) {
 		v, err := d.imported(work, name)
-		if err == nil && !slices.Contains(*imports, name) {
-			*imports = append(*imports, name)
+		if err != nil {
+			return "", err
 		}
-		return v, err
+		if a.Imported == nil {
+			a.Imported = map[string]string{}
+		}
+		if before, ok := a.Imported[name]; ok && before != v {
+			return "", exportChanged(name)
+		}
+		if a.Imported[name] = v; !slices.Contains(a.Imports, name) {
+			a.Imports = append(a.Imports, name)
+		}
+		return v, nil
 	}
 	return &s
 }
@@ -188,6 +197,12 @@ func noExport(name string) error {
 	return fault.New(fault.Validation, "No export named %s found", name)
 }
 
+// exportChanged refuses what would be made with two values of an export, or
+// with one that is none any more (assumed).
+func exportChanged(name string) error {
+	return fault.New(fault.Validation, "Export %s was changed in the meantime", name)
+}
+
 // resolve works out what the template makes of a resource.
 func (d *driver) resolve(work context.Context, id string) (*record.Applied, error) {
 	t := d.plan.template
@@ -200,7 +215,7 @@ func (d *driver) resolve(work context.Context, id string) (*record.Applied, erro
 		Tags: d.contents.Config.Tags, Metadata: r.Metadata, DeletionPolicy: r.DeletionPolicy, UpdateReplacePolicy: r.UpdateReplacePolicy,
 		DependsOn: d.plan.graph[id],
 	}
-	scope := d.scopeFor(work, &a.Imports)
+	scope := d.scopeFor(work, a)
 	declared, err := t.ResolveProperties(id, scope)
 	if err != nil {
 		return nil, err
@@ -224,7 +239,7 @@ func (d *driver) fetch(work context.Context, id string, a *record.Applied) error
 	if err != nil {
 		return err
 	}
-	scope := d.scopeFor(work, &a.Imports)
+	scope := d.scopeFor(work, a)
 	scope.Dynamic = func(ref stack.DynamicReference) (string, error) { return dynamic(work, client, ref) }
 	resolved, err := d.plan.template.ResolveProperties(id, scope)
 	if err != nil {

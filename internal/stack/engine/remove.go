@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,7 +48,21 @@ func (d *driver) removeAll(work context.Context, parts []*part, how removal, o *
 		defer o.mu.Unlock()
 		return o.err != nil || d.stops()
 	}
-	walk(nodes, needs, halted, func(id string) bool { return d.removeOne(work, byID[id], how, o) })
+	var mu sync.Mutex
+	walk(nodes, needs, halted, func(id string) bool {
+		mu.Lock()
+		p := byID[id]
+		delete(byID, id)
+		mu.Unlock()
+		return d.removeOne(work, p, how, o)
+	})
+	if o.wrong() || d.stops() {
+		return
+	}
+	// What is from before an update and what is from after it may depend on
+	// each other in a circle.
+	left := slices.Collect(maps.Keys(byID))
+	walk(left, nil, halted, func(id string) bool { return d.removeOne(work, byID[id], how, o) })
 }
 
 // removeOne deletes one resource, and reports whether those that it depends
@@ -198,7 +214,7 @@ func (d *driver) delete(work context.Context) error {
 		return keptByPolicy(p) || slices.Contains(d.op.Order.RetainResources, p.LogicalID)
 	}
 	parts := d.where(func(p *part) bool { return !p.Status.Gone() })
-	if err := d.settleCreation(work, parts, o); err != nil {
+	if err := d.settleCreation(work, parts); err != nil {
 		return err
 	}
 	parts = d.where(func(p *part) bool { return !p.Status.Gone() })
@@ -217,17 +233,21 @@ func (d *driver) delete(work context.Context) error {
 // settleCreation does nothing for resources whose creation has ended one way
 // or the other. A creation of which nobody knows what became of it is
 // repeated, so that what it made can be deleted.
-func (d *driver) settleCreation(work context.Context, parts []*part, o *outcome) error {
+func (d *driver) settleCreation(work context.Context, parts []*part) error {
 	for _, p := range parts {
 		if p.Status != record.CreateInProgress && (p.Status != record.UpdateInProgress || p.state.Now != nil) || p.state.Next == nil {
 			continue
 		}
-		d.call(work, p.copy(), true, &outcome{})
+		result := &outcome{} // a failure is what the deletion is for
+		d.call(work, p.copy(), true, result)
 		if cause := context.Cause(work); cause != nil {
 			return cause
 		}
+		if result.err != nil {
+			return result.err
+		}
 	}
-	return o.err
+	return nil
 }
 
 // forget removes what a deleted stack gave to others and took from them.
@@ -357,9 +377,7 @@ func (d *driver) restoreOne(work context.Context, old *part, o *outcome) bool {
 		p.set(record.UpdateComplete, "")
 	} else {
 		d.begin(p)
-		if p.state.Next != nil { // may have been applied in part
-			p.state.Now = p.state.Next
-		}
+		p.suppose(p.state.Stable)
 		p.state.Next = p.state.Stable
 		p.set(record.UpdateInProgress, "")
 	}
@@ -375,11 +393,6 @@ func (d *driver) restoreOne(work context.Context, old *part, o *outcome) bool {
 	return d.call(work, p, false, o)
 }
 
-// restoring reports whether the call that ran on the part led back.
-func (d *driver) restoring(p *part) bool {
-	return p.state.Next != nil && p.state.Stable != nil && same(p.state.Next, p.state.Stable) && equal(p.state.Next.Declared, p.state.Stable.Declared)
-}
-
 // differs reports whether the resource's service has to change something to
 // lead back.
 func (d *driver) differs(p *part) bool {
@@ -390,10 +403,9 @@ func (d *driver) differs(p *part) bool {
 	if schema == nil {
 		return false
 	}
-	now := p.state.Now
-	if p.state.Next != nil {
-		now = p.state.Next
-	}
+	supposed := p.copy()
+	supposed.suppose(p.state.Stable)
+	now := supposed.state.Now
 	changed, _ := schema.Compare(now.Properties(), p.state.Stable.Properties())
 	return len(changed) > 0 || schema.Taggable != "" && !slices.Equal(now.Tags, p.state.Stable.Tags)
 }

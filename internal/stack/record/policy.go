@@ -69,6 +69,8 @@ func parsePolicy(text string) (*stackPolicy, error) {
 			return nil, refused("Statement must have either Resource or NotResource")
 		case st.Principal != "*":
 			return nil, refused("Principal must be *")
+		case st.unknown() != "":
+			return nil, refused("Invalid condition: " + st.unknown())
 		}
 		for _, action := range slices.Concat(st.Action, st.NotAction) {
 			if !slices.Contains([]string{"Update:Modify", "Update:Replace", "Update:Delete", "Update:*"}, action) {
@@ -77,6 +79,22 @@ func parsePolicy(text string) (*stackPolicy, error) {
 		}
 	}
 	return &p, nil
+}
+
+// unknown is an operator or a key of the condition that stack policies do not
+// have (AWS docs), or "".
+func (st *policyStatement) unknown() string {
+	for operator, keys := range st.Condition {
+		if operator != "StringEquals" && operator != "StringLike" {
+			return operator
+		}
+		for key := range keys {
+			if key != "ResourceType" {
+				return key
+			}
+		}
+	}
+	return ""
 }
 
 // CheckPolicy refuses an action, such as Update:Modify, on a resource that a
@@ -123,8 +141,8 @@ func (st *policyStatement) covers(action, logicalID, kind string) bool {
 		return false
 	}
 	for operator, keys := range st.Condition {
-		for key, values := range keys {
-			if key != "ResourceType" || !slices.ContainsFunc(values, func(v string) bool {
+		for _, values := range keys { // those of ResourceType
+			if !slices.ContainsFunc(values, func(v string) bool {
 				return v == kind || operator == "StringLike" && matches(v, kind)
 			}) {
 				return false

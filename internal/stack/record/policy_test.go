@@ -45,6 +45,29 @@ func TestCheckPolicy(t *testing.T) {
 	}
 }
 
+// A condition that would never be met, and so switch a Deny off, is refused.
+func TestParsePolicyCondition(t *testing.T) {
+	t.Parallel()
+	for condition, want := range map[string]string{
+		`{"StringEquals":{"ResourceType":"T"},"StringLike":{"ResourceType":["A","B*"]}}`: "",
+		`{"StringNotEquals":{"ResourceType":"T"}}`:                                       "StringNotEquals",
+		`{"StringEqualsIgnoreCase":{"ResourceType":"T"}}`:                                "StringEqualsIgnoreCase",
+		`{"StringEquals":{"aws:PrincipalTag/a":"T"}}`:                                    "aws:PrincipalTag/a",
+	} {
+		if want != "" {
+			want = "constraint violation: Error validating stack policy: Invalid condition: " + want
+		}
+		got := ""
+		err := ParsePolicy(`{"Statement":[{"Effect":"Deny","Principal":"*","Action":"Update:*","Resource":"*","Condition":` + condition + `}]}`)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", condition, got, want)
+		}
+	}
+}
+
 func FuzzCheckPolicy(f *testing.F) {
 	f.Add(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"Update:*","Resource":"*"}]}`, "DB")
 	f.Add(`{"Statement":[{"Effect":"Deny","Principal":"*","NotAction":["Update:Modify"],"NotResource":"LogicalResourceId/[a","Condition":{"StringLike":{"ResourceType":"["}}}]}`, "a")

@@ -88,6 +88,8 @@ type Applied struct {
 	DependsOn []string `json:",omitzero"`
 	// Imports are the names of exports that the properties use.
 	Imports []string `json:",omitzero"`
+	// Imported are the values of Imports, while this is being worked out.
+	Imported map[string]string `json:"-"`
 }
 
 // Properties are those that the resource's service is to get.

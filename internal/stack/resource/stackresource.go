@@ -135,6 +135,7 @@ func (r *Request) settled(ctx context.Context, id, want string) error {
 func pastTense(status string) string {
 	return map[string]string{
 		api.StackStatusCreateComplete: "created", api.StackStatusUpdateComplete: "updated", api.StackStatusDeleteComplete: "deleted",
+		api.StackStatusUpdateRollbackComplete: "rolled back",
 	}[status]
 }
 
@@ -152,6 +153,9 @@ func (r *Request) stackResult(ctx context.Context, id string) (Result, error) {
 
 func updateStack(ctx context.Context, r *Request, _, p *stackProperties) (Result, error) {
 	id := r.PhysicalID
+	if err := r.rolledBack(ctx, id); err != nil {
+		return Result{}, err
+	}
 	err := r.Client.do(ctx, cloudFormation, "UpdateStack", &api.UpdateStackInput{
 		StackName: &id, TemplateURL: &p.TemplateURL, Parameters: p.parameters(), Tags: p.stackTags(r), NotificationARNs: p.notified(r),
 		Capabilities: r.Stacks.Capabilities, RoleARN: nonEmpty(r.Stacks.RoleARN), ClientRequestToken: new(r.token("stack")),
@@ -165,6 +169,30 @@ func updateStack(ctx context.Context, r *Request, _, p *stackProperties) (Result
 		return Result{}, err
 	}
 	return r.stackResult(ctx, id)
+}
+
+// rolledBack takes up the rollback of a stack in which that has failed, since
+// it cannot be updated before. What the rollback leads to may still differ
+// from what is wanted.
+func (r *Request) rolledBack(ctx context.Context, id string) error {
+	s, err := r.describeStack(ctx, id)
+	if err != nil {
+		return err
+	}
+	switch deref(s.StackStatus) {
+	case api.StackStatusUpdateRollbackFailed:
+		in := &api.ContinueUpdateRollbackInput{StackName: &id, RoleARN: nonEmpty(r.Stacks.RoleARN), ClientRequestToken: new(r.token("continue"))}
+		if err := r.Client.do(ctx, cloudFormation, "ContinueUpdateRollback", in); err != nil {
+			return err
+		}
+	case api.StackStatusUpdateRollbackInProgress, api.StackStatusUpdateRollbackCompleteCleanupInProgress:
+		if !r.Resumed { // nobody knows whose
+			return nil
+		}
+	default:
+		return nil
+	}
+	return r.settled(ctx, id, api.StackStatusUpdateRollbackComplete)
 }
 
 // unchanged reports whether an update had nothing to do.
