@@ -271,7 +271,11 @@ func (s *Service) ModifyDBInstance(ctx context.Context, call *wire.Call, in *api
 		if i.SecretID, err = s.changeMaster(tx, call, ask, m, i.SecretID); err != nil {
 			return nil, err
 		}
+		was := i.Clone()
 		if err := modifyInstance(tx, call, i, in); err != nil {
+			return nil, err
+		}
+		if err := s.admitInstance(tx, call, was, i); err != nil {
 			return nil, err
 		}
 		if err := tx.SaveDBInstance(i); err != nil {
