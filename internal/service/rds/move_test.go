@@ -157,3 +157,75 @@ func TestMoveOfManagedCluster(t *testing.T) {
 		m.want("moving the cluster by its port", port(), step.port)
 	}
 }
+
+// What claims to replicate an instance, or to be a member of a cluster, needs
+// the leave of that, and of the managed secret that may be sent there.
+func TestForgedReplica(t *testing.T) {
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
+	managed(t, s, "main")
+	create(t, s, input("free", "team", "a"))
+	m := newMover(t, s)
+	replicate := func(id, source string) error {
+		_, err := m.CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
+			DBInstanceIdentifier: &id, SourceDBInstanceIdentifier: &source, Tags: tags("keyturn:endpoint", id+".example.com"),
+		})
+		return err
+	}
+	const create, mine = "rds:CreateDBInstanceReadReplica", "arn:aws:rds:*:*:db:mine*"
+	own := allow(mine, create, "rds:AddTagsToResource")
+	m.may(own)
+	m.want("of an instance of others", replicate("mine", "free"), create+" on resource: arn:aws:rds:us-east-1:123456789012:db:free")
+	m.want("of what does not exist", replicate("mine", "none"), create+" on resource: arn:aws:rds:us-east-1:123456789012:db:none")
+	byTag := allow("*", create)
+	byTag["Condition"] = map[string]any{"StringEquals": map[string]string{"aws:ResourceTag/team": "a"}}
+	m.may(own, byTag)
+	m.want("of an instance with the tag", replicate("mine", "free"), "")
+	m.want("of an instance without the tag", replicate("mine-too", "main"), create)
+	m.want("of a replica of one's own", replicate("mine-too", "mine"), "")
+	m.may(own, allow("*", create))
+	m.want("of a managed one", replicate("mine-3", "main"), getValue)
+	m.may(own, allow("*", create), allow(*instance(t, s, "main").MasterUserSecret.SecretArn, getValue))
+	m.want("of a managed one, as its reader", replicate("mine-3", "main"), "")
+	m.may(own, allow("*", create))
+	m.want("of a replica of a managed one", replicate("mine-4", "mine-3"), getValue)
+}
+
+func TestForgedMember(t *testing.T) {
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
+	secrets := map[string]string{}
+	for _, id := range []string{"free", "managed"} {
+		in := &rds.CreateDBClusterInput{
+			DBClusterIdentifier: &id, Engine: aws.String("aurora-postgresql"), MasterUsername: aws.String("admin"), Tags: tags("keyturn:endpoint", "rw.example.com"),
+		}
+		if id == "managed" {
+			in.ManageMasterUserPassword = aws.Bool(true)
+			in.Tags = append(in.Tags, tags("keyturn:initial-secret", initialSecret(t, s, "first", "admin", "initial-password-1"))...)
+		}
+		made, err := s.RDS.CreateDBCluster(ctx, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if made.DBCluster.MasterUserSecret != nil {
+			secrets[id] = *made.DBCluster.MasterUserSecret.SecretArn
+		}
+	}
+	m := newMover(t, s)
+	join := func(id, cluster string) error {
+		in := input(id)
+		in.Engine, in.DBClusterIdentifier, in.MasterUsername, in.MasterUserPassword = aws.String("aurora-postgresql"), &cluster, nil, nil
+		_, err := m.CreateDBInstance(ctx, in)
+		return err
+	}
+	const create = "rds:CreateDBInstance"
+	own := allow("arn:aws:rds:*:*:db:*", create, "rds:AddTagsToResource")
+	m.may(own)
+	m.want("of others", join("one", "free"), create+" on resource: arn:aws:rds:us-east-1:123456789012:cluster:free")
+	m.want("of none", join("one", "none"), create+" on resource: arn:aws:rds:us-east-1:123456789012:cluster:none")
+	m.may(own, allow("arn:aws:rds:*:*:cluster:*", create))
+	m.want("of a cluster", join("one", "free"), "")
+	m.want("of a managed cluster", join("two", "managed"), getValue)
+	m.may(own, allow("arn:aws:rds:*:*:cluster:*", create), allow(secrets["managed"], getValue))
+	m.want("of a managed cluster, as its reader", join("two", "managed"), "")
+}
