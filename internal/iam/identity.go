@@ -36,6 +36,10 @@ type Session struct {
 	// without a qualifier; "" otherwise.
 	SourceFunction string `json:"l,omitempty"`
 	// SourceVPC is the ID of the VPC that this function's environment is in;
-	// "" for none.
+	// "" for none. The sessions that are assumed from there have it, too: their
+	// calls come from the same place.
 	SourceVPC string `json:"v,omitempty"`
+	// VPCFunction is the ARN of the function in SourceVPC whose session began
+	// the chain; "" in that session itself.
+	VPCFunction string `json:"w,omitempty"`
 }

@@ -88,7 +88,7 @@ func (s *AlternatingUsers) Set(ctx context.Context, r *Rotation) error {
 		return err
 	}
 	closeSession(ctx, session)
-	session, err = s.enterAsSuperuser(ctx, r, cur)
+	session, err = s.enterAsSuperuser(ctx, r, cur, cur)
 	if err != nil {
 		return err
 	}

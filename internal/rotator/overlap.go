@@ -91,7 +91,7 @@ func (s *OverlapPasswords) change(ctx context.Context, r *Rotation, session Sess
 	if cur.Document.Text("masterarn") != "" {
 		closeSession(ctx, session)
 		var err error
-		if session, err = s.enterAsSuperuser(ctx, r, cur); err != nil {
+		if session, err = s.enterAsSuperuser(ctx, r, cur, cur); err != nil {
 			return err
 		}
 	}

@@ -25,11 +25,8 @@ func (r *Rotation) sameServer(ctx context.Context, kind Kind, cur, master Login)
 	if sameHost && kind.onePort(cur.Port, master.Port) {
 		return true, nil
 	}
-	for pair := range strings.SplitSeq(r.Settings.Text("KEYTURN_PRIMARY_HOSTS", ""), ",") {
-		replica, primary, _ := strings.Cut(pair, "=")
-		if cur.isNamed(replica) && master.isNamed(primary) {
-			return true, nil
-		}
+	if r.primaryNamed(cur, master) {
+		return true, nil
 	}
 	if sameHost {
 		return false, Invalid("Current database port %d is not the port %d of master on host %s: for a pooler before it, add %s:%d=%s:%d to the variable KEYTURN_PRIMARY_HOSTS",
@@ -50,6 +47,18 @@ func (r *Rotation) sameServer(ctx context.Context, kind Kind, cur, master Login)
 		return false, &Error{Type: errorType(err), Text: "Encountered error while verifying rds replica status: " + err.Error(), err: err}
 	}
 	return same, nil
+}
+
+// primaryNamed tells whether KEYTURN_PRIMARY_HOSTS names the superuser's host
+// as the primary of the current one.
+func (r *Rotation) primaryNamed(cur, master Login) bool {
+	for pair := range strings.SplitSeq(r.Settings.Text("KEYTURN_PRIMARY_HOSTS", ""), ",") {
+		replica, primary, _ := strings.Cut(pair, "=")
+		if cur.isNamed(replica) && master.isNamed(primary) {
+			return true
+		}
+	}
+	return false
 }
 
 // onePort tells whether two ports of a host are one server's.

@@ -37,12 +37,12 @@ func (s *Superuser) Set(ctx context.Context, r *Rotation) error {
 	if err := sameUser(cur, next); err != nil {
 		return err
 	}
-	session, _, err := s.enter(ctx, r, cur, next, refused)
+	session, as, err := s.enter(ctx, r, cur, next, refused)
 	if err != nil {
 		return err
 	}
 	closeSession(ctx, session)
-	session, err = s.enterAsSuperuser(ctx, r, cur)
+	session, err = s.enterAsSuperuser(ctx, r, cur, as)
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func (s *Superuser) Set(ctx context.Context, r *Rotation) error {
 }
 
 // enterAsSuperuser logs in with the secret that the current version's
-// masterarn names.
-func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) (Session, error) {
+// masterarn names. as is the version that has logged in.
+func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur, as Login) (Session, error) {
 	arn := cur.Document.Text("masterarn")
 	if arn == "" {
 		return nil, MissingKey("masterarn")
@@ -65,11 +65,36 @@ func (s strategy) enterAsSuperuser(ctx context.Context, r *Rotation, cur Login) 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.prove(ctx, r, as, master); err != nil {
+		return nil, err
+	}
 	session, err := r.Connect(ctx, s.engine, master, "superuser's")
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return nil, Invalid("Unable to log into database using credentials in %s secret %s", s.engine.Kind().Service.superuser(), arn).Because(f)
 	}
 	return session, err
+}
+
+// prove logs in, as the user did at its own host, at the superuser's where
+// RDS alone says that the one replicates the other. Whoever may register
+// servers could make it say so of a server of their own, at which anybody
+// logs in; a replica has its users from the superuser's server.
+func (s strategy) prove(ctx context.Context, r *Rotation, as, master Login) error {
+	if s.engine.Kind().UsersPerNode || sameName(as.Host, master.Host) || r.primaryNamed(as, master) {
+		return nil
+	}
+	as.Host, as.Port = master.Host, master.Port
+	r.attempts += 2 // which are not in the step's plan
+	session, err := r.Connect(ctx, s.engine, as, "current")
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return Invalid("Unable to log into database using the credentials of secret %s at the host %s of the %s, of which RDS says that its own host is a replica",
+			r.SecretID, master.Host, s.engine.Kind().Service.superuser()).Because(f)
+	}
+	if err != nil {
+		return err
+	}
+	closeSession(ctx, session)
+	return nil
 }
 
 // superuser reads the superuser's secret and checks that it is of the same

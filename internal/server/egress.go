@@ -24,8 +24,8 @@ import (
 // of that VPC say of it.
 //
 // The addresses that functions really connect to stand for places in the
-// VPC. The server's own doors are Secrets Manager, at its regional name; that
-// of a VPC endpoint is this endpoint. A registered database is where its
+// VPC. The server's doors for functions are services, at their regional
+// names; that of a VPC endpoint is this endpoint; that for clients is nowhere. A registered database is where its
 // record says. The host's name servers are the VPC's. Everything else is
 // judged by the address that it has.
 type enforcer struct {
@@ -45,8 +45,8 @@ type enforcer struct {
 // doorPlace is a door as functions reach it.
 type doorPlace struct {
 	at netip.AddrPort
-	// service is the AWS service that the door stands for; endpoint the VPC
-	// endpoint, or "".
+	// service is the AWS service that the door stands for, or ""; endpoint the
+	// VPC endpoint, or "".
 	service, endpoint, vpc string
 }
 
@@ -159,7 +159,7 @@ func (f *enforcer) judge(ctx context.Context, s *network.Snapshot, spec environm
 	}
 	if d, ok := f.standsFor(s, to); ok {
 		if d.Service == "" {
-			return foreignEndpoint(spec)
+			return noWay(spec)
 		}
 		path.To = d
 	} else if list := f.databases(ctx, s, to); len(list) > 0 {
@@ -187,16 +187,17 @@ func analyzeAny(s *network.Snapshot, path network.Path, list []string) network.R
 	return first
 }
 
-// foreignEndpoint is the way to an endpoint of another VPC.
-func foreignEndpoint(spec environment.Spec) network.Report {
+// noWay is the way to the server's door for clients, or to an endpoint of
+// another VPC.
+func noWay(spec environment.Spec) network.Report {
 	return network.Report{Verdict: network.NoRoute, Hops: []network.Hop{{
 		Stage: network.StageEndpoint, Verdict: network.NoRoute,
-		Text: "The VPC endpoint is not one of " + spec.VPC.VPCID + ".",
+		Text: "The address is the server's for its clients or for another VPC: no way leads there from " + spec.VPC.VPCID + ".",
 	}}}
 }
 
 // standsFor says which service one of the server's doors stands for; without
-// a service it is an endpoint of another VPC.
+// a service no way leads there.
 func (f *enforcer) standsFor(s *network.Snapshot, to egress.Destination) (d network.Destination, ok bool) {
 	if to.Protocol != egress.TCP {
 		return d, false
@@ -206,7 +207,7 @@ func (f *enforcer) standsFor(s *network.Snapshot, to egress.Destination) (d netw
 			continue
 		}
 		if p.endpoint == "" {
-			return network.Destination{Service: p.service}, true
+			return network.Destination{Service: p.service}, true // "" for the clients' door
 		}
 		e := s.Endpoint(p.endpoint)
 		if e == nil || len(s.VPCs) == 0 || p.vpc != s.VPCs[0].ID {

@@ -149,9 +149,14 @@ func (s *Server) answerAll(services []*wire.Service) {
 	who := newAuthenticator(s.keyring)
 	answer := func(d *door, h http.Handler) { d.answer(h, s.cfg.Logger) }
 	answer(&s.outer, s.handler(services, who, nil, nil))
-	functions := s.handler(services, who, nil, newRecorded(s.store).endpoint)
-	for _, d := range s.innerDoors() {
-		answer(d, functions)
+	of := newRecorded(s.store).endpoint
+	ofMain := of
+	if s.cfg.EnforceVPC {
+		ofMain = through(mainService, of)
+	}
+	answer(&s.inner, s.handler(services, who, nil, ofMain))
+	for _, d := range s.side {
+		answer(&d.door, s.handler(services, who, nil, through(d.service, of)))
 	}
 	for _, p := range s.passages {
 		answer(&p.door, s.handler(services, who, p.endpoint, nil))

@@ -283,6 +283,66 @@ func TestEnforceVPC(t *testing.T) {
 	}
 }
 
+// passing tells what comes of the ways around the door of a service.
+const passing = `
+import boto3, botocore.config, botocore.exceptions, os
+def client(name, **more):
+    return boto3.client(name, config=botocore.config.Config(connect_timeout=0.7, retries={"total_max_attempts": 1}), **more)
+def attempt(f):
+    try:
+        f()
+        return "yes"
+    except botocore.exceptions.ClientError as e:
+        return e.response["Error"]["Code"]
+    except Exception as e:
+        return "hangs" if "imeout" in type(e).__name__ else type(e).__name__
+def lambda_handler(event, context):
+    here = os.environ["AWS_ENDPOINT_URL"]
+    def chained():
+        c = client("sts").assume_role(RoleArn=event["role"], RoleSessionName="chained")["Credentials"]
+        client("secretsmanager", aws_access_key_id=c["AccessKeyId"], aws_secret_access_key=c["SecretAccessKey"],
+            aws_session_token=c["SessionToken"]).get_secret_value(SecretId=event["id"])
+    return [
+        attempt(lambda: client("kms").list_keys()), attempt(lambda: client("iam").list_users()), attempt(lambda: client("kms", endpoint_url=here).list_keys()),
+        attempt(lambda: client("secretsmanager", endpoint_url=os.environ["AWS_ENDPOINT_URL_KMS"]).get_random_password()),
+        attempt(lambda: client("secretsmanager", endpoint_url=event["outer"]).get_random_password()), attempt(chained),
+    ]
+`
+
+// The way to one service is none to another, the clients' address none to
+// any, and a role that a function assumes calls from its VPC as well.
+func TestEnforceDoors(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t), EnforceVPC: true})
+	v, ctx := newTestVPC(t, s), t.Context()
+	v.nat()
+	secret, err := s.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("in-vpc"), SecretString: aws.String("value")})
+	v.must(err)
+	_, err = s.Secrets.PutResourcePolicy(ctx, &secretsmanager.PutResourcePolicyInput{SecretId: secret.ARN, ResourcePolicy: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*",
+			"Condition":{"StringNotEquals":{"aws:SourceVpce":"` + v.endpoint + `"},"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::*:root"}}}]}`)})
+	v.must(err)
+	role, err := s.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("next"), AssumeRolePolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}}`)})
+	v.must(err)
+	put := func(role, actions string) {
+		_, err := s.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("doors"), PolicyDocument: aws.String(
+			`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"` + actions + `","Resource":"*"}}`)})
+		v.must(err)
+	}
+	put("next", "secretsmanager:GetSecretValue")
+	name := v.newFunction(apitest.PythonCode(t, "pass", passing))
+	put("pass-role", "sts:AssumeRole")
+	payload, err := json.Marshal(map[string]string{"outer": s.URL, "role": *role.Role.Arn, "id": *secret.ARN})
+	v.must(err)
+	out, err := s.Lambda.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: payload})
+	v.must(err)
+	const want = `["yes", "AccessDenied", "InvalidSignatureException", "InvalidSignatureException", "hangs", "yes"]`
+	if got := string(out.Payload); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // rotate starts a rotation and waits until it has succeeded or a step has
 // timed out; it returns what the function has logged since.
 func (v *testVPC) rotate(secret, function string, done func(log string) bool) string {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -55,10 +56,12 @@ func (r *recorded) endpoint(ctx context.Context, p iam.Principal, service, regio
 	if p.Given == nil || p.Given.SourceVPC == "" {
 		return nil, nil
 	}
-	if a, _ := arn.Parse(p.Given.SourceFunction); a.Region != region {
+	// Roles that the function has assumed may be of other accounts.
+	a, _ := arn.Parse(cmp.Or(p.Given.SourceFunction, p.Given.VPCFunction))
+	if a.Region != region {
 		return nil, nil // an endpoint leads to its own region (AWS docs)
 	}
-	ways, err := r.ways(ctx, vpcPlace{p.Account, region, p.Given.SourceVPC})
+	ways, err := r.ways(ctx, vpcPlace{a.Account, region, p.Given.SourceVPC})
 	if err != nil {
 		return nil, err
 	}

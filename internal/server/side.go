@@ -1,11 +1,16 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 
+	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/function/environment"
+	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/sigv4"
+	"github.com/keyturn/keyturn/internal/wire"
 )
 
 // sideDoor is a door for functions in a VPC that call one service. On AWS
@@ -21,10 +26,10 @@ type sideDoor struct {
 // mainService is the service for which the doors of all services stand.
 const mainService = "secretsmanager"
 
-// sideServices are the services that rotation functions call beside Secrets
-// Manager (AWS docs).
+// sideServices are the services that functions call beside Secrets Manager.
 var sideServices = []struct{ service, sdk string }{
-	{"rds", "RDS"}, {"kms", "KMS"}, {"sts", "STS"}, {"lambda", "LAMBDA"}, {"logs", "CLOUDWATCH_LOGS"},
+	{"rds", "RDS"}, {"kms", "KMS"}, {"sts", "STS"}, {"lambda", "LAMBDA"}, {"logs", "CLOUDWATCH_LOGS"}, {"iam", "IAM"}, {"ec2", "EC2"},
+	{"cloudtrail", "CLOUDTRAIL"}, {"cloudformation", "CLOUDFORMATION"}, {"serverlessrepo", "SERVERLESSAPPLICATIONREPOSITORY"},
 }
 
 // openSides opens the doors of single services, if VPCs count.
@@ -40,6 +45,18 @@ func (s *Server) openSides() error {
 		s.side = append(s.side, &sideDoor{door{listener: l}, n.service, n.sdk})
 	}
 	return nil
+}
+
+// through is what a door for functions makes of a call: it finds the VPC
+// endpoint, and refuses calls of functions in a VPC to another service than
+// the door's. The way to a service must not be the way to others.
+func through(service string, of endpointOf) endpointOf {
+	return func(ctx context.Context, p iam.Principal, called, region, host string) (*wire.Endpoint, error) {
+		if p.Given != nil && p.Given.SourceVPC != "" && called != service {
+			return nil, fault.New(sigv4.BadScope, "Credential should be scoped to correct service: '%s'. ", service)
+		}
+		return of(ctx, p, called, region, host)
+	}
 }
 
 // innerDoors are all doors for functions.
@@ -62,7 +79,8 @@ func (s *Server) sideURLs() []environment.ServiceURL {
 
 // places lists all doors with what they stand for in a VPC.
 func (s *Server) places() []doorPlace {
-	list := []doorPlace{placeOf(&s.outer, mainService), placeOf(&s.inner, mainService)}
+	// Clients come by the outer door, and through no endpoint of a VPC.
+	list := []doorPlace{placeOf(&s.outer, ""), placeOf(&s.inner, mainService)}
 	for _, d := range s.side {
 		list = append(list, placeOf(&d.door, d.service))
 	}

@@ -67,6 +67,8 @@ func (c *call) attempt(ctx context.Context) (result, bool) {
 	switch c.n.nr {
 	case unix.SYS_CONNECT:
 		return c.connect()
+	case unix.SYS_LISTEN:
+		return c.listen()
 	case unix.SYS_SENDTO:
 		return c.sendto()
 	case unix.SYS_SENDMSG:

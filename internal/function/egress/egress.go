@@ -3,8 +3,8 @@
 //
 // A process that is to be held installs a seccomp filter (see Restrict), which
 // its children inherit and nobody can take off. From then on the calls that
-// name an address (connect, sendto, sendmsg and sendmmsg) are not carried out
-// by the kernel but handed to a Guard in another process. The Guard copies the
+// name an address (connect, sendto, sendmsg and sendmmsg), and listen, are not
+// carried out by the kernel but handed to a Guard in another process. The Guard copies the
 // address and the data, asks whether the destination is allowed, and carries
 // the call out itself on a duplicate of the caller's socket. What was judged is
 // so exactly what happens: the caller cannot swap an address, a descriptor or
@@ -25,8 +25,12 @@
 //
 // # Known limits
 //
-// Sockets that were connected before a rule changed stay connected. Listening
-// is not restricted. The abstract namespace of Unix sockets is shut, and a
+// Sockets that were connected before a rule changed stay connected. TCP
+// sockets may listen on loopback alone (EACCES otherwise), where any process of
+// the host that is not held reaches them and could pass on what they send;
+// datagrams from elsewhere reach unconnected UDP sockets, whose answers are
+// judged. Peers on Unix sockets see the credentials of the Guard's process.
+// The abstract namespace of Unix sockets is shut, and a
 // Unix socket in the file system can be reached only if the caller's user made
 // it. sendmsg may send less than a blocking caller asked for, never more than
 // 1 MiB at once. Sending on a closed connection gives EPIPE without SIGPIPE. A

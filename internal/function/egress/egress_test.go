@@ -41,6 +41,8 @@ func TestProgram(t *testing.T) {
 	}{
 		{"read", unix.SYS_READ, [6]uint64{}, allow},
 		{"connect", unix.SYS_CONNECT, [6]uint64{3, pointer, 16}, notify},
+		{"listen", unix.SYS_LISTEN, [6]uint64{3, 128}, notify},
+		{"bind", unix.SYS_BIND, [6]uint64{3, pointer, 16}, allow},
 		{"send", unix.SYS_SENDTO, [6]uint64{3, pointer, 1, 0, 0, 0}, allow},
 		{"sendto", unix.SYS_SENDTO, [6]uint64{3, pointer, 1, 0, pointer, 16}, notify},
 		{"sendto with a high address", unix.SYS_SENDTO, [6]uint64{3, pointer, 1, 0, 1 << 32, 16}, notify},

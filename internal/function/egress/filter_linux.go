@@ -94,6 +94,7 @@ func (a *assembler) calls(arch uint32, guarded bool) {
 	a.equal(unix.SYS_SETSOCKOPT, a.option)
 	if guarded {
 		a.equal(unix.SYS_CONNECT, a.notify)
+		a.equal(unix.SYS_LISTEN, a.notify)
 	}
 	a.equal(unix.SYS_SENDTO, func() {
 		a.fastOpen(3)

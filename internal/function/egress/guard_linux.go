@@ -44,9 +44,11 @@ type Guard struct {
 	slots chan struct{}
 	// dialing serialises calls that change a socket's timeout for a moment.
 	dialing sync.Mutex
-	mu      sync.Mutex
-	lost    map[callKey]lostAnswer
-	warned  bool
+	// rights serialises messages that take descriptors along.
+	rights sync.Mutex
+	mu     sync.Mutex
+	lost   map[callKey]lostAnswer
+	warned bool
 }
 
 // notification is a call that waits (linux/seccomp.h: struct seccomp_notif).

@@ -85,6 +85,11 @@ func (c *call) sendUnix(m *message, flags int) (result, bool) {
 		defer done()
 		to = place
 	}
+	if len(m.control) > 0 {
+		// At most one message's descriptors are held for a guard's processes.
+		c.guard.rights.Lock()
+		defer c.guard.rights.Unlock()
+	}
 	control, fds, errno := c.unixControl(m.control)
 	defer func() {
 		for _, fd := range fds {
@@ -97,6 +102,11 @@ func (c *call) sendUnix(m *message, flags int) (result, bool) {
 	return c.deliver(m.data, control, to, flags)
 }
 
+// maxRights is how many descriptors the kernel lets go along with one message
+// (SCM_MAX_FD, in all its control messages). More are refused before any is
+// duplicated: they would use up this process's own.
+const maxRights = 253
+
 // unixControl translates the caller's descriptors into our own, which are to
 // be closed afterwards. Credentials cannot be passed on.
 func (c *call) unixControl(control []byte) (out []byte, fds []int, errno unix.Errno) {
@@ -107,10 +117,16 @@ func (c *call) unixControl(control []byte) (out []byte, fds []int, errno unix.Er
 	if err != nil {
 		return nil, nil, unix.EINVAL
 	}
+	count := 0
 	for _, m := range messages {
 		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS {
-			return nil, fds, unix.EPERM
+			return nil, nil, unix.EPERM
 		}
+		if count += len(m.Data) / 4; count > maxRights {
+			return nil, nil, unix.EINVAL
+		}
+	}
+	for _, m := range messages {
 		var ours []int
 		for b := m.Data; len(b) >= 4; b = b[4:] {
 			fd, err := c.caller.descriptor(int(int32(binary.NativeEndian.Uint32(b))))

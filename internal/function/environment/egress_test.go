@@ -189,6 +189,13 @@ def own():
     s, _ = l.accept(); s.sendall(b"mine")
     return c.recv(10).decode()
 
+def doors():
+    def at(*address):
+        s = socket.socket()
+        if address: s.bind(address)
+        s.listen()
+    return [attempt(lambda: at("0.0.0.0", 0)), attempt(at), attempt(lambda: at("127.0.0.1", 0))]
+
 def unix():
     path = os.environ.get("TMPDIR", "/tmp") + "/socket-of-my-own"
     if len(path) > 100:
@@ -228,7 +235,7 @@ return {
     "asyncio ok": attempt(lambda: aio(ok[0])), "asyncio no": attempt(lambda: aio(no[0])),
     "child ok": attempt(lambda: child(ok[0])), "child no": attempt(lambda: child(no[0])),
     "fork ok": attempt(lambda: forked(ok[0])), "fork no": attempt(lambda: forked(no[0])),
-    "many": many(ok[0], 50), "own listener": attempt(own), "unix": attempt(unix), "netlink": attempt(netlink), "big": attempt(big),
+    "many": many(ok[0], 50), "own listener": attempt(own), "listeners": doors(), "unix": attempt(unix), "netlink": attempt(netlink), "big": attempt(big),
     "closed": attempt(lambda: tcp(event["closed"])),
     "resolve": attempt(lambda: socket.getaddrinfo("localhost", 80, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]),
 }`
@@ -258,7 +265,7 @@ func TestEgress(t *testing.T) {
 				"sendmsg ok": "hello", "sendmsg no": "TimeoutError",
 				"asyncio ok": "hello", "asyncio no": "TimeoutError", "child ok": "hello", "child no": "TimeoutError",
 				"fork ok": "hello", "fork no": "TimeoutError",
-				"many": "[50 50]", "own listener": "mine", "unix": "passed", "netlink": "true", "big": "true",
+				"many": "[50 50]", "own listener": "mine", "listeners": "[EACCES EACCES <nil>]", "unix": "passed", "netlink": "true", "big": "true",
 				"closed": "ECONNREFUSED", "resolve": "127.0.0.1",
 			}
 			for name, value := range want {

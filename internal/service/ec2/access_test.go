@@ -151,6 +151,54 @@ func TestPermissions(t *testing.T) {
 		"User: arn:aws:iam::123456789012:user/nobody is not authorized to perform: ec2:DescribeSubnets because no identity-based policy allows the ec2:DescribeSubnets action")
 }
 
+// To change an endpoint takes the leave of all that it is put into and taken
+// out of.
+func TestModifyEndpointPermissions(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	v := *b.vpc("10.0.0.0/16").VpcId
+	b.hostnames(v)
+	first, second := *b.subnet(v, "10.0.1.0/24", "us-east-1a").SubnetId, *b.subnet(v, "10.0.2.0/24", "us-east-1b").SubnetId
+	g, other := b.group(v, "endpoint"), b.group(v, "other")
+	faced, err := b.c.CreateVpcEndpoint(ctx, &sdk.CreateVpcEndpointInput{VpcId: &v, VpcEndpointType: types.VpcEndpointTypeInterface,
+		ServiceName: aws.String(secretsManager), SubnetIds: []string{first}, SecurityGroupIds: []string{g}})
+	b.must(err)
+	gateway, err := b.c.CreateVpcEndpoint(ctx, &sdk.CreateVpcEndpointInput{VpcId: &v, ServiceName: aws.String("com.amazonaws.us-east-1.s3")})
+	b.must(err)
+	table, err := b.c.CreateRouteTable(ctx, &sdk.CreateRouteTableInput{VpcId: &v})
+	b.must(err)
+	rtb := *table.RouteTable.RouteTableId
+	for _, tc := range []struct {
+		what, needs string
+		in          sdk.ModifyVpcEndpointInput
+	}{
+		{"a subnet more", "subnet/" + second, sdk.ModifyVpcEndpointInput{AddSubnetIds: []string{second}}},
+		{"a subnet less", "subnet/" + second, sdk.ModifyVpcEndpointInput{RemoveSubnetIds: []string{second}}},
+		{"an unknown subnet", "subnet/subnet-0a", sdk.ModifyVpcEndpointInput{AddSubnetIds: []string{"subnet-0a"}}},
+		{"a group more", "security-group/" + other, sdk.ModifyVpcEndpointInput{AddSecurityGroupIds: []string{other}}},
+		{"a group less", "security-group/" + other, sdk.ModifyVpcEndpointInput{RemoveSecurityGroupIds: []string{other}}},
+		{"a route table more", "route-table/" + rtb, sdk.ModifyVpcEndpointInput{AddRouteTableIds: []string{rtb}}},
+		{"a route table less", "route-table/" + rtb, sdk.ModifyVpcEndpointInput{RemoveRouteTableIds: []string{rtb}}},
+	} {
+		in := tc.in
+		in.VpcEndpointId = faced.VpcEndpoint.VpcEndpointId
+		if len(in.AddRouteTableIds)+len(in.RemoveRouteTableIds) > 0 {
+			in.VpcEndpointId = gateway.VpcEndpoint.VpcEndpointId
+		}
+		try := func(resources string) error {
+			c := sdk.NewFromConfig(b.As(servicetest.User(t, servicetest.Account, "ann", `{"Effect":"Allow","Action":"ec2:ModifyVpcEndpoint","Resource":[`+resources+`]}`)))
+			_, err := c.ModifyVpcEndpoint(ctx, &in)
+			return err
+		}
+		const own = `"arn:aws:ec2:*:*:vpc-endpoint/*"`
+		checkCode(t, tc.what+" without its leave", try(own), "UnauthorizedOperation")
+		want := ""
+		if tc.what == "an unknown subnet" {
+			want = "InvalidSubnetId.NotFound"
+		}
+		checkCode(t, tc.what, try(own+`,"arn:aws:ec2:us-east-1:123456789012:`+tc.needs+`"`), want)
+	}
+}
+
 // Changes leave events with what they are about.
 func TestEvents(t *testing.T) {
 	b := newBench(t)

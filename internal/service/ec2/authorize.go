@@ -60,6 +60,24 @@ func (w *work) allow(kind network.Kind, id string, o network.Object) error {
 	return unauthorized(w.service.Guard.On(w.call, "", w.resource(kind, id, o, nil)))
 }
 
+// concerned are objects of one kind that a call names.
+type concerned struct {
+	kind network.Kind
+	ids  []string
+}
+
+// allowAll is allow for objects of several kinds.
+func (w *work) allowAll(all ...concerned) error {
+	for _, of := range all {
+		for _, id := range of.ids {
+			if err := w.allow(of.kind, id, w.Object(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // allowNew authorises the call on something that it makes in a VPC, which is
 // "" for something in none, and on the tags that it gets (AWS docs).
 func (w *work) allowNew(kind network.Kind, vpcID string, tags []api.TagSpecification) error {

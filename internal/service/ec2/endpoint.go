@@ -73,17 +73,9 @@ func (w *work) endpointVPC(in *api.CreateVpcEndpointRequest) (*network.VPC, erro
 	if err := w.allowNew(network.KindEndpoint, *in.VpcId, in.TagSpecifications); err != nil {
 		return nil, err
 	}
-	for _, of := range []struct {
-		kind network.Kind
-		ids  []string
-	}{
-		{network.KindVPC, []string{*in.VpcId}}, {network.KindSubnet, in.SubnetIds}, {network.KindGroup, in.SecurityGroupIds}, {network.KindRouteTable, in.RouteTableIds},
-	} {
-		for _, id := range of.ids {
-			if err := w.allow(of.kind, id, w.Object(id)); err != nil {
-				return nil, err
-			}
-		}
+	if err := w.allowAll(concerned{network.KindVPC, []string{*in.VpcId}}, concerned{network.KindSubnet, in.SubnetIds},
+		concerned{network.KindGroup, in.SecurityGroupIds}, concerned{network.KindRouteTable, in.RouteTableIds}); err != nil {
+		return nil, err
 	}
 	if vpc == nil {
 		return nil, fault.New(endpointVPCMissing, "The Vpc Id %s does not exist", *in.VpcId)
@@ -265,12 +257,18 @@ func (w *work) dropSubnets(e *network.Endpoint, ids []string) error {
 }
 
 // ModifyVpcEndpoint changes an endpoint's policy, subnets, security groups,
-// route tables and private DNS.
+// route tables and private DNS. The call is authorised on all that it adds
+// and removes, too (AWS docs).
 func (s *Service) ModifyVpcEndpoint(ctx context.Context, call *wire.Call, in *api.ModifyVpcEndpointRequest) (*api.ModifyVpcEndpointResult, error) {
 	out := &api.ModifyVpcEndpointResult{Return: new(true)}
 	return out, s.change(ctx, call, in.DryRun, out, func(w *work) error {
 		e, err := get(w, w.Endpoints, network.KindEndpoint, *in.VpcEndpointId)
 		if err != nil {
+			return err
+		}
+		if err := w.allowAll(concerned{network.KindSubnet, slices.Concat(in.AddSubnetIds, in.RemoveSubnetIds)},
+			concerned{network.KindGroup, slices.Concat(in.AddSecurityGroupIds, in.RemoveSecurityGroupIds)},
+			concerned{network.KindRouteTable, slices.Concat(in.AddRouteTableIds, in.RemoveRouteTableIds)}); err != nil {
 			return err
 		}
 		w.save(e)

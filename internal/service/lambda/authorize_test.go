@@ -388,6 +388,8 @@ func TestCreateFunctionPermissions(t *testing.T) {
 		{"other tags", with("lambda:TagResource", `"StringEquals":{"aws:RequestTag/team":"red"}`), tagged, "tags"},
 		{"network without permission", create + "," + pass, network, denied + "DescribeSecurityGroups for " + vpc.groups[0] + deniedBy},
 		{"network half", with("ec2:DescribeSecurityGroups", ``), network, denied + "DescribeSubnets for " + vpc.subnets[0] + deniedBy},
+		{"network but its VPC", create + "," + pass + `,{"Effect":"Allow","Action":["ec2:DescribeSecurityGroups","ec2:DescribeSubnets"],"Resource":"*"}`, network,
+			denied + "DescribeVpcs for " + vpc.subnets[0] + deniedBy},
 		{"network", with("ec2:Describe*", ``), network, ""},
 		{"only one subnet", pass + `,{"Effect":"Allow","Action":["lambda:*","ec2:*"],"Resource":"*","Condition":{"ForAnyValue:StringEquals":{"lambda:SubnetIds":"` + vpc.subnets[1] + `"}}}`, network, "create"},
 		{"only some layers", pass + `,{"Effect":"Allow","Action":"lambda:*","Resource":"*","Condition":{"ForAllValues:StringLike":{"lambda:Layer":"` + layerARN + `:*"}}}`, layered, ""},

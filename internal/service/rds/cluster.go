@@ -129,7 +129,11 @@ func (s *Service) ModifyDBCluster(ctx context.Context, call *wire.Call, in *api.
 		if c.SecretID, err = s.changeMaster(tx, call, ask, m, c.SecretID); err != nil {
 			return nil, err
 		}
+		was := c.Clone()
 		if err := modifyCluster(c, in); err != nil {
+			return nil, err
+		}
+		if err := s.admitCluster(tx, call, was, c); err != nil {
 			return nil, err
 		}
 		if in.VpcSecurityGroupIds != nil {

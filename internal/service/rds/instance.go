@@ -30,7 +30,7 @@ func (s *Service) CreateDBInstance(ctx context.Context, call *wire.Call, in *api
 	}
 	out, err := update(ctx, s, call, func(tx *store.Tx) (*api.CreateDBInstanceResult, error) {
 		made := i.Clone()
-		if err := place(tx, call, made, in.DBSubnetGroupName, in.Port); err != nil {
+		if err := s.place(tx, call, made, in.DBSubnetGroupName, in.Port); err != nil {
 			return nil, err
 		}
 		if err := createInstance(tx, made); err != nil {
@@ -137,16 +137,14 @@ func checkMaster(name string, password, keyID *string, managed *bool) error {
 }
 
 // place completes the record by what the store says: its cluster and its
-// subnet group, and where it is.
-func place(tx *store.Tx, call *wire.Call, i *database.Instance, group *string, port *int64) (err error) {
+// subnet group, and where it is. Functions take the registration's word for
+// what it is a part or a copy of, so the caller needs the leave of that.
+func (s *Service) place(tx *store.Tx, call *wire.Call, i *database.Instance, group *string, port *int64) (err error) {
 	if i.SubnetGroup, err = useGroup(tx, call, group); err != nil {
 		return err
 	}
 	if i.Cluster != "" {
-		c, err := tx.DBCluster(i.Account, i.Region, i.Cluster)
-		if fault.Is(err, fault.NotFound) {
-			return missingCluster(i.Cluster)
-		}
+		c, err := s.joined(tx, call, i.Cluster)
 		if err != nil {
 			return err
 		}
@@ -164,7 +162,14 @@ func place(tx *store.Tx, call *wire.Call, i *database.Instance, group *string, p
 	if err := checkSecurityGroups(tx, call, i.SecurityGroups, i.SubnetGroup); err != nil {
 		return err
 	}
-	return locateInstance(tx, i, port)
+	if err := locateInstance(tx, i, port); err != nil || i.Cluster == "" && i.Source == "" {
+		return err
+	}
+	ids, err := instanceSecrets(tx, i)
+	if err != nil {
+		return err
+	}
+	return s.admitReader(tx, call, ids...)
 }
 
 // locateInstance sets where the instance is, by its tag. A member of a
@@ -210,11 +215,7 @@ func (s *Service) CreateDBInstanceReadReplica(ctx context.Context, call *wire.Ca
 		return nil, fault.New(fault.Parameter, "The parameter SourceDBInstanceIdentifier must be provided and must not be blank.")
 	}
 	return update(ctx, s, call, func(tx *store.Tx) (*api.CreateDBInstanceReadReplicaResult, error) {
-		sourceID, here := nameIn(call, database.InstanceKind, *in.SourceDBInstanceIdentifier)
-		source, err := tx.DBInstance(call.Principal.Account, call.Region, sourceID)
-		if !here || fault.Is(err, fault.NotFound) {
-			return nil, missingInstance(*in.SourceDBInstanceIdentifier)
-		}
+		source, err := s.source(tx, call, *in.SourceDBInstanceIdentifier)
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +232,7 @@ func (s *Service) CreateDBInstanceReadReplica(ctx context.Context, call *wire.Ca
 		if group == nil {
 			group = orNil(source.SubnetGroup)
 		}
-		if err := place(tx, call, i, group, in.Port); err != nil {
+		if err := s.place(tx, call, i, group, in.Port); err != nil {
 			return nil, err
 		}
 		if err := createInstance(tx, i); err != nil {
@@ -271,7 +272,11 @@ func (s *Service) ModifyDBInstance(ctx context.Context, call *wire.Call, in *api
 		if i.SecretID, err = s.changeMaster(tx, call, ask, m, i.SecretID); err != nil {
 			return nil, err
 		}
+		was := i.Clone()
 		if err := modifyInstance(tx, call, i, in); err != nil {
+			return nil, err
+		}
+		if err := s.admitInstance(tx, call, was, i); err != nil {
 			return nil, err
 		}
 		if err := tx.SaveDBInstance(i); err != nil {

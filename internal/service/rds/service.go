@@ -163,9 +163,9 @@ func nameIn(call *wire.Call, kind, parameter string) (id string, here bool) {
 	return id, ok && found == kind && region == call.Region && account == call.Principal.Account
 }
 
-// find returns a resource of one kind, authorised for the call. Denied comes
-// before not found.
-func find[T any](s *Service, call *wire.Call, kind, parameter string, get func(account, region, id string) (*T, error),
+// find returns a resource of one kind, authorised for an action, "" for the
+// call's own. Denied comes before not found.
+func find[T any](s *Service, call *wire.Call, action, kind, parameter string, get func(account, region, id string) (*T, error),
 	tags func(*T) []database.Tag, missing func(id string) error) (*T, error) {
 	id, here := nameIn(call, kind, parameter)
 	var x *T
@@ -180,7 +180,7 @@ func find[T any](s *Service, call *wire.Call, kind, parameter string, get func(a
 			known = tags(x)
 		}
 	}
-	if err := s.authorize(call, "", kind, id, known); err != nil {
+	if err := s.authorize(call, action, kind, id, known); err != nil {
 		return nil, err
 	}
 	if !here || known == nil && x == nil {
@@ -190,15 +190,29 @@ func find[T any](s *Service, call *wire.Call, kind, parameter string, get func(a
 }
 
 func (s *Service) instance(tx *store.Tx, call *wire.Call, id string) (*database.Instance, error) {
-	return find(s, call, database.InstanceKind, id, tx.DBInstance, func(i *database.Instance) []database.Tag { return i.Tags }, missingInstance)
+	return find(s, call, "", database.InstanceKind, id, tx.DBInstance, tagsOfInstance, missingInstance)
 }
 
 func (s *Service) cluster(tx *store.Tx, call *wire.Call, id string) (*database.Cluster, error) {
-	return find(s, call, database.ClusterKind, id, tx.DBCluster, func(c *database.Cluster) []database.Tag { return c.Tags }, missingCluster)
+	return find(s, call, "", database.ClusterKind, id, tx.DBCluster, tagsOfCluster, missingCluster)
 }
 
+// source and joined are what a new instance is to replicate, and the cluster
+// that it is to be a member of. The call is authorised on them, too, but is
+// not about them (AWS docs).
+func (s *Service) source(tx *store.Tx, call *wire.Call, id string) (*database.Instance, error) {
+	return find(s, call, call.Action(), database.InstanceKind, id, tx.DBInstance, tagsOfInstance, missingInstance)
+}
+
+func (s *Service) joined(tx *store.Tx, call *wire.Call, id string) (*database.Cluster, error) {
+	return find(s, call, call.Action(), database.ClusterKind, id, tx.DBCluster, tagsOfCluster, missingCluster)
+}
+
+func tagsOfInstance(i *database.Instance) []database.Tag { return i.Tags }
+func tagsOfCluster(c *database.Cluster) []database.Tag   { return c.Tags }
+
 func (s *Service) group(tx *store.Tx, call *wire.Call, name string) (*database.SubnetGroup, error) {
-	return find(s, call, database.SubnetGroupKind, name, tx.DBSubnetGroup, func(g *database.SubnetGroup) []database.Tag { return g.Tags }, missingGroup)
+	return find(s, call, "", database.SubnetGroupKind, name, tx.DBSubnetGroup, func(g *database.SubnetGroup) []database.Tag { return g.Tags }, missingGroup)
 }
 
 // AWS: reported.

@@ -98,27 +98,13 @@ func (s *Service) tagged(tx *store.Tx, call *wire.Call, name string) (tagged, er
 		if err != nil {
 			return tagged{}, err
 		}
-		return tagged{i.Tags, func(tags []database.Tag) error {
-			was := i.Tag(database.EndpointTag)
-			i.Tags = tags
-			if err := locateInstance(tx, i, keptPort(was, i.Tag(database.EndpointTag), i.Endpoint.Port)); err != nil {
-				return err
-			}
-			return tx.SaveDBInstance(i)
-		}}, nil
+		return tagged{i.Tags, func(tags []database.Tag) error { return s.tagInstance(tx, call, i, tags) }}, nil
 	case database.ClusterKind:
 		c, err := s.cluster(tx, call, name)
 		if err != nil {
 			return tagged{}, err
 		}
-		return tagged{c.Tags, func(tags []database.Tag) error {
-			was := c.Tag(database.EndpointTag)
-			c.Tags = tags
-			if err := locateCluster(c, keptPort(was, c.Tag(database.EndpointTag), c.Endpoint.Port)); err != nil {
-				return err
-			}
-			return tx.SaveDBCluster(c)
-		}}, nil
+		return tagged{c.Tags, func(tags []database.Tag) error { return s.tagCluster(tx, call, c, tags) }}, nil
 	default:
 		g, err := s.group(tx, call, name)
 		if err != nil {
@@ -143,7 +129,7 @@ func keptPort(old, now string, port int64) *int64 {
 }
 
 // AddTagsToResource sets tags. The tags by which a registration says where
-// its server is move it there.
+// its server is move it there, which takes more than the leave to tag.
 func (s *Service) AddTagsToResource(ctx context.Context, call *wire.Call, in *api.AddTagsToResourceMessage) (*api.AddTagsToResourceResponse, error) {
 	return update(ctx, s, call, func(tx *store.Tx) (*api.AddTagsToResourceResponse, error) {
 		r, err := s.tagged(tx, call, *in.ResourceName)

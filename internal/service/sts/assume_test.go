@@ -235,6 +235,32 @@ func TestChaining(t *testing.T) {
 	wantDenied(t, "root", err, rootARN, "sts:AssumeRole", "second")
 }
 
+// What a function in a VPC assumes calls from that VPC, however long the
+// chain, but is not the function's own session.
+func TestChainFromVPC(t *testing.T) {
+	b := newBench(t)
+	first := b.role("first", "/", document(trust(`{"AWS":"`+account+`"}`, `"sts:*"`, "")))
+	second := b.role("second", "/", document(trust(`{"AWS":"`+first.ARN()+`"}`, `"sts:*"`, "")))
+	b.role("third", "/", document(trust(`{"AWS":"`+second.ARN()+`"}`, `"sts:*"`, "")))
+	const function = "arn:aws:lambda:us-east-1:123456789012:function:f"
+	own, err := b.Keyring.Issue(first, "f", time.Hour, &iam.Session{SourceFunction: function, SourceVPC: "vpc-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := as(b.cfg, &types.Credentials{AccessKeyId: &own.AccessKeyID, SecretAccessKey: &own.SecretAccessKey, SessionToken: &own.SessionToken})
+	for _, next := range []string{"second", "third"} {
+		made := b.mustAssume(cfg, next, nil)
+		_, who, err := b.Keyring.Secret(t.Context(), *made.AccessKeyId, *made.SessionToken, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(&iam.Session{SourceVPC: "vpc-1", VPCFunction: function}, who.Given); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", next, diff)
+		}
+		cfg = as(b.cfg, made)
+	}
+}
+
 // Session policies only take away, at every call and in every service.
 func TestSessionPolicies(t *testing.T) {
 	b := newBench(t)

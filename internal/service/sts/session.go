@@ -2,6 +2,7 @@ package sts
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -76,7 +77,7 @@ func sessionTags(given *iam.Session, tags []iam.Tag, transitive []string) error 
 }
 
 // inherit passes on to the next session of a chain what does not change in
-// it: transitive tags and the source identity.
+// it: transitive tags, the source identity and the VPC that calls come from.
 func inherit(given, from *iam.Session) error {
 	if from == nil {
 		return nil
@@ -92,6 +93,9 @@ func inherit(given, from *iam.Session) error {
 		if i >= 0 {
 			given.Tags, given.Transitive = append(given.Tags, from.Tags[i]), append(given.Transitive, key)
 		}
+	}
+	if from.SourceVPC != "" {
+		given.SourceVPC, given.VPCFunction = from.SourceVPC, cmp.Or(from.VPCFunction, from.SourceFunction)
 	}
 	switch {
 	case from.SourceIdentity == "":
@@ -187,7 +191,7 @@ func (s *Service) issue(ctx context.Context, call *wire.Call, a *assumed, name s
 }
 
 func isEmpty(given *iam.Session) bool {
-	return len(given.Policies)+len(given.PolicyARNs)+len(given.Tags)+len(given.SourceIdentity)+len(given.Provider) == 0
+	return len(given.Policies)+len(given.PolicyARNs)+len(given.Tags)+len(given.SourceIdentity)+len(given.Provider)+len(given.SourceVPC) == 0
 }
 
 // checkARNs refuses session policies that do not exist (assumed).
