@@ -388,3 +388,32 @@ func TestAuthorization(t *testing.T) {
 	_, err := ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group)})
 	refused(t, err, "AccessDenied", denied("CreateStack", "arn:aws:cloudformation:us-east-1:123456789012:stack/third/*"))
 }
+
+// What a transform makes needs its capabilities too, though no change set
+// shows it.
+func TestProcessedCapabilities(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
+	const body = `{"Transform":"AWS::LanguageExtensions","Resources":{"Fn::ForEach::Roles":["N",["a"],{"Role${N}":{"Type":"AWS::IAM::Role",
+		"Properties":{"AssumeRolePolicyDocument":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}}}}]}}`
+	in := &cloudformation.CreateStackInput{StackName: aws.String("roles"), TemplateBody: aws.String(body), Capabilities: []types.Capability{types.CapabilityCapabilityAutoExpand}}
+	if _, err := s.Stacks.CreateStack(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	rolled := cloudformation.NewStackRollbackCompleteWaiter(s.Stacks, func(o *cloudformation.StackRollbackCompleteWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second
+	})
+	_ = rolled.Wait(ctx, &cloudformation.DescribeStacksInput{StackName: in.StackName}, time.Minute) // which knows updates alone
+	events, err := s.Stacks.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: in.StackName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(events.StackEvents, func(e types.StackEvent) bool {
+		return aws.ToString(e.ResourceStatusReason) == "Requires capabilities : [CAPABILITY_IAM]. Rollback requested by user."
+	}) {
+		t.Errorf("got %+v", events.StackEvents)
+	}
+	in.StackName, in.Capabilities = aws.String("granted"), append(in.Capabilities, types.CapabilityCapabilityIam)
+	create(t, s, in)
+}

@@ -9,6 +9,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/cloudformation"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/stack"
 	"github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/stack/record"
 	"github.com/keyturn/keyturn/internal/store"
@@ -160,12 +161,15 @@ func (s *Service) CreateStack(ctx context.Context, call *wire.Call, in *api.Crea
 func expand(st *record.Stack, c *record.Config) (refusal string) {
 	err := engine.Expand(st, c)
 	if err == nil && c.Processed != "" {
-		_, err = check(c.Processed)
+		var t *stack.Template
+		if t, err = check(c.Processed); err == nil {
+			err = t.Demand(c.Capabilities, true)
+		}
 	}
 	switch {
 	case err == nil:
 		return ""
-	case isRefusal(err):
+	case isRefusal(err), fault.Is(err, stack.InsufficientCapabilities):
 		c.Processed = ""
 		return err.(*fault.Error).Message
 	}
