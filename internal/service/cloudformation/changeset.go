@@ -26,7 +26,7 @@ const (
 // CreateChangeSet begins to work a change set out. One of type CREATE makes a
 // stack that is under review.
 func (s *Service) CreateChangeSet(ctx context.Context, call *wire.Call, in *api.CreateChangeSetInput) (*api.CreateChangeSetOutput, error) {
-	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN); err != nil {
+	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN, false); err != nil {
 		return nil, err
 	}
 	kind := deref(in.ChangeSetType)

@@ -387,6 +387,21 @@ func TestAuthorization(t *testing.T) {
 	put(`{"Effect":"Allow","Action":"cloudformation:CreateStack","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"db"}}}`)
 	_, err := ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group)})
 	refused(t, err, "AccessDenied", denied("CreateStack", "arn:aws:cloudformation:us-east-1:123456789012:stack/third/*"))
+
+	// A policy for the stack takes the right to set one, also for one update.
+	put(`{"Effect":"Allow","Action":["cloudformation:CreateStack","cloudformation:UpdateStack"],"Resource":"*"}`)
+	const lax = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"Update:*","Resource":"*"}]}`
+	_, err = ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group), StackPolicyBody: aws.String(lax)})
+	refused(t, err, "AccessDenied", denied("SetStackPolicy", "arn:aws:cloudformation:us-east-1:123456789012:stack/third/*"))
+	for _, in := range []*cloudformation.UpdateStackInput{{StackPolicyBody: aws.String(lax)}, {StackPolicyDuringUpdateBody: aws.String(lax)}} {
+		in.StackName, in.TemplateBody = st.StackName, aws.String(group)
+		_, err := ann.UpdateStack(ctx, in)
+		refused(t, err, "AccessDenied", denied("SetStackPolicy", *st.StackId))
+	}
+	put(`{"Effect":"Allow","Action":["cloudformation:CreateStack","cloudformation:SetStackPolicy"],"Resource":"*"}`)
+	if _, err = ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group), StackPolicyBody: aws.String(lax)}); err != nil {
+		t.Error(err)
+	}
 }
 
 // What a transform makes needs its capabilities too, though no change set
@@ -401,10 +416,12 @@ func TestProcessedCapabilities(t *testing.T) {
 	if _, err := s.Stacks.CreateStack(ctx, in); err != nil {
 		t.Fatal(err)
 	}
-	rolled := cloudformation.NewStackRollbackCompleteWaiter(s.Stacks, func(o *cloudformation.StackRollbackCompleteWaiterOptions) {
+	made := cloudformation.NewStackCreateCompleteWaiter(s.Stacks, func(o *cloudformation.StackCreateCompleteWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second
 	})
-	_ = rolled.Wait(ctx, &cloudformation.DescribeStacksInput{StackName: in.StackName}, time.Minute) // which knows updates alone
+	if err := made.Wait(ctx, &cloudformation.DescribeStacksInput{StackName: in.StackName}, time.Minute); err == nil {
+		t.Error("the roles are made without CAPABILITY_IAM")
+	}
 	events, err := s.Stacks.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: in.StackName})
 	if err != nil {
 		t.Fatal(err)

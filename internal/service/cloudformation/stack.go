@@ -23,26 +23,39 @@ const userInitiated = "User Initiated"
 // operation makes an operation that the call asks for. An operation on a
 // nested stack that its parent began works as the parent's does.
 func (s *Service) operation(tx *store.Tx, call *wire.Call, st *record.Stack, kind record.Kind, phase record.Phase, token *string) (*record.Operation, error) {
-	op := &record.Operation{
-		ID: uuid.NewString(), StackID: st.ID, Kind: kind, Phase: phase, StartedAt: time.Now(), Token: deref(token),
-		Order: record.Order{AccessKeyID: call.Principal.AccessKeyID, Account: call.Principal.Account, RoleARN: st.Settings.RoleARN, Began: st.Status},
+	by, session, err := s.asker(tx, call, st)
+	if err != nil {
+		return nil, err
 	}
-	session := call.Token
-	if st.ParentID != "" && call.By == record.Service {
-		op.Nested = true
-		parent, err := tx.RunningOperation(st.ParentID)
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return nil, err
-		}
-		if err != nil || !worksFor(call, parent) {
-			return nil, fault.New(fault.Denied, "The stack %s has no operation that concerns this one.", st.ParentID)
-		}
-		op.Order.AccessKeyID, op.Order.Account, op.Order.RoleARN = parent.Order.AccessKeyID, parent.Order.Account, parent.Order.RoleARN
-		if session, err = parent.SessionToken(s.Sealer); err != nil {
-			return nil, err
-		}
+	op := &record.Operation{
+		ID: uuid.NewString(), StackID: st.ID, Kind: kind, Phase: phase, StartedAt: by.At, Token: deref(token), Nested: inner(call, st),
+		Order: record.Order{AccessKeyID: by.AccessKeyID, Account: by.Account, RoleARN: by.RoleARN, Began: st.Status},
 	}
 	return op, op.SealToken(s.Sealer, session)
+}
+
+// inner reports whether the operation of an outer stack makes the call.
+func inner(call *wire.Call, st *record.Stack) bool {
+	return st.ParentID != "" && call.By == record.Service
+}
+
+// asker returns as whom the work that the call asks for is done, and the
+// session token of that caller.
+func (s *Service) asker(tx *store.Tx, call *wire.Call, st *record.Stack) (by record.Asker, session string, err error) {
+	by = record.Asker{AccessKeyID: call.Principal.AccessKeyID, Account: call.Principal.Account, RoleARN: st.Settings.RoleARN, At: time.Now()}
+	if !inner(call, st) {
+		return by, call.Token, nil
+	}
+	parent, err := tx.RunningOperation(st.ParentID)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return by, "", err
+	}
+	if err != nil || !worksFor(call, parent) {
+		return by, "", fault.New(fault.Denied, "The stack %s has no operation that concerns this one.", st.ParentID)
+	}
+	by.AccessKeyID, by.Account, by.RoleARN = parent.Order.AccessKeyID, parent.Order.Account, parent.Order.RoleARN
+	session, err = parent.SessionToken(s.Sealer)
+	return by, session, err
 }
 
 // worksFor reports whether the call is made by an operation's role or caller,
@@ -114,7 +127,7 @@ func triggers(c *api.RollbackConfiguration) (list []record.Trigger, minutes *int
 
 // CreateStack begins the creation of a stack.
 func (s *Service) CreateStack(ctx context.Context, call *wire.Call, in *api.CreateStackInput) (*api.CreateStackOutput, error) {
-	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN); err != nil {
+	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN, in.StackPolicyBody != nil || in.StackPolicyURL != nil); err != nil {
 		return nil, err
 	}
 	if err := checkName("stackName", *in.StackName); err != nil {
@@ -177,8 +190,12 @@ func expand(st *record.Stack, c *record.Config) (refusal string) {
 	return "Internal Failure"
 }
 
-// mayCreate authorises the creation of a stack.
-func (s *Service) mayCreate(ctx context.Context, call *wire.Call, name string, role *string) error {
+// setPolicy is the action of who gives a stack a policy, by whatever
+// operation, also for one update alone (AWS docs).
+const setPolicy = "cloudformation:SetStackPolicy"
+
+// mayCreate authorises the creation of a stack, with a policy or without.
+func (s *Service) mayCreate(ctx context.Context, call *wire.Call, name string, role *string, policy bool) error {
 	return s.Store.View(ctx, func(tx *store.Tx) error {
 		st, address, err := lookUp(tx, call, name)
 		if err != nil {
@@ -186,6 +203,11 @@ func (s *Service) mayCreate(ctx context.Context, call *wire.Call, name string, r
 		}
 		if err := s.authorize(call, "", address, st); err != nil {
 			return err
+		}
+		if policy {
+			if err := s.authorize(call, setPolicy, address, st); err != nil {
+				return err
+			}
 		}
 		return s.passRole(tx, call, role, address)
 	})
@@ -265,6 +287,11 @@ func (s *Service) UpdateStack(ctx context.Context, call *wire.Call, in *api.Upda
 	err := s.change(ctx, call, in.StackName, inBoxes, out, func(tx *store.Tx, st *record.Stack) error {
 		if err := s.passRole(tx, call, in.RoleARN, st.ID); err != nil {
 			return err
+		}
+		if in.StackPolicyBody != nil || in.StackPolicyURL != nil || in.StackPolicyDuringUpdateBody != nil || in.StackPolicyDuringUpdateURL != nil {
+			if err := s.authorize(call, setPolicy, st.ID, st); err != nil {
+				return err
+			}
 		}
 		out.StackId, out.OperationId = &st.ID, nil
 		if again, err := repeated(tx, st, record.UpdateStack, in.ClientRequestToken); err != nil || again {
@@ -383,7 +410,7 @@ func (s *Service) deleteStack(tx *store.Tx, call *wire.Call, in *api.DeleteStack
 	case record.DeleteComplete, record.DeleteInProgress:
 		return nil
 	case record.CreateInProgress:
-		return cancel(tx, st, record.Delete)
+		return s.deleteInstead(tx, call, in, st)
 	}
 	if st.Status.InProgress() && st.Status != record.ReviewInProgress {
 		return invalid("Stack [%s] cannot be deleted while in status %s", st.Name, st.Status)
@@ -395,6 +422,27 @@ func (s *Service) deleteStack(tx *store.Tx, call *wire.Call, in *api.DeleteStack
 	op.Order.RetainResources, op.Order.Force = in.RetainResources, deref(in.DeletionMode) == "FORCE_DELETE_STACK"
 	st.Settings.DeletionMode = deref(in.DeletionMode)
 	return s.begin(tx, st, op, record.DeleteInProgress)
+}
+
+// deleteInstead makes a running creation go on with the deletion of the
+// stack, as who asks for that.
+func (s *Service) deleteInstead(tx *store.Tx, call *wire.Call, in *api.DeleteStackInput, st *record.Stack) error {
+	op, err := tx.RunningOperation(st.ID)
+	if err != nil {
+		return err
+	}
+	by, session, err := s.asker(tx, call, st)
+	if err != nil {
+		return err
+	}
+	by.Force = deref(in.DeletionMode) == "FORCE_DELETE_STACK"
+	if err := op.AskDeletion(s.Sealer, by, session); err != nil {
+		return err
+	}
+	if err := tx.SaveStack(st); err != nil { // which has the deletion's role
+		return err
+	}
+	return tx.SaveOperation(op)
 }
 
 // deletable refuses the deletion of what is protected or in use.

@@ -237,6 +237,9 @@ func (d *driver) move(work context.Context, t transition) error {
 			t.edit(s, contents, op)
 		}
 		divert(s, op)
+		if op.Done {
+			op.Sealed = nil
+		}
 		if err := s.Seal(d.cfg.Sealer, contents); err != nil {
 			return err
 		}
@@ -260,10 +263,10 @@ func (d *driver) move(work context.Context, t transition) error {
 }
 
 // divert makes an operation go on with the deletion that a caller has asked
-// for meanwhile.
+// for meanwhile, as that caller.
 func divert(s *record.Stack, op *record.Operation) {
 	if op.Order.Cancel == record.Delete && s.Status != record.DeleteComplete {
-		op.Order.Cancel, op.Phase, op.Done = "", record.Delete, false
+		op.BeginDeletion()
 		s.Status, s.StatusReason = record.DeleteInProgress, userInitiated
 	}
 }

@@ -51,7 +51,10 @@ func (d *driver) cancelled(work context.Context, asked record.Phase) error {
 func (d *driver) turn(work context.Context, status record.Status, phase record.Phase, reason string) error {
 	return d.move(work, transition{status: status, reason: reason, edit: func(_ *record.Stack, _ *record.Contents, op *record.Operation) {
 		op.Phase, op.Order.Reason, op.Order.Refusal = phase, reason, ""
-		if op.Order.Cancel == record.Undo || phase == record.Delete {
+		switch {
+		case phase == record.Delete:
+			op.BeginDeletion()
+		case op.Order.Cancel == record.Undo:
 			op.Order.Cancel = ""
 		}
 	}, also: func(tx *store.Tx, _ *record.Stack) error {
@@ -304,7 +307,7 @@ func (d *driver) done(work context.Context, set *record.ChangeSet) error {
 		if err != nil {
 			return err
 		}
-		op.Done = true
+		op.Done, op.Sealed = true, nil
 		if set != nil {
 			if err := tx.SaveChangeSet(set); err != nil && !fault.Is(err, fault.NotFound) {
 				return err
