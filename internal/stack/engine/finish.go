@@ -49,6 +49,7 @@ func (d *driver) cancelled(work context.Context, asked record.Phase) error {
 
 // turn begins another phase.
 func (d *driver) turn(work context.Context, status record.Status, phase record.Phase, reason string) error {
+	reason = d.redacted(reason)
 	return d.move(work, transition{status: status, reason: reason, edit: func(_ *record.Stack, _ *record.Contents, op *record.Operation) {
 		op.Phase, op.Order.Reason, op.Order.Refusal = phase, reason, ""
 		switch {
@@ -286,13 +287,14 @@ func (d *driver) makeChangeSet(work context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.hide(proposal.Config.Secrets()...)
 	err = d.propose(work, proposal)
 	set.Status, set.Execution = record.ChangeSetComplete, record.Available
 	if err != nil {
 		if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Unavailable {
 			return err
 		}
-		set.Status, set.Execution, set.StatusReason = record.ChangeSetFailed, record.Unavailable, message(err)
+		set.Status, set.Execution, set.StatusReason = record.ChangeSetFailed, record.Unavailable, d.redacted(message(err))
 	}
 	if err := set.Seal(d.cfg.Sealer, proposal); err != nil {
 		return err

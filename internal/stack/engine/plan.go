@@ -227,7 +227,14 @@ func (d *driver) fetch(work context.Context, id string, a *record.Applied) error
 		return err
 	}
 	scope := d.scopeFor(work, &a.Imports)
-	scope.Dynamic = func(ref stack.DynamicReference) (string, error) { return dynamic(work, client, ref) }
+	scope.Dynamic = func(ref stack.DynamicReference) (string, error) {
+		value, err := dynamic(work, client, ref)
+		if err == nil {
+			a.Fetched = append(a.Fetched, value)
+			d.hide(value)
+		}
+		return value, err
+	}
 	resolved, err := d.plan.template.ResolveProperties(id, scope)
 	if err != nil {
 		return err
