@@ -151,6 +151,11 @@ func TestRefusals(t *testing.T) {
 		StackName: aws.String("none"), ChangeSetName: aws.String("none"), ChangeSetType: types.ChangeSetTypeImport, TemplateBody: aws.String(group),
 	})
 	refused(t, err, missing, "Importing existing resources is not supported by this server.")
+	const foreign = "arn:aws:cloudformation:us-east-1:123456789012:stack/none/51af3dc0-da77-11e4-872e-1234567db123"
+	_, err = s.Stacks.CreateChangeSet(ctx, &cloudformation.CreateChangeSetInput{
+		StackName: aws.String(foreign), ChangeSetName: aws.String("none"), ChangeSetType: types.ChangeSetTypeCreate, TemplateBody: aws.String(group),
+	})
+	refused(t, err, missing, "Stack ["+foreign+"] does not exist")
 	if list, err := s.Stacks.ListStacks(ctx, &cloudformation.ListStacksInput{}); err != nil || len(list.StackSummaries) != 0 {
 		t.Errorf("got %v, %v after refusals alone", list, err)
 	}
