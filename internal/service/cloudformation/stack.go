@@ -356,6 +356,7 @@ func (s *Service) deleteInstead(tx *store.Tx, call *wire.Call, in *api.DeleteSta
 	if err := op.AskDeletion(s.Sealer, by, session); err != nil {
 		return err
 	}
+	st.Settings.DeletionMode = deref(in.DeletionMode)
 	if err := tx.SaveStack(st); err != nil { // which has the deletion's role
 		return err
 	}
