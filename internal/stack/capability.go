@@ -19,18 +19,17 @@ const (
 	CapabilityAutoExpand = "CAPABILITY_AUTO_EXPAND"
 )
 
-// iamNames lists the types that need a capability, each with the property
-// that gives its resource a name of the caller's choice, "" for a type
-// without (AWS docs).
+// iamPrefix begins the types that need a capability.
+const iamPrefix = "AWS::IAM::"
+
+// iamNames lists the properties that give a resource of IAM a name of the
+// caller's choice (AWS docs). The handlers of the types must agree.
 var iamNames = map[string]string{
-	"AWS::IAM::AccessKey":           "",
-	"AWS::IAM::Group":               "GroupName",
-	"AWS::IAM::InstanceProfile":     "InstanceProfileName",
-	"AWS::IAM::ManagedPolicy":       "ManagedPolicyName",
-	"AWS::IAM::Policy":              "",
-	"AWS::IAM::Role":                "RoleName",
-	"AWS::IAM::User":                "UserName",
-	"AWS::IAM::UserToGroupAddition": "",
+	"AWS::IAM::Group":           "GroupName",
+	"AWS::IAM::InstanceProfile": "InstanceProfileName",
+	"AWS::IAM::ManagedPolicy":   "ManagedPolicyName",
+	"AWS::IAM::Role":            "RoleName",
+	"AWS::IAM::User":            "UserName",
 }
 
 // Capabilities returns what a caller of ValidateTemplate is told to
@@ -39,12 +38,11 @@ func (t *Template) Capabilities() (names []string, reason string) {
 	types := map[string]bool{}
 	named := false
 	for _, r := range t.Resources {
-		property, iam := iamNames[r.Type]
-		if !iam {
+		if !strings.HasPrefix(r.Type, iamPrefix) {
 			continue
 		}
 		types[r.Type] = true
-		if _, ok := r.Properties[property]; ok && property != "" {
+		if property := iamNames[r.Type]; property != "" && r.Properties[property] != nil {
 			named = true
 		}
 	}

@@ -37,10 +37,14 @@ type DynamicReference struct {
 
 const dynamicOpen, dynamicClose = "{{resolve:", "}}"
 
+// dynamicWord is what is marked of an opening: the colon may come from a
+// Fn::Join.
+const dynamicWord = "{{resolve"
+
 // DynamicReferences returns the references in a string, in order.
 func DynamicReferences(s string) ([]DynamicReference, error) {
 	var found []DynamicReference
-	_, err := scanDynamic(s, func(ref DynamicReference) (string, error) {
+	_, err := scanDynamic(s, "", func(ref DynamicReference) (string, error) {
 		found = append(found, ref)
 		return "", nil
 	})
@@ -68,16 +72,38 @@ func HasDynamic(v any) bool {
 	return false
 }
 
-// replaceDynamic copies a tree with its references replaced. What a reference
-// gives is not looked at again.
-func replaceDynamic(v any, get func(DynamicReference) (string, error)) (any, error) {
+// markDynamic copies a tree with a mark in every opening of a reference.
+func markDynamic(v any, mark string) any {
 	switch v := v.(type) {
 	case string:
-		return scanDynamic(v, get)
+		return strings.ReplaceAll(v, dynamicWord, dynamicWord+mark)
 	case map[string]any:
 		m := make(map[string]any, len(v))
 		for k, e := range v {
-			r, err := replaceDynamic(e, get)
+			m[k] = markDynamic(e, mark)
+		}
+		return m
+	case []any:
+		l := make([]any, len(v))
+		for i, e := range v {
+			l[i] = markDynamic(e, mark)
+		}
+		return l
+	default:
+		return v
+	}
+}
+
+// replaceDynamic copies a tree with its marked references replaced, and
+// without marks. What a reference gives is not looked at again.
+func replaceDynamic(v any, mark string, get func(DynamicReference) (string, error)) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return scanDynamic(v, mark, get)
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			r, err := replaceDynamic(e, mark, get)
 			if err != nil {
 				return nil, err
 			}
@@ -87,7 +113,7 @@ func replaceDynamic(v any, get func(DynamicReference) (string, error)) (any, err
 	case []any:
 		l := make([]any, len(v))
 		for i, e := range v {
-			r, err := replaceDynamic(e, get)
+			r, err := replaceDynamic(e, mark, get)
 			if err != nil {
 				return nil, err
 			}
@@ -99,18 +125,18 @@ func replaceDynamic(v any, get func(DynamicReference) (string, error)) (any, err
 	}
 }
 
-// scanDynamic replaces the references of one string. An opening that nothing
-// closes is text.
-func scanDynamic(s string, get func(DynamicReference) (string, error)) (string, error) {
+// scanDynamic replaces the references of one string whose openings have the
+// mark, "" for every opening. An opening that nothing closes is text.
+func scanDynamic(s, mark string, get func(DynamicReference) (string, error)) (string, error) {
 	var b strings.Builder
 	for {
-		before, rest, ok := strings.Cut(s, dynamicOpen)
+		before, rest, ok := strings.Cut(s, dynamicWord+mark+":")
 		inner, after, closed := strings.Cut(rest, dynamicClose)
 		if !ok || !closed {
-			b.WriteString(s)
+			b.WriteString(unmarked(s, mark))
 			return b.String(), nil
 		}
-		ref, err := parseDynamic(inner)
+		ref, err := parseDynamic(unmarked(inner, mark))
 		if err != nil {
 			return "", err
 		}
@@ -118,10 +144,17 @@ func scanDynamic(s string, get func(DynamicReference) (string, error)) (string, 
 		if err != nil {
 			return "", err
 		}
-		b.WriteString(before)
+		b.WriteString(unmarked(before, mark))
 		b.WriteString(value)
 		s = after
 	}
+}
+
+func unmarked(s, mark string) string {
+	if mark == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, mark, "")
 }
 
 // parseDynamic reads what stands between "{{resolve:" and "}}".

@@ -112,3 +112,66 @@ Resources:
 		t.Errorf("got error %v, want %v", err, missing)
 	}
 }
+
+// What resources and exports give is no reference, whatever it looks like and
+// whatever stands beside it, but may be a part of one.
+func TestForeignReferences(t *testing.T) {
+	tpl, err := Parse(`
+Parameters:
+  P: {Type: String}
+  L: {Type: CommaDelimitedList}
+Mappings: {M: {a: {b: "{{resolve:ssm:mapped}}"}}}
+Resources:
+  Other: {Type: T}
+  A:
+    Type: T
+    Properties:
+      Import: !ImportValue name
+      Attribute: !GetAtt Other.A
+      Ref: !Ref Other
+      Sub: !Sub "${Other}/${Other.A}/{{${Tail}"
+      Joined: !Join ["", ["{{res", !GetAtt Other.Tail]]
+      Split: !Split [",", !ImportValue name]
+      Part: !Sub "{{resolve:secretsmanager:${Other.Plain}:SecretString:k}}"
+      Inside: !Sub "{{resolve:ssm:${Other.Plain}}}${Other}"
+      Colon: !Join [":", ["{{resolve", ssm, !GetAtt Other.Plain, "1}}"]]
+      Parameter: !Sub "<${P}>"
+      List: !Ref L
+      Mapped: !FindInMap [M, a, b]
+      Text: !Sub ["${V}", {V: "{{resolve:ssm:variable}}"}]
+      Open: "{{resolve:ssm:open"
+  Tail: {Type: T}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, err := tpl.Bind(map[string]Given{"P": {Value: "{{resolve:ssm:given}}"}, "L": {Value: "a,{{resolve:ssm:listed}}"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const foreign = "{{resolve:ssm:foreign}}"
+	got, err := tpl.ResolveProperties("A", &Scope{
+		Arguments: args, Import: func(string) (string, error) { return foreign + ",x", nil },
+		Ref: func(id string) (any, bool) {
+			if id == "Tail" {
+				return "resolve:ssm:foreign}}", true
+			}
+			return foreign, true
+		},
+		GetAtt: func(_, attribute string) (any, error) {
+			return map[string]any{"A": foreign, "Tail": "olve:ssm:foreign}}", "Plain": "plain"}[attribute], nil
+		},
+		Dynamic: func(ref DynamicReference) (string, error) { return "<" + ref.SecretID + ref.Name + ">", nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"Import": foreign + ",x", "Attribute": foreign, "Ref": foreign, "Sub": foreign + "/" + foreign + "/" + foreign, "Joined": foreign,
+		"Split": []any{foreign, "x"}, "Part": "<plain>", "Inside": "<plain>" + foreign, "Colon": "<plain>", "Parameter": "<<given>>",
+		"List": []any{"a", "<listed>"}, "Mapped": "<mapped>", "Text": "<variable>", "Open": "{{resolve:ssm:open",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("properties (-want +got):\n%s", diff)
+	}
+}

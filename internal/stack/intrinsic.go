@@ -101,7 +101,7 @@ func (r *resolver) named(name string) (any, error) {
 		return v, nil
 	}
 	if v, ok := r.s.Arguments.ByName[name]; ok {
-		return v, nil
+		return r.own(v), nil
 	}
 	if r.s.Ref != nil {
 		if v, ok := r.s.Ref(name); ok {
@@ -282,7 +282,7 @@ func (r *resolver) findInMap(arg any) (any, error) {
 	top, _ := mapping.(map[string]any)
 	second, _ := top[keys[1]].(map[string]any)
 	if v, ok := second[keys[2]]; ok {
-		return v, nil
+		return r.own(v), nil
 	}
 	if len(args) == 4 {
 		options, _ := args[3].(map[string]any)
@@ -321,7 +321,7 @@ func (r *resolver) base64(arg any) (any, error) {
 	if err != nil || isUnknown(text) {
 		return KnownAfterApply, err
 	}
-	return r.grow(base64.StdEncoding.EncodeToString([]byte(text)))
+	return r.grow(base64.StdEncoding.EncodeToString([]byte(unmarked(text, r.mark))))
 }
 
 // extension resolves the functions of LanguageExtensions.

@@ -52,6 +52,9 @@ func (t *Template) policies(s *Scope) error {
 			if !isCall(member[name]) {
 				continue
 			}
+			if secret := t.secretIn(member[name], s); secret != "" {
+				return errLoop(name + " cannot use the NoEcho parameter " + secret + ".")
+			}
 			v, err := t.Resolve(member[name], &own)
 			if err != nil {
 				return err
@@ -68,6 +71,17 @@ func (t *Template) policies(s *Scope) error {
 		}
 	}
 	return nil
+}
+
+// secretIn returns a NoEcho parameter that an expression mentions, "" for
+// none: its value would be seen in the processed template.
+func (t *Template) secretIn(v any, s *Scope) string {
+	for ref := range references(v, nil) {
+		if s.Arguments.Secret(ref.Name) {
+			return ref.Name
+		}
+	}
+	return ""
 }
 
 // hasLoop reports whether a tree holds a loop.
@@ -150,6 +164,9 @@ func (x *expander) loop(out map[string]any, arg any, vars map[string]string) err
 	body, isMap := args[2].(map[string]any)
 	if !isText || !isMap || !alphanumeric(identifier) {
 		return errLoop("Fn::ForEach layout is incorrect.")
+	}
+	if name := x.r.t.secretIn(args[1], x.r.s); name != "" {
+		return errLoop("Fn::ForEach cannot use the NoEcho parameter " + name + ".")
 	}
 	collection, err := x.value(args[1], vars)
 	if err != nil {

@@ -115,3 +115,25 @@ func TestExpandWithoutTransform(t *testing.T) {
 		t.Errorf("got %v, %v; want the template itself", same, err)
 	}
 }
+
+// What a loop makes is seen in the processed template, so it is not made of
+// what is not to be seen.
+func TestExpandSecret(t *testing.T) {
+	for _, tc := range []struct{ resources, want string }{
+		{"Fn::ForEach::S: [N, !Ref Names, {\"A${N}\": {Type: T}}]", "Fn::ForEach cannot use the NoEcho parameter Names."},
+		{"Fn::ForEach::S: [N, !Split [\"-\", !Sub \"a-${Name}\"], {\"A${N}\": {Type: T}}]", "Fn::ForEach cannot use the NoEcho parameter Name."},
+		{"A: {Type: T, DeletionPolicy: !Ref Name}", "DeletionPolicy cannot use the NoEcho parameter Name."},
+	} {
+		tpl, err := Parse("Transform: AWS::LanguageExtensions\nParameters:\n  Names: {Type: CommaDelimitedList, NoEcho: true}\n" +
+			"  Name: {Type: String, NoEcho: true}\nResources:\n  " + tc.resources + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		args, err := tpl.Bind(map[string]Given{"Names": {Value: "hush,hide"}, "Name": {Value: "Retain"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tpl.Expand(&Scope{Arguments: args})
+		checkRefusal(t, err, "Transform AWS::LanguageExtensions failed with: "+tc.want)
+	}
+}

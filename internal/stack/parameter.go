@@ -46,6 +46,8 @@ type Arguments struct {
 	Fetched map[string]string
 
 	parameters []Parameter
+	// used are the names that the template mentions outside its Rules.
+	used map[string]bool
 }
 
 func (t *Template) buildParameters(doc document) error {
@@ -208,7 +210,7 @@ func (p Parameter) List() bool {
 // previous value where that is asked for, else the default. Values are held
 // against the parameters' constraints.
 func (t *Template) Bind(given map[string]Given, previous map[string]string) (Arguments, error) {
-	a := Arguments{ByName: map[string]any{}, Text: map[string]string{}, Fetched: map[string]string{}, parameters: t.Parameters}
+	a := Arguments{ByName: map[string]any{}, Text: map[string]string{}, Fetched: map[string]string{}, parameters: t.Parameters, used: t.used()}
 	var missing []string
 	unknown := maps.Clone(given)
 	for _, p := range t.Parameters {
@@ -238,6 +240,21 @@ func (t *Template) Bind(given map[string]Given, previous map[string]string) (Arg
 		}
 	}
 	return a, nil
+}
+
+// used returns the names that a template mentions outside its Rules, which
+// nobody evaluates.
+func (t *Template) used() map[string]bool {
+	names := map[string]bool{}
+	for section, v := range t.tree {
+		if section == "Parameters" || section == "Rules" {
+			continue
+		}
+		for ref := range references(v, nil) {
+			names[ref.Name] = true
+		}
+	}
+	return names
 }
 
 func (p Parameter) choose(given map[string]Given, previous map[string]string) (string, bool, error) {
@@ -337,11 +354,12 @@ func (p Parameter) refuse(why string) error {
 }
 
 // ResolveSSM fetches the values of the parameters that name a parameter of
-// Systems Manager. It is called before Evaluate and Resolve; get's errors
-// come back as they are.
+// Systems Manager, of those that the template uses outside its Rules: the CDK
+// puts one into every template for the sake of a rule. It is called before
+// Evaluate and Resolve; get's errors come back as they are.
 func (a *Arguments) ResolveSSM(get func(name string) (string, error)) error {
 	for _, p := range a.parameters {
-		if !p.SSM() {
+		if !p.SSM() || !a.used[p.Name] {
 			continue
 		}
 		value, err := get(a.Text[p.Name])

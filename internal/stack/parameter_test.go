@@ -104,7 +104,19 @@ func TestAdmittedArguments(t *testing.T) {
 }
 
 func TestResolveSSM(t *testing.T) {
-	tpl := parametersOf(t, "P: {Type: 'AWS::SSM::Parameter::Value<CommaDelimitedList>', Default: /p}, Q: {Type: String, Default: q}")
+	tpl, err := Parse(`
+Parameters:
+  P: {Type: AWS::SSM::Parameter::Value<CommaDelimitedList>, Default: /p}
+  Q: {Type: String, Default: q}
+  Unused: {Type: AWS::SSM::Parameter::Value<String>, Default: /unused}
+Rules:
+  R: {Assertions: [{Assert: !Equals [!Ref Unused, "1"]}]}
+Resources:
+  A: {Type: T, Properties: {List: !Ref P}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
 	args, err := tpl.Bind(nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +137,9 @@ func TestResolveSSM(t *testing.T) {
 	}
 	if args.Text["P"] != "/p" || args.Fetched["P"] != "/p1,/p2" {
 		t.Errorf("got text %q and fetched %q, want the name and the value", args.Text["P"], args.Fetched["P"])
+	}
+	if v, ok := args.Fetched["Unused"]; ok || args.Text["Unused"] != "/unused" {
+		t.Errorf("got %q for a parameter that only a rule mentions", v)
 	}
 	missing := errors.New("no such parameter")
 	if err := args.ResolveSSM(func(string) (string, error) { return "", missing }); !errors.Is(err, missing) {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"crypto/rand"
 	"strings"
 )
 
@@ -18,14 +19,23 @@ type resolver struct {
 	// conditions evaluates a condition by name.
 	conditions func(name string) (bool, error)
 	produced   int
+	// mark, unless "", is put into the openings of dynamic references in what
+	// the template and its parameters say. Nobody else can know it, so what
+	// resources and other stacks give is never taken for a reference.
+	mark string
 }
 
 // Resolve replaces every intrinsic function in v by its value, and every
-// dynamic reference in the strings that result where the scope has Dynamic.
+// dynamic reference in the strings that result where the scope has Dynamic. A
+// reference begins in the template or in a parameter; what resources and
+// exports give may be a part of one, and is none itself.
 // Members whose value is AWS::NoValue go away; AWS::NoValue itself gives nil.
 // What it returns may share parts with v and with the scope.
 func (t *Template) Resolve(v any, s *Scope) (any, error) {
 	r := t.resolver(s)
+	if s.Dynamic != nil {
+		r.mark = rand.Text()
+	}
 	out, err := r.value(v)
 	if err != nil {
 		return nil, err
@@ -36,7 +46,7 @@ func (t *Template) Resolve(v any, s *Scope) (any, error) {
 	if s.Dynamic == nil {
 		return out, nil
 	}
-	return replaceDynamic(out, s.Dynamic)
+	return replaceDynamic(out, r.mark, s.Dynamic)
 }
 
 // ResolveProperties is Resolve of a resource's properties.
@@ -92,9 +102,19 @@ func (r *resolver) value(v any) (any, error) {
 		return r.members(v)
 	case []any:
 		return r.list(v)
+	case string:
+		return r.own(v), nil
 	default:
 		return v, nil
 	}
+}
+
+// own marks what the template or a parameter says.
+func (r *resolver) own(v any) any {
+	if r.mark == "" {
+		return v
+	}
+	return markDynamic(v, r.mark)
 }
 
 func (r *resolver) members(m map[string]any) (any, error) {

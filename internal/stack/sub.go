@@ -70,6 +70,11 @@ func (r *resolver) sub(arg any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range parts {
+		if !parts[i].variable {
+			parts[i].text = r.own(parts[i].text).(string)
+		}
+	}
 	values := make(map[string]string, len(own))
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		if values[name], err = r.text(own[name], errSubValue(name)); err != nil {

@@ -30,6 +30,8 @@ func TestDemand(t *testing.T) {
 		{"role given", "", role, []string{iam}, true, ""},
 		{"role by the greater", "", role, []string{CapabilityNamedIAM}, true, ""},
 		{"policy's name is none", "", policy, []string{iam}, true, ""},
+		{"own policy", "", "  P: {Type: AWS::IAM::RolePolicy, Properties: {RoleName: x, PolicyName: y}}\n", nil, true, "[CAPABILITY_IAM]"},
+		{"own policy given", "", "  P: {Type: AWS::IAM::UserPolicy, Properties: {UserName: x, PolicyName: y}}\n", []string{iam}, true, ""},
 		{"named", "", named + policy, []string{iam}, false, "[CAPABILITY_NAMED_IAM]"},
 		{"transform in a change set", sam, fn, nil, false, ""},
 		{"transform directly", sam, fn, nil, true, "[CAPABILITY_AUTO_EXPAND]"},

@@ -83,13 +83,13 @@ func (tx *Tx) CreateOperation(o *record.Operation) error {
 }
 
 // SaveOperation stores how far an operation has come and what it is ordered
-// to do, claim aside. It does not look at the claim: see CheckFence.
+// to do and as whom, claim aside. It does not look at the claim: see CheckFence.
 func (tx *Tx) SaveOperation(o *record.Operation) error {
 	body, err := toJSON(operationBody{string(o.Phase), o.Order})
 	if err != nil {
 		return err
 	}
-	return tx.change(`UPDATE stack_operation SET done = $2, body = $3 WHERE id = $1`, o.ID, bit(o.Done), body)
+	return tx.change(`UPDATE stack_operation SET done = $2, body = $3, sealed = $4 WHERE id = $1`, o.ID, bit(o.Done), body, nullable(o.Sealed))
 }
 
 // CheckFence returns the operation as it is stored, or ErrOperationFenced

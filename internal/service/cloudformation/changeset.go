@@ -26,7 +26,7 @@ const (
 // CreateChangeSet begins to work a change set out. One of type CREATE makes a
 // stack that is under review.
 func (s *Service) CreateChangeSet(ctx context.Context, call *wire.Call, in *api.CreateChangeSetInput) (*api.CreateChangeSetOutput, error) {
-	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN); err != nil {
+	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN, false); err != nil {
 		return nil, err
 	}
 	kind := deref(in.ChangeSetType)
@@ -82,6 +82,8 @@ func (s *Service) stackFor(tx *store.Tx, call *wire.Call, in *api.CreateChangeSe
 		return st, nil
 	case st != nil:
 		return nil, invalid("Stack [%s] already exists and cannot be created again with the changeSet [%s].", st.Name, *in.ChangeSetName)
+	case arn.IsARN(*in.StackName): // which is no name for a new one
+		return nil, inBoxes(*in.StackName)
 	}
 	st = newStack(call, *in.StackName, record.ReviewInProgress)
 	if err := st.Seal(s.Sealer, &record.Contents{}); err != nil {

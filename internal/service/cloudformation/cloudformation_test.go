@@ -151,6 +151,11 @@ func TestRefusals(t *testing.T) {
 		StackName: aws.String("none"), ChangeSetName: aws.String("none"), ChangeSetType: types.ChangeSetTypeImport, TemplateBody: aws.String(group),
 	})
 	refused(t, err, missing, "Importing existing resources is not supported by this server.")
+	const foreign = "arn:aws:cloudformation:us-east-1:123456789012:stack/none/51af3dc0-da77-11e4-872e-1234567db123"
+	_, err = s.Stacks.CreateChangeSet(ctx, &cloudformation.CreateChangeSetInput{
+		StackName: aws.String(foreign), ChangeSetName: aws.String("none"), ChangeSetType: types.ChangeSetTypeCreate, TemplateBody: aws.String(group),
+	})
+	refused(t, err, missing, "Stack ["+foreign+"] does not exist")
 	if list, err := s.Stacks.ListStacks(ctx, &cloudformation.ListStacksInput{}); err != nil || len(list.StackSummaries) != 0 {
 		t.Errorf("got %v, %v after refusals alone", list, err)
 	}
@@ -387,4 +392,50 @@ func TestAuthorization(t *testing.T) {
 	put(`{"Effect":"Allow","Action":"cloudformation:CreateStack","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"db"}}}`)
 	_, err := ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group)})
 	refused(t, err, "AccessDenied", denied("CreateStack", "arn:aws:cloudformation:us-east-1:123456789012:stack/third/*"))
+
+	// A policy for the stack takes the right to set one, also for one update.
+	put(`{"Effect":"Allow","Action":["cloudformation:CreateStack","cloudformation:UpdateStack"],"Resource":"*"}`)
+	const lax = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"Update:*","Resource":"*"}]}`
+	_, err = ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group), StackPolicyBody: aws.String(lax)})
+	refused(t, err, "AccessDenied", denied("SetStackPolicy", "arn:aws:cloudformation:us-east-1:123456789012:stack/third/*"))
+	for _, in := range []*cloudformation.UpdateStackInput{{StackPolicyBody: aws.String(lax)}, {StackPolicyDuringUpdateBody: aws.String(lax)}} {
+		in.StackName, in.TemplateBody = st.StackName, aws.String(group)
+		_, err := ann.UpdateStack(ctx, in)
+		refused(t, err, "AccessDenied", denied("SetStackPolicy", *st.StackId))
+	}
+	put(`{"Effect":"Allow","Action":["cloudformation:CreateStack","cloudformation:SetStackPolicy"],"Resource":"*"}`)
+	if _, err = ann.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("third"), TemplateBody: aws.String(group), StackPolicyBody: aws.String(lax)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a transform makes needs its capabilities too, though no change set
+// shows it.
+func TestProcessedCapabilities(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, apitest.Options{})
+	ctx := t.Context()
+	const body = `{"Transform":"AWS::LanguageExtensions","Resources":{"Fn::ForEach::Roles":["N",["a"],{"Role${N}":{"Type":"AWS::IAM::Role",
+		"Properties":{"AssumeRolePolicyDocument":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}}}}]}}`
+	in := &cloudformation.CreateStackInput{StackName: aws.String("roles"), TemplateBody: aws.String(body), Capabilities: []types.Capability{types.CapabilityCapabilityAutoExpand}}
+	if _, err := s.Stacks.CreateStack(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	made := cloudformation.NewStackCreateCompleteWaiter(s.Stacks, func(o *cloudformation.StackCreateCompleteWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second
+	})
+	if err := made.Wait(ctx, &cloudformation.DescribeStacksInput{StackName: in.StackName}, time.Minute); err == nil {
+		t.Error("the roles are made without CAPABILITY_IAM")
+	}
+	events, err := s.Stacks.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: in.StackName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(events.StackEvents, func(e types.StackEvent) bool {
+		return aws.ToString(e.ResourceStatusReason) == "Requires capabilities : [CAPABILITY_IAM]. Rollback requested by user."
+	}) {
+		t.Errorf("got %+v", events.StackEvents)
+	}
+	in.StackName, in.Capabilities = aws.String("granted"), append(in.Capabilities, types.CapabilityCapabilityIam)
+	create(t, s, in)
 }

@@ -9,6 +9,7 @@ import (
 
 	api "github.com/keyturn/keyturn/internal/api/cloudformation"
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/stack"
 	"github.com/keyturn/keyturn/internal/stack/engine"
 	"github.com/keyturn/keyturn/internal/stack/record"
 	"github.com/keyturn/keyturn/internal/store"
@@ -18,76 +19,6 @@ import (
 
 // userInitiated is the reason of what a caller began (AWS: recorded).
 const userInitiated = "User Initiated"
-
-// operation makes an operation that the call asks for. An operation on a
-// nested stack that its parent began works as the parent's does.
-func (s *Service) operation(tx *store.Tx, call *wire.Call, st *record.Stack, kind record.Kind, phase record.Phase, token *string) (*record.Operation, error) {
-	op := &record.Operation{
-		ID: uuid.NewString(), StackID: st.ID, Kind: kind, Phase: phase, StartedAt: time.Now(), Token: deref(token),
-		Order: record.Order{AccessKeyID: call.Principal.AccessKeyID, Account: call.Principal.Account, RoleARN: st.Settings.RoleARN, Began: st.Status},
-	}
-	session := call.Token
-	if st.ParentID != "" && call.By == record.Service {
-		op.Nested = true
-		parent, err := tx.RunningOperation(st.ParentID)
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return nil, err
-		}
-		if err != nil || !worksFor(call, parent) {
-			return nil, fault.New(fault.Denied, "The stack %s has no operation that concerns this one.", st.ParentID)
-		}
-		op.Order.AccessKeyID, op.Order.Account, op.Order.RoleARN = parent.Order.AccessKeyID, parent.Order.Account, parent.Order.RoleARN
-		if session, err = parent.SessionToken(s.Sealer); err != nil {
-			return nil, err
-		}
-	}
-	return op, op.SealToken(s.Sealer, session)
-}
-
-// worksFor reports whether the call is made by an operation's role or caller,
-// whose power the operation on the inner stack will have.
-func worksFor(call *wire.Call, parent *record.Operation) bool {
-	if role := parent.Order.RoleARN; role != "" {
-		return call.Principal.RoleARN == role
-	}
-	return call.Principal.AccessKeyID == parent.Order.AccessKeyID
-}
-
-// begin stores an operation, with what it makes of the stack at once, and an
-// event of that.
-func (s *Service) begin(tx *store.Tx, st *record.Stack, op *record.Operation, status record.Status) error {
-	st.Status, st.StatusReason = status, userInitiated
-	st.Ran(string(op.Kind), op.ID)
-	if err := tx.SaveStack(st); err != nil {
-		return err
-	}
-	if err := tx.AddStackEvent(record.NewStackEvent(st, op, time.Now())); err != nil {
-		return err
-	}
-	const keep = 20
-	if err := tx.DropOperations(st.ID, keep); err != nil {
-		return err
-	}
-	return tx.CreateOperation(op)
-}
-
-// repeated reports whether a request is one that was made before, by its
-// token. A token of another operation is refused.
-func repeated(tx *store.Tx, st *record.Stack, kind record.Kind, token *string) (bool, error) {
-	if token == nil {
-		return false, nil
-	}
-	op, err := tx.OperationByToken(st.ID, *token)
-	switch {
-	case fault.Is(err, fault.NotFound):
-		return false, nil
-	case err != nil:
-		return false, err
-	case op.Kind != kind:
-		return false, fault.New(tokenUsed, "A client request token already exists: %s", *token)
-	}
-	return true, nil
-}
 
 // onFailure reads what is to become of a stack that fails.
 func onFailure(disable *bool, policy *string) (string, error) {
@@ -113,7 +44,7 @@ func triggers(c *api.RollbackConfiguration) (list []record.Trigger, minutes *int
 
 // CreateStack begins the creation of a stack.
 func (s *Service) CreateStack(ctx context.Context, call *wire.Call, in *api.CreateStackInput) (*api.CreateStackOutput, error) {
-	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN); err != nil {
+	if err := s.mayCreate(ctx, call, *in.StackName, in.RoleARN, in.StackPolicyBody != nil || in.StackPolicyURL != nil); err != nil {
 		return nil, err
 	}
 	if err := checkName("stackName", *in.StackName); err != nil {
@@ -160,21 +91,28 @@ func (s *Service) CreateStack(ctx context.Context, call *wire.Call, in *api.Crea
 func expand(st *record.Stack, c *record.Config) (refusal string) {
 	err := engine.Expand(st, c)
 	if err == nil && c.Processed != "" {
-		_, err = check(c.Processed)
+		var t *stack.Template
+		if t, err = check(c.Processed); err == nil {
+			err = t.Demand(c.Capabilities, true)
+		}
 	}
 	switch {
 	case err == nil:
 		return ""
-	case isRefusal(err):
+	case isRefusal(err), fault.Is(err, stack.InsufficientCapabilities):
 		c.Processed = ""
-		return err.(*fault.Error).Message
+		return stack.Redact(err.(*fault.Error).Message, c.Secrets())
 	}
 	c.Processed = ""
 	return "Internal Failure"
 }
 
-// mayCreate authorises the creation of a stack.
-func (s *Service) mayCreate(ctx context.Context, call *wire.Call, name string, role *string) error {
+// setPolicy is the action of who gives a stack a policy, by whatever
+// operation, also for one update alone (AWS docs).
+const setPolicy = "cloudformation:SetStackPolicy"
+
+// mayCreate authorises the creation of a stack, with a policy or without.
+func (s *Service) mayCreate(ctx context.Context, call *wire.Call, name string, role *string, policy bool) error {
 	return s.Store.View(ctx, func(tx *store.Tx) error {
 		st, address, err := lookUp(tx, call, name)
 		if err != nil {
@@ -182,6 +120,11 @@ func (s *Service) mayCreate(ctx context.Context, call *wire.Call, name string, r
 		}
 		if err := s.authorize(call, "", address, st); err != nil {
 			return err
+		}
+		if policy {
+			if err := s.authorize(call, setPolicy, address, st); err != nil {
+				return err
+			}
 		}
 		return s.passRole(tx, call, role, address)
 	})
@@ -261,6 +204,11 @@ func (s *Service) UpdateStack(ctx context.Context, call *wire.Call, in *api.Upda
 	err := s.change(ctx, call, in.StackName, inBoxes, out, func(tx *store.Tx, st *record.Stack) error {
 		if err := s.passRole(tx, call, in.RoleARN, st.ID); err != nil {
 			return err
+		}
+		if in.StackPolicyBody != nil || in.StackPolicyURL != nil || in.StackPolicyDuringUpdateBody != nil || in.StackPolicyDuringUpdateURL != nil {
+			if err := s.authorize(call, setPolicy, st.ID, st); err != nil {
+				return err
+			}
 		}
 		out.StackId, out.OperationId = &st.ID, nil
 		if again, err := repeated(tx, st, record.UpdateStack, in.ClientRequestToken); err != nil || again {
@@ -379,7 +327,7 @@ func (s *Service) deleteStack(tx *store.Tx, call *wire.Call, in *api.DeleteStack
 	case record.DeleteComplete, record.DeleteInProgress:
 		return nil
 	case record.CreateInProgress:
-		return cancel(tx, st, record.Delete)
+		return s.deleteInstead(tx, call, in, st)
 	}
 	if st.Status.InProgress() && st.Status != record.ReviewInProgress {
 		return invalid("Stack [%s] cannot be deleted while in status %s", st.Name, st.Status)
@@ -391,6 +339,28 @@ func (s *Service) deleteStack(tx *store.Tx, call *wire.Call, in *api.DeleteStack
 	op.Order.RetainResources, op.Order.Force = in.RetainResources, deref(in.DeletionMode) == "FORCE_DELETE_STACK"
 	st.Settings.DeletionMode = deref(in.DeletionMode)
 	return s.begin(tx, st, op, record.DeleteInProgress)
+}
+
+// deleteInstead makes a running creation go on with the deletion of the
+// stack, as who asks for that.
+func (s *Service) deleteInstead(tx *store.Tx, call *wire.Call, in *api.DeleteStackInput, st *record.Stack) error {
+	op, err := tx.RunningOperation(st.ID)
+	if err != nil {
+		return err
+	}
+	by, session, err := s.asker(tx, call, st)
+	if err != nil {
+		return err
+	}
+	by.Force = deref(in.DeletionMode) == "FORCE_DELETE_STACK"
+	if err := op.AskDeletion(s.Sealer, by, session); err != nil {
+		return err
+	}
+	st.Settings.DeletionMode = deref(in.DeletionMode)
+	if err := tx.SaveStack(st); err != nil { // which has the deletion's role
+		return err
+	}
+	return tx.SaveOperation(op)
 }
 
 // deletable refuses the deletion of what is protected or in use.

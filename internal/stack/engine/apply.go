@@ -348,7 +348,7 @@ func (d *driver) note(work context.Context, old *part, next *record.Applied, o *
 	p := old.copy()
 	p.Operation = d.id
 	p.leave(p.state.Now)
-	next.Resolved = p.state.Now.Resolved
+	next.Resolved, next.Fetched = p.state.Now.Resolved, p.state.Now.Fetched
 	p.state.Now = next
 	s := &step{save: []*part{p}}
 	for _, status := range []record.Status{record.UpdateInProgress, record.UpdateComplete} {

@@ -36,7 +36,7 @@ func (d *driver) client(work context.Context) (*resource.Client, error) {
 	if role := d.op.Order.RoleARN; role != "" {
 		p, err = d.assume(work, role)
 	} else {
-		_, p, err = d.cfg.Keyring.Secret(work, d.op.Order.AccessKeyID, token, d.op.StartedAt)
+		_, p, err = d.cfg.Keyring.Secret(work, d.op.Order.AccessKeyID, token, d.op.AskedAt())
 		if err != nil && !fault.Is(err, fault.Unavailable) && fault.KindOf(err) != fault.Internal {
 			err = fault.New(fault.Denied, "The security token included in the request is invalid").Because(err)
 		}

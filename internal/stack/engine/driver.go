@@ -3,12 +3,14 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/stack"
 	"github.com/keyturn/keyturn/internal/stack/record"
 	"github.com/keyturn/keyturn/internal/store"
 )
@@ -39,6 +41,8 @@ type driver struct {
 	mu       sync.Mutex
 	parts    []*part
 	cancel   record.Phase
+	// secrets are what no reason may tell; mu guards them too.
+	secrets []string
 }
 
 // part is a resource with its state opened.
@@ -175,6 +179,10 @@ func (d *driver) load(work context.Context) error {
 	if d.contents, err = d.stack.Open(d.cfg.Sealer); err != nil {
 		return err
 	}
+	d.hide(d.contents.Config.Secrets()...)
+	if d.contents.Stable != nil {
+		d.hide(d.contents.Stable.Secrets()...)
+	}
 	d.plan = nil
 	d.parts = make([]*part, len(list))
 	d.cancel = d.op.Order.Cancel
@@ -184,8 +192,35 @@ func (d *driver) load(work context.Context) error {
 			return err
 		}
 		d.parts[i] = &part{r, state}
+		for _, a := range []*record.Applied{state.Now, state.Stable, state.Next} {
+			if a != nil {
+				d.hide(a.Fetched...)
+			}
+		}
 	}
 	return nil
+}
+
+// hide keeps values out of the reasons that are stored from now on.
+func (d *driver) hide(values ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range values {
+		if !slices.Contains(d.secrets, v) {
+			d.secrets = append(d.secrets, v)
+		}
+	}
+}
+
+// redacted is a reason as it may be stored and shown: a service's words may
+// quote what it was given.
+func (d *driver) redacted(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return stack.Redact(reason, d.secrets)
 }
 
 // change runs fn in a transaction under the claim. fn may run twice.
@@ -232,11 +267,14 @@ func (d *driver) move(work context.Context, t transition) error {
 		if contents, err = s.Open(d.cfg.Sealer); err != nil {
 			return err
 		}
-		s.Status, s.StatusReason = t.status, t.reason
+		s.Status, s.StatusReason = t.status, d.redacted(t.reason)
 		if t.edit != nil {
 			t.edit(s, contents, op)
 		}
 		divert(s, op)
+		if op.Done {
+			op.Sealed = nil
+		}
 		if err := s.Seal(d.cfg.Sealer, contents); err != nil {
 			return err
 		}
@@ -260,10 +298,10 @@ func (d *driver) move(work context.Context, t transition) error {
 }
 
 // divert makes an operation go on with the deletion that a caller has asked
-// for meanwhile.
+// for meanwhile, as that caller.
 func divert(s *record.Stack, op *record.Operation) {
 	if op.Order.Cancel == record.Delete && s.Status != record.DeleteComplete {
-		op.Order.Cancel, op.Phase, op.Done = "", record.Delete, false
+		op.BeginDeletion()
 		s.Status, s.StatusReason = record.DeleteInProgress, userInitiated
 	}
 }
@@ -308,6 +346,7 @@ type step struct {
 // tell adds an event of a part as it stands; properties, unless nil, are
 // shown in it.
 func (d *driver) tell(s *step, p *part, properties map[string]any) error {
+	p.StatusReason = d.redacted(p.StatusReason)
 	e := record.NewResourceEvent(p.Resource, d.op)
 	if properties != nil {
 		text, err := encode(properties)
@@ -325,6 +364,7 @@ func (d *driver) tell(s *step, p *part, properties map[string]any) error {
 // take stores a step and then shows it to the rest of the driver.
 func (d *driver) take(work context.Context, s *step) error {
 	for _, p := range s.save {
+		p.StatusReason = d.redacted(p.StatusReason)
 		if err := p.Seal(d.cfg.Sealer, p.state); err != nil {
 			return err
 		}

@@ -49,9 +49,13 @@ func (d *driver) cancelled(work context.Context, asked record.Phase) error {
 
 // turn begins another phase.
 func (d *driver) turn(work context.Context, status record.Status, phase record.Phase, reason string) error {
+	reason = d.redacted(reason)
 	return d.move(work, transition{status: status, reason: reason, edit: func(_ *record.Stack, _ *record.Contents, op *record.Operation) {
 		op.Phase, op.Order.Reason, op.Order.Refusal = phase, reason, ""
-		if op.Order.Cancel == record.Undo || phase == record.Delete {
+		switch {
+		case phase == record.Delete:
+			op.BeginDeletion()
+		case op.Order.Cancel == record.Undo:
 			op.Order.Cancel = ""
 		}
 	}, also: func(tx *store.Tx, _ *record.Stack) error {
@@ -287,13 +291,14 @@ func (d *driver) makeChangeSet(work context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.hide(proposal.Config.Secrets()...)
 	err = d.propose(work, proposal)
 	set.Status, set.Execution = record.ChangeSetComplete, record.Available
 	if err != nil {
 		if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Unavailable {
 			return err
 		}
-		set.Status, set.Execution, set.StatusReason = record.ChangeSetFailed, record.Unavailable, message(err)
+		set.Status, set.Execution, set.StatusReason = record.ChangeSetFailed, record.Unavailable, d.redacted(message(err))
 	}
 	if err := set.Seal(d.cfg.Sealer, proposal); err != nil {
 		return err
@@ -308,7 +313,7 @@ func (d *driver) done(work context.Context, set *record.ChangeSet) error {
 		if err != nil {
 			return err
 		}
-		op.Done = true
+		op.Done, op.Sealed = true, nil
 		if set != nil {
 			if err := tx.SaveChangeSet(set); err != nil && !fault.Is(err, fault.NotFound) {
 				return err

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyturn/keyturn/internal/apitest"
@@ -186,6 +188,59 @@ func TestDeletedWhileCreated(t *testing.T) {
 	w.demand(*made.StackId, types.StackStatusDeleteComplete)
 	if got := w.logGroups("/dc/"); got != nil {
 		t.Errorf("left over: %v", got)
+	}
+}
+
+// A creation that becomes a deletion deletes with the power of who asked for
+// that, and no more.
+func TestDeletedByAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	role, err := w.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("janitor"), AssumeRolePolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole"}]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(document *string) {
+		t.Helper()
+		if _, err := w.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("janitor"), PolicyName: aws.String("p"), PolicyDocument: document}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(allow(`"cloudformation:*"`))
+	cfg := w.NewUser(t, "ann")
+	if _, err := w.IAM.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("ann"), PolicyName: aws.String("p"), PolicyDocument: allow(`"sts:AssumeRole"`)}); err != nil {
+		t.Fatal(err)
+	}
+	session, err := sts.NewFromConfig(cfg).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: role.Role.Arn, RoleSessionName: aws.String("s1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(*session.Credentials.AccessKeyId, *session.Credentials.SecretAccessKey, *session.Credentials.SessionToken)
+	janitor := cloudformation.NewFromConfig(cfg)
+	for _, tc := range []struct {
+		name, actions string
+		want          types.StackStatus
+	}{
+		{"weak", `"cloudformation:*"`, types.StackStatusDeleteFailed},
+		{"able", `["cloudformation:*","logs:DeleteLogGroup"]`, types.StackStatusDeleteComplete},
+	} {
+		put(allow(tc.actions))
+		made, err := w.Stacks.CreateStack(ctx, &cloudformation.CreateStackInput{StackName: &tc.name, TemplateBody: aws.String(chain(7, 200))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.reached(tc.name, 5)
+		if _, err := janitor.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: made.StackId}); err != nil {
+			t.Fatal(err)
+		}
+		w.demand(*made.StackId, tc.want)
+		if tc.want == types.StackStatusDeleteFailed {
+			if story := w.story(*made.StackId); !strings.Contains(story, "assumed-role/janitor/s1 is not authorized to perform: logs:DeleteLogGroup") {
+				t.Errorf("got\n%s", story)
+			}
+		}
 	}
 }
 

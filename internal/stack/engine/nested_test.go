@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/application"
@@ -204,4 +207,37 @@ func TestReservedTags(t *testing.T) {
 		StackName: aws.String("tags2"), TemplateBody: aws.String(groups(7, "A")), Tags: []types.Tag{{Key: aws.String("aws:x"), Value: aws.String("y")}},
 	})
 	refused(t, err, "ValidationError", want)
+}
+
+// A dynamic reference in the parameters of an inner stack stays one there, and
+// what it stands for reaches what uses the parameter alone.
+func TestReferenceForNestedStack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	const value, reference = "https://hidden.example.com", "{{resolve:secretsmanager:place:SecretString:url}}"
+	if _, err := w.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("place"), SecretString: aws.String(`{"url":"` + value + `"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	body := strings.Replace(*outer("rotate-a", ""), "https://secretsmanager.us-east-1.amazonaws.com", reference, 1)
+	st := w.create(&cloudformation.CreateStackInput{
+		StackName: aws.String("out"), TemplateBody: &body, Capabilities: []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityAutoExpand},
+	}, types.StackStatusCreateComplete)
+	r, err := w.Stacks.DescribeStackResource(ctx, &cloudformation.DescribeStackResourceInput{StackName: st.StackName, LogicalResourceId: aws.String("App")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := w.settled(*r.StackResourceDetail.PhysicalResourceId)
+	if !slices.ContainsFunc(inner.Parameters, func(p types.Parameter) bool {
+		return *p.ParameterKey == "endpoint" && *p.ParameterValue == reference
+	}) {
+		t.Errorf("got the parameters %+v", inner.Parameters)
+	}
+	fn, err := w.Lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("rotate-a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(slices.Collect(maps.Values(fn.Environment.Variables)), value) {
+		t.Error("the reference was not resolved where the parameter is used")
+	}
 }

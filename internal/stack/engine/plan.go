@@ -230,9 +230,11 @@ func (d *driver) resolve(work context.Context, id string) (*record.Applied, erro
 	return a, schema.Check(a.Declared)
 }
 
-// fetch replaces the dynamic references in what is to be applied.
+// fetch replaces the dynamic references in what is to be applied. A nested
+// stack gets the references themselves as the values of its parameters, and
+// resolves them where it uses these: a value would be one that it shows.
 func (d *driver) fetch(work context.Context, id string, a *record.Applied) error {
-	if !stack.HasDynamic(a.Declared) {
+	if !stack.HasDynamic(a.Declared) || d.plan.template.Resources[id].Type == record.Type {
 		return nil
 	}
 	client, err := d.client(work)
@@ -240,7 +242,14 @@ func (d *driver) fetch(work context.Context, id string, a *record.Applied) error
 		return err
 	}
 	scope := d.scopeFor(work, a)
-	scope.Dynamic = func(ref stack.DynamicReference) (string, error) { return dynamic(work, client, ref) }
+	scope.Dynamic = func(ref stack.DynamicReference) (string, error) {
+		value, err := dynamic(work, client, ref)
+		if err == nil {
+			a.Fetched = append(a.Fetched, value)
+			d.hide(value)
+		}
+		return value, err
+	}
 	resolved, err := d.plan.template.ResolveProperties(id, scope)
 	if err != nil {
 		return err

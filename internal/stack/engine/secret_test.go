@@ -170,3 +170,42 @@ func TestDynamicReferenceFails(t *testing.T) {
 		}
 	}
 }
+
+// A service that quotes what it was given tells nobody.
+func TestReasonsHideSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	secrets := map[string]string{"the NoEcho parameter": "canaryParameter5566", "the dynamic reference": "canaryFetched7788", "a member of the list": "canaryMember9900"}
+	if _, err := w.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{
+		Name: aws.String("source"), SecretString: aws.String(`{"role":"` + secrets["the dynamic reference"] + `"}`),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	policy := func(id, role string) string {
+		return `"` + id + `":{"Type":"AWS::IAM::Policy","Properties":{"PolicyName":"p","Roles":` + role + `,"PolicyDocument":` + *allow(`"logs:*"`) + `}}`
+	}
+	for name, resource := range map[string]string{
+		"parameter": policy("P", `[{"Ref":"Role"}]`), "reference": policy("P", `["{{resolve:secretsmanager:source:SecretString:role}}"]`), "list": policy("P", `{"Ref":"List"}`),
+	} {
+		body := `{"Parameters":{"Role":{"Type":"String","NoEcho":true},"List":{"Type":"CommaDelimitedList","NoEcho":true}},"Resources":{` + resource + `}}`
+		st := w.create(&cloudformation.CreateStackInput{
+			StackName: &name, TemplateBody: &body, Capabilities: []types.Capability{types.CapabilityCapabilityIam},
+			Parameters: []types.Parameter{parameter("Role", secrets["the NoEcho parameter"]), parameter("List", secrets["a member of the list"]+",other")},
+		}, types.StackStatusRollbackComplete)
+		story := w.story(*st.StackId)
+		if !strings.Contains(story, "The role with name **** cannot be found.") {
+			t.Errorf("%s: got\n%s", name, story)
+		}
+		absent(t, "the story of "+name, []byte(story), secrets)
+		resources, err := w.Stacks.DescribeStackResources(ctx, &cloudformation.DescribeStackResourcesInput{StackName: st.StackId})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(resources)
+		if err != nil {
+			t.Fatal(err)
+		}
+		absent(t, "the resources of "+name, text, secrets)
+	}
+}

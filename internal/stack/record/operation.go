@@ -94,10 +94,28 @@ type Order struct {
 	// Cancel asks a running operation to end: to roll back, or to go on with
 	// the deletion of the stack.
 	Cancel Phase
+	// Deleter is who asked for that deletion; nil for nobody.
+	Deleter *Asker `json:",omitzero"`
 	// Reason is why the operation is being undone.
 	Reason string
 	// Began is the status from which the operation began.
 	Began Status
+	// AskedAt, unless zero, is when the caller asked for what the operation
+	// does now, if that is not what it began with.
+	AskedAt time.Time `json:",omitzero"`
+}
+
+// Asker is who asked for something, and so as whom it is done.
+type Asker struct {
+	// AccessKeyID and Account are the caller's, RoleARN is the role as which
+	// the work is done; "" is the caller.
+	AccessKeyID, Account, RoleARN string
+	// At is when the caller asked.
+	At time.Time
+	// Force makes a deletion give up what cannot be deleted.
+	Force bool
+	// Sealed is the session token of the caller; nil for long-term keys.
+	Sealed []byte `json:",omitzero"`
 }
 
 const operationPurpose = "stack-operation/"
@@ -114,6 +132,37 @@ func (o *Operation) SealToken(sealer *key.Sealer, token string) (err error) {
 		o.Sealed, err = seal(sealer, operationPurpose+o.ID, token)
 	}
 	return err
+}
+
+// AskDeletion has a running operation go on with the deletion of the stack, as
+// the caller with the session token. The first to ask counts.
+func (o *Operation) AskDeletion(sealer *key.Sealer, by Asker, token string) (err error) {
+	if o.Order.Cancel == Delete {
+		return nil
+	}
+	if by.Sealed = nil; token != "" {
+		by.Sealed, err = seal(sealer, operationPurpose+o.ID, token)
+	}
+	o.Order.Cancel, o.Order.Deleter = Delete, &by
+	return err
+}
+
+// BeginDeletion makes the operation go on with the deletion of the stack, from
+// now on as who asked for that, if somebody did.
+func (o *Operation) BeginDeletion() {
+	o.Phase, o.Done, o.Order.Cancel = Delete, false, ""
+	if by := o.Order.Deleter; by != nil {
+		o.Order.AccessKeyID, o.Order.Account, o.Order.RoleARN = by.AccessKeyID, by.Account, by.RoleARN
+		o.Order.AskedAt, o.Order.Force, o.Order.Deleter, o.Sealed = by.At, by.Force, nil, by.Sealed
+	}
+}
+
+// AskedAt is when the caller as whom the operation works asked for it.
+func (o *Operation) AskedAt() time.Time {
+	if !o.Order.AskedAt.IsZero() {
+		return o.Order.AskedAt
+	}
+	return o.StartedAt
 }
 
 // ChangeSetStatus is the state of a change set, as AWS spells it.

@@ -78,6 +78,8 @@ type Applied struct {
 	// Resolved are the properties with the values of dynamic references; nil
 	// if there are none.
 	Resolved map[string]any `json:",omitzero"`
+	// Fetched are the values of the dynamic references themselves.
+	Fetched []string `json:",omitzero"`
 	// Shown are the properties as events tell them.
 	Shown map[string]any `json:",omitzero"`
 	// Tags are the stack's.

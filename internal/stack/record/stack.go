@@ -8,6 +8,7 @@ package record
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/arn"
@@ -107,6 +108,20 @@ type Config struct {
 	Capabilities     []string `json:",omitzero"`
 	RoleARN          string   `json:",omitzero"`
 	Description      string   `json:",omitzero"`
+}
+
+// Secrets are the values of the NoEcho parameters, and their members for what
+// may be lists.
+func (c *Config) Secrets() []string {
+	var list []string
+	for _, name := range c.NoEcho {
+		value := c.Parameters[name]
+		list = append(list, value)
+		if strings.Contains(value, ",") {
+			list = append(list, strings.Split(value, ",")...)
+		}
+	}
+	return list
 }
 
 // Text is the template to deploy.

@@ -48,18 +48,36 @@ func createPolicy(ctx context.Context, r *Request, p *policyProperties) (Result,
 		return Result{}, err
 	}
 	id := r.generatedName(maxPolicyName)
-	err := r.Client.each(ctx, p.puts()...)
+	var err error
+	var made []step // which a failure takes away
+	if r.Resumed {
+		made = p.removals() // nobody knows what was put before the crash
+	}
+	removals := p.removals()
+	for i, put := range p.puts() {
+		if err = r.Client.each(ctx, put); err != nil {
+			break
+		}
+		if !r.Resumed {
+			made = append(made, removals[i])
+		}
+	}
 	if err == nil {
 		err = r.initiated(id)
 	}
 	if err != nil {
-		return Result{}, undo(ctx, err, func(ctx context.Context) error { return r.removePolicy(ctx, p) })
+		return Result{}, undo(ctx, err, func(ctx context.Context) error { return r.Client.without(ctx, made...) })
 	}
 	return Result{PhysicalID: id, Attributes: map[string]any{"Id": id}}, nil
 }
 
+// removals are the steps that take back puts, in the same order.
+func (p *policyProperties) removals() []step {
+	return p.steps(func(h holder) step { return h.remove(p.PolicyName) })
+}
+
 func (r *Request) removePolicy(ctx context.Context, p *policyProperties) error {
-	return r.Client.without(ctx, p.steps(func(h holder) step { return h.remove(p.PolicyName) })...)
+	return r.Client.without(ctx, p.removals()...)
 }
 
 func updatePolicy(ctx context.Context, r *Request, old, p *policyProperties) (Result, error) {
@@ -159,11 +177,12 @@ func createManagedPolicy(ctx context.Context, r *Request, p *managedPolicyProper
 	return r.managedPolicyResult(ctx, arn)
 }
 
-// makeManagedPolicy creates a policy. After a crash one of the name and with
-// the document is taken for ours.
+// makeManagedPolicy creates a policy, with tags that tell whose it is after a
+// crash.
 func (r *Request) makeManagedPolicy(ctx context.Context, name string, p *managedPolicyProperties) (arn string, err error) {
 	out, err := call[api.CreatePolicyResponse](ctx, r.Client, iamService, "CreatePolicy", &api.CreatePolicyRequest{
 		PolicyName: &name, Path: p.Path, Description: p.Description, PolicyDocument: &p.PolicyDocument,
+		Tags: iamTags(SystemTags(r.Stack, r.LogicalID)),
 	})
 	if err == nil {
 		return *out.Policy.Arn, nil
@@ -173,8 +192,8 @@ func (r *Request) makeManagedPolicy(ctx context.Context, name string, p *managed
 		path = *p.Path
 	}
 	arn = "arn:" + r.Stack.Partition + ":iam::" + r.Stack.Account + ":policy" + path + name
-	if exists(err) && r.Resumed && arn != r.Replaces {
-		if document, failed := r.currentDocument(ctx, arn); failed == nil && document == p.PolicyDocument {
+	if exists(err) {
+		if made, failed := r.getPolicy(ctx, arn); failed == nil && r.ours(arn, iamTag(made.Tags)) {
 			return arn, nil
 		}
 	}

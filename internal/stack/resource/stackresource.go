@@ -90,7 +90,7 @@ func (r *Request) makeStack(ctx context.Context, p *stackProperties) (string, er
 	}
 	name := r.generatedName(maxStackName)
 	if r.Resumed {
-		if s, err := r.describeStack(ctx, name); err == nil {
+		if s, err := r.describeStack(ctx, name); err == nil && deref(s.ParentId) == r.Stack.ID {
 			return deref(s.StackId), nil
 		}
 	}

@@ -54,13 +54,22 @@ func (s scope) ref(name string) (string, bool) {
 	case "AWS::StackName":
 		return s.env.StackName, s.env.StackName != ""
 	}
+	parameters, _ := s.tree["Parameters"].(map[string]any)
+	declared, _ := parameters[name].(map[string]any)
+	if hidden(declared["NoEcho"]) { // or the processed template would show it
+		return "", false
+	}
 	if value, ok := s.env.Parameters[name].(string); ok {
 		return value, true
 	}
-	parameters, _ := s.tree["Parameters"].(map[string]any)
-	declared, _ := parameters[name].(map[string]any)
 	value, ok := declared["Default"].(string)
 	return value, ok
+}
+
+// hidden reports whether a value of NoEcho says so.
+func hidden(v any) bool {
+	text, _ := v.(string)
+	return v == true || strings.EqualFold(text, "true")
 }
 
 func (e Environment) partition() string {

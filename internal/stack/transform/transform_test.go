@@ -242,6 +242,10 @@ func TestExpandRefuses(t *testing.T) {
 			function(`"InlineCode":"x","Events":{"E":{"Type":"Api"}}`),
 			one("F", "Event with id [E] is invalid. Events of type 'Api' are not supported here."),
 		},
+		"hidden alias": {
+			strings.Replace(function(`"InlineCode":"x","AutoPublishAlias":{"Fn::Sub":"a-${P}"}`), `"Resources"`, `"Parameters":{"P":{"Type":"String","NoEcho":"true","Default":"secret"}},"Resources"`, 1),
+			one("F", "'AutoPublishAlias' must be a string or a Ref to a template parameter"),
+		},
 		"no code":      {function(`"Handler":"h"`), one("F", "Either 'InlineCode' or 'CodeUri' must be set.")},
 		"two codes":    {function(`"InlineCode":"h","CodeUri":"s3://a/b"`), one("F", "Only one of 'InlineCode', 'ImageUri' or 'CodeUri' can be set.")},
 		"local code":   {function(`"CodeUri":"./src"`), one("F", "'CodeUri' is not a valid S3 Uri of the form 's3://bucket/key' with optional versionId query parameter.")},
