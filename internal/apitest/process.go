@@ -20,7 +20,12 @@ import (
 
 var binary once[string]
 
-// Binary builds the keyturn program once and returns its path.
+// programVariable names the variable of the environment that holds the path of a
+// keyturn program that was built already, for a run of many packages' tests.
+const programVariable = "KEYTURN_TEST_PROGRAM"
+
+// Binary returns the path of the keyturn program, which it builds once unless
+// KEYTURN_TEST_PROGRAM names it.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := binary.get(func() (string, error) {
@@ -30,18 +35,30 @@ func Binary(t testing.TB) string {
 		}
 		shared.atEnd(func() error { return os.RemoveAll(dir) })
 		path := filepath.Join(dir, "keyturn")
-		cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
-		cmd.Dir = Root()
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", errors.New(err.Error() + "\n" + string(out))
-		}
-		return path, os.Chmod(dir, 0o755)
+		return path, errors.Join(makeProgram(path), os.Chmod(dir, 0o755))
 	})
 	if err != nil {
 		t.Fatalf("building keyturn: %v", err)
 	}
 	return path
+}
+
+// makeProgram puts the program at a path that functions' users may reach.
+func makeProgram(path string) error {
+	if built := os.Getenv(programVariable); built != "" {
+		program, err := os.ReadFile(built)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, program, 0o755)
+	}
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
+	cmd.Dir = Root()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return errors.New(err.Error() + "\n" + string(out))
+	}
+	return nil
 }
 
 // Root is the project's folder.
