@@ -44,8 +44,8 @@ test: ## Run every check and every test.
 	@scripts/need $(TEST_NEEDS)
 	@$(MAKE) -s -j2 servers lint
 	$(GO) build -ldflags '-s -w' -o $(TEST_PROGRAM) ./cmd/keyturn
-	KEYTURN_TEST_PROGRAM=$(TEST_PROGRAM) $(GO) test -vet=off ./...
-	KEYTURN_TEST_PROGRAM=$(TEST_PROGRAM) CGO_ENABLED=1 $(GO) test -vet=off -race -short $(RACE)
+	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) $(GO) test -vet=off ./...
+	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) CGO_ENABLED=1 $(GO) test -vet=off -race -short $(RACE)
 
 # What of the tests' servers Debian has not: fetched or built once. Fetching
 # goes on while the code is compiled for its checks.

@@ -22,12 +22,16 @@ var binary once[string]
 
 // programVariable names the variable of the environment that holds the path of a
 // keyturn program that was built already, for a run of many packages' tests.
-const programVariable = "KEYTURN_TEST_PROGRAM"
+const programVariable = "KEYTURN_TEST_BINARY"
 
 // Binary returns the path of the keyturn program, which it builds once unless
-// KEYTURN_TEST_PROGRAM names it.
+// KEYTURN_TEST_BINARY names it. Short runs, which are the race detector's, do
+// without: it sees nothing of what another process does.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("what the program does by itself is tested by runs that are not short")
+	}
 	path, err := binary.get(func() (string, error) {
 		dir, err := os.MkdirTemp("", "keyturn-binary-")
 		if err != nil {

@@ -37,6 +37,7 @@ func buildProvided(t *testing.T, folder string) files {
 func provided(s *Spec) { s.Runtime, s.Handler = "provided.al2023", "bootstrap" }
 
 func TestProvidedGo(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	mustWrite(t, data+"/root.key", "root key", 0o666)
 	k := newKit(t, func(cfg *Config) { cfg.Dir = data + "/functions" })
