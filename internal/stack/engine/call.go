@@ -193,7 +193,7 @@ func (p *part) cancel(done record.Status) {
 	if done == record.CreateComplete {
 		p.set(record.CreateFailed, "Resource creation cancelled")
 	} else {
-		p.set(record.UpdateFailed, "Resource update cancelled")
+		p.set(record.UpdateFailed, record.UpdateCancelled)
 	}
 }
 
