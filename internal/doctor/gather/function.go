@@ -15,6 +15,7 @@ import (
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/keyturn/keyturn/internal/doctor"
+	"github.com/keyturn/keyturn/internal/doctor/archive"
 )
 
 // maxCode bounds how much of a code package is fetched, in bytes: a package of
@@ -75,7 +76,7 @@ func (l *look) functionOf(ctx context.Context, functionARN string) (*doctor.Func
 // GetFunctionConfiguration's answer, as far as it is read.
 func configurationOf(c *lambdatypes.FunctionConfiguration) *lambda.GetFunctionConfigurationOutput {
 	return &lambda.GetFunctionConfigurationOutput{
-		Runtime: c.Runtime, Handler: c.Handler, PackageType: c.PackageType, Architectures: c.Architectures, Timeout: c.Timeout,
+		FunctionArn: c.FunctionArn, FunctionName: c.FunctionName, Runtime: c.Runtime, Handler: c.Handler, PackageType: c.PackageType, Architectures: c.Architectures, Timeout: c.Timeout,
 		MemorySize: c.MemorySize, State: c.State, StateReason: c.StateReason, LastUpdateStatus: c.LastUpdateStatus,
 		LastModified: c.LastModified, Role: c.Role, VpcConfig: c.VpcConfig, LoggingConfig: c.LoggingConfig, Environment: c.Environment,
 	}
@@ -107,6 +108,9 @@ const lambdaTime = "2006-01-02T15:04:05.000-0700"
 
 // configured copies a function's configuration.
 func configured(f *doctor.Function, c *lambda.GetFunctionConfigurationOutput) {
+	if f.Name == "" { // it was asked for by its name alone
+		f.ARN, f.Name = aws.ToString(c.FunctionArn), aws.ToString(c.FunctionName)
+	}
 	f.Runtime, f.Handler, f.PackageType = string(c.Runtime), aws.ToString(c.Handler), string(c.PackageType)
 	if len(c.Architectures) > 0 {
 		f.Architecture = string(c.Architectures[0])
@@ -116,7 +120,7 @@ func configured(f *doctor.Function, c *lambda.GetFunctionConfigurationOutput) {
 	if at, err := time.Parse(lambdaTime, aws.ToString(c.LastModified)); err == nil {
 		f.ModifiedAt = at.UTC()
 	}
-	f.RoleARN = aws.ToString(c.Role)
+	f.RoleARN, f.Rotator = aws.ToString(c.Role), archive.Rotator(f.Handler)
 	if v := c.VpcConfig; v != nil {
 		f.VPCID, f.SubnetIDs, f.GroupIDs = aws.ToString(v.VpcId), v.SubnetIds, v.SecurityGroupIds
 	}
@@ -154,7 +158,7 @@ func (l *look) code(ctx context.Context, f *doctor.Function, where *lambdatypes.
 	if l.gap(err, "lambda:GetFunction", f.ARN+" (code)", missing) {
 		return nil
 	}
-	c, err := l.inspect(data, f.Handler, f.Runtime)
+	c, err := archive.Inspect(data, f.Handler, f.Runtime)
 	if l.gap(err, "lambda:GetFunction", f.ARN+" (code)", missing) {
 		return nil
 	}

@@ -134,7 +134,7 @@ func (l *look) caller(ctx context.Context) {
 		if e.Account == "" {
 			e.Account = aws.ToString(out.Account)
 		}
-		if a, err := arn.Parse(e.Caller); err == nil && e.Partition == "" {
+		if a, ok := arn.Parse(e.Caller); ok && e.Partition == "" {
 			e.Partition = a.Partition
 		}
 	})

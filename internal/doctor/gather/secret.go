@@ -24,14 +24,14 @@ func (l *look) secret(ctx context.Context, id string) {
 	l.note(func(e *doctor.Evidence) {
 		if err != nil {
 			e.Secret = doctor.Secret{Name: id}
-			if a, err := arn.Parse(id); err == nil {
+			if a, ok := arn.Parse(id); ok {
 				e.Secret.ARN = id
 				e.Account, e.Region, e.Partition = a.Account, a.Region, a.Partition
 			}
 			return
 		}
 		e.Secret = described(out)
-		if a, err := arn.Parse(e.Secret.ARN); err == nil {
+		if a, ok := arn.Parse(e.Secret.ARN); ok {
 			e.Account, e.Region, e.Partition = a.Account, a.Region, a.Partition
 		}
 	})
