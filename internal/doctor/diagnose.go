@@ -49,7 +49,7 @@ func Diagnose(e *Evidence) Diagnosis {
 		e = &Evidence{}
 	}
 	c := newCase(e)
-	d := Diagnosis{State: plain(c.state.text), Live: c.live.names(), Findings: []Finding{}, Gaps: e.Gaps}
+	d := Diagnosis{State: plain(c.state.text), Live: c.live.names(), Findings: []Finding{}, Gaps: cleanGaps(e.Gaps)}
 	all := rules()
 	for _, r := range all {
 		if f := r.check(c); f != nil {
