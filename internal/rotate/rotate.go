@@ -77,6 +77,26 @@ type Report struct {
 	// are the ARNs of who is awaited; RetryAt is then the next look.
 	HeldUntil string   `json:"heldUntil,omitempty"`
 	Readers   []string `json:"readers,omitempty"`
+	// Finding is the doctor's, on the line that says what comes of a failure;
+	// nil if it found nothing.
+	Finding *Finding `json:"finding,omitempty"`
+}
+
+// Finding is what a report tells of the doctor's finding; package doctor says
+// what the members mean.
+type Finding struct {
+	Code       string   `json:"code"`
+	Title      string   `json:"title"`
+	Confidence string   `json:"confidence"`
+	Cause      string   `json:"cause"`
+	Remedies   []Remedy `json:"remedies,omitempty"`
+}
+
+// Remedy is one way to mend it.
+type Remedy struct {
+	Text     string   `json:"text"`
+	Commands []string `json:"commands,omitempty"`
+	Risk     string   `json:"risk,omitempty"`
 }
 
 // HoldEnd is when a hold ends at the latest; the zero time for reports of

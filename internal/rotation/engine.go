@@ -49,7 +49,12 @@ type Config struct {
 	// Observe is called when a run ends, with "succeeded", "failed",
 	// "abandoned" or "cancelled", and for each failed attempt with "retried".
 	Observe func(outcome string)
-	Logger  *slog.Logger
+	// Diagnose, if set, tells why a step failed, before the failure is
+	// stored. It gets diagnosisTime and may return nil for no finding; what it
+	// does changes nothing in the rotation. It is called by as many rotations
+	// at once as fail, so it bounds its own work.
+	Diagnose func(context.Context, Case) *Finding
+	Logger   *slog.Logger
 }
 
 // TokenPurpose is the purpose under which RotationTokens are sealed.
