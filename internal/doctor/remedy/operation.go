@@ -21,7 +21,6 @@ var operations = []string{
 	"lambda:UpdateFunctionConfiguration",
 	"logs:FilterLogEvents",
 	"secretsmanager:DescribeSecret",
-	"secretsmanager:ListSecretVersionIds",
 	"secretsmanager:RotateSecret",
 	"secretsmanager:UpdateSecretVersionStage",
 }

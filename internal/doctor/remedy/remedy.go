@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
 	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/doctor"
@@ -177,13 +178,6 @@ func (s *Surgeon) promotePending(ctx context.Context, a doctor.Action) (string, 
 	if err != nil {
 		return "", err
 	}
-	valued, err := s.hasValue(ctx, a)
-	if err != nil {
-		return "", err
-	}
-	if !valued {
-		return "", stale("version %s has no value", a.Version)
-	}
 	in := &secretsmanager.UpdateSecretVersionStageInput{
 		SecretId: &a.Secret, VersionStage: aws.String("AWSCURRENT"), MoveToVersionId: &a.Version,
 	}
@@ -191,29 +185,12 @@ func (s *Surgeon) promotePending(ctx context.Context, a doctor.Action) (string, 
 		in.RemoveFromVersionId = &current // refused if another one is current by now
 	}
 	if _, err := s.secrets.UpdateSecretVersionStage(ctx, in); err != nil {
+		if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
+			return "", stale("version %s has no value", a.Version)
+		}
 		return "", fmt.Errorf("moving AWSCURRENT to version %s: %w", a.Version, err)
 	}
 	return fmt.Sprintf("moved AWSCURRENT from version %s to %s", cmp.Or(current, "none"), a.Version), nil
-}
-
-// hasValue tells whether the action's version has a value: only those that do
-// are listed.
-func (s *Surgeon) hasValue(ctx context.Context, a doctor.Action) (bool, error) {
-	pages := secretsmanager.NewListSecretVersionIdsPaginator(s.secrets, &secretsmanager.ListSecretVersionIdsInput{
-		SecretId: &a.Secret, IncludeDeprecated: aws.Bool(true),
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return false, fmt.Errorf("listing the versions of %s: %w", a.Secret, err)
-		}
-		for _, v := range page.Versions {
-			if aws.ToString(v.VersionId) == a.Version {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
 }
 
 // accountOf returns the account that owns a secret, by its ARN.
