@@ -15,7 +15,8 @@ import (
 type Case struct {
 	SecretARN, Account, Region string
 	FunctionARN                string
-	// Token is the rotation's, the ID of the pending version.
+	// Token is the rotation's, the ID of the pending version. It and Step are
+	// empty for a scheduled rotation that could not even begin.
 	Token   string
 	Step    secret.Step
 	Attempt int
@@ -55,7 +56,7 @@ func (d *driver) diagnose(work context.Context, c Case) (found Finding) {
 	}
 	c.SecretARN, c.Account, c.Region, c.FunctionARN = d.secretARN, d.account, d.region, d.function
 	c.Token, c.Attempt, c.TestOnly, c.At = d.token, d.attempt, d.testOnly, time.Now()
-	ctx, cancel := context.WithTimeout(work, diagnosisTime)
+	ctx, cancel := context.WithCancel(work)
 	defer cancel()
 	go func() {
 		select {
@@ -64,13 +65,20 @@ func (d *driver) diagnose(work context.Context, c Case) (found Finding) {
 		case <-ctx.Done():
 		}
 	}()
+	return d.ask(ctx, c)
+}
+
+// ask gives the doctor its time.
+func (e *Engine) ask(ctx context.Context, c Case) (found Finding) {
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			d.cfg.Logger.Error("diagnosing a rotation", "secret", d.secretARN, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			e.cfg.Logger.Error("diagnosing a rotation", "secret", c.SecretARN, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			found = Finding{}
 		}
 	}()
-	f := d.cfg.Diagnose(ctx, c)
+	f := e.cfg.Diagnose(ctx, c)
 	if f == nil {
 		return Finding{}
 	}
@@ -78,4 +86,28 @@ func (d *driver) diagnose(work context.Context, c Case) (found Finding) {
 		f = &Finding{Code: f.Code}
 	}
 	return *f
+}
+
+// refusal is why a scheduled rotation could not begin.
+type refusal struct{ cause error }
+
+// Error is the cause's.
+func (r *refusal) Error() string { return r.cause.Error() }
+
+// refusalPause is the least time between two diagnoses of refusals. They are
+// made while other rotations wait to be started.
+const refusalPause = time.Second
+
+// diagnoseRefusal asks the doctor about a scheduled rotation that could not
+// begin.
+func (e *Engine) diagnoseRefusal(ctx context.Context, s *secret.Secret, cause error) Finding {
+	if e.cfg.Diagnose == nil || time.Since(e.refused) < refusalPause {
+		return Finding{}
+	}
+	defer func() { e.refused = time.Now() }()
+	text := message(cause)
+	return e.ask(ctx, Case{
+		SecretARN: s.ARN(), Account: s.Account, Region: s.Region, FunctionARN: s.Rotation.FunctionARN,
+		Error: text, EventText: text, At: time.Now(),
+	})
 }

@@ -143,3 +143,31 @@ func TestFindingStopped(t *testing.T) {
 		}
 	})
 }
+
+// A scheduled rotation that cannot begin is diagnosed too, once.
+func TestFindingRefused(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		var cases []rotation.Case
+		b.diagnose = func(_ context.Context, c rotation.Case) *rotation.Finding {
+			cases = append(cases, c)
+			return &rotation.Finding{Code: "D22"}
+		}
+		b.start()
+		b.rotate(&api.RotationRulesType{AutomaticallyAfterDays: new(int64(1))}, true)
+		b.until(base.Add(time.Minute))
+		b.edit(func(s *secret.Secret, _ *secret.RotationRun) {
+			s.Versions = append(s.Versions, secret.Version{ID: "left", Labels: []string{secret.Pending}, CreatedAt: time.Now()})
+		})
+		b.until(base.Add(36 * time.Hour))
+		if n := b.count("RotationFailed", `"Finding":"D22"`); n != 1 || b.count("RotationFailed", "") != 1 {
+			t.Errorf("got %d failures, %d with the code; want 1 with it", b.count("RotationFailed", ""), n)
+		}
+		text := "A previous rotation isn't complete. That rotation will be reattempted."
+		want := []rotation.Case{{
+			SecretARN: b.arn, Account: servicetest.Account, Region: servicetest.Region, FunctionARN: b.function, Error: text, EventText: text,
+		}}
+		if diff := cmp.Diff(want, cases, cmpopts.IgnoreFields(rotation.Case{}, "At")); diff != "" {
+			t.Errorf("cases (-want +got):\n%s", diff)
+		}
+	})
+}
