@@ -168,12 +168,18 @@ func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
 	}
+	return Follow(ctx, c, aws.ToString(out.ARN), aws.ToString(out.VersionId), started), nil
+}
+
+// Follow returns a rotation that was started at about the given time, to
+// watch it.
+func Follow(ctx context.Context, c Clients, secretARN, token string, started time.Time) *Rotation {
 	r := &Rotation{
-		SecretARN: aws.ToString(out.ARN), Token: aws.ToString(out.VersionId), StartedAt: started,
+		SecretARN: secretARN, Token: token, StartedAt: started,
 		clients: c, seen: map[string]bool{}, newest: map[string]int64{},
 	}
 	r.logGroup = r.functionLogGroup(ctx)
-	return r, nil
+	return r
 }
 
 // underWay tells whether a rotation was refused for another one's sake (AWS:
