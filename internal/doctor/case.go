@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +50,7 @@ type Case struct {
 	texts   []text
 	symptom symptom
 	told    text // the line that shows it
+	refusal text // a RotateSecret that was refused because one is not complete
 	live    liveness
 	state   state
 	logins  *loginView // made when first asked for
@@ -284,7 +284,7 @@ func (c *Case) fromReports() {
 	}
 }
 
-var stepPattern = regexp.MustCompile(`during (createSecret|setSecret|testSecret|finishSecret) step`)
+var stepPattern = compiled(`during (createSecret|setSecret|testSecret|finishSecret) step`)
 
 // stepIn finds the step in the text of a RotationFailed.
 func stepIn(message string) string {
@@ -361,7 +361,7 @@ func (c *Case) ofOther(inv *Invocation) bool {
 	return named
 }
 
-var linePattern = regexp.MustCompile(`\b(createSecret|setSecret|testSecret|finishSecret|create_secret|set_secret|test_secret|finish_secret)\b ?:`)
+var linePattern = compiled(`\b(createSecret|setSecret|testSecret|finishSecret|create_secret|set_secret|test_secret|finish_secret)\b ?:`)
 
 // stepOf is the step of an invocation: what the gatherer knew, else what its
 // lines begin with.
@@ -381,7 +381,7 @@ func stepOf(inv *Invocation) string {
 	return ""
 }
 
-var failurePattern = regexp.MustCompile(`\[ERROR\]|"level":\s*"ERROR"|Traceback|Task timed out|Runtime\.[A-Z]|errorMessage|Exception\b`)
+var failurePattern = compiled(`\[ERROR\]|"level":\s*"ERROR"|Traceback|Task timed out|Runtime\.[A-Z]|errorMessage|Exception\b`)
 
 func isFailed(inv *Invocation) bool {
 	return inv.TimedOut || slices.ContainsFunc(inv.Lines, func(l Line) bool { return failurePattern.MatchString(l.Text) })
@@ -416,7 +416,7 @@ func logFact(inv *Invocation, l Line) Fact {
 }
 
 // find returns the last text that matches.
-func (c *Case) find(pattern *regexp.Regexp) (text, bool) {
+func (c *Case) find(pattern *pattern) (text, bool) {
 	for _, t := range slices.Backward(c.texts) {
 		if pattern.MatchString(t.Text) {
 			return t, true
@@ -427,7 +427,7 @@ func (c *Case) find(pattern *regexp.Regexp) (text, bool) {
 
 // findRun returns the last line of any of the rotation's invocations that
 // matches.
-func (c *Case) findRun(pattern *regexp.Regexp) (Fact, bool) {
+func (c *Case) findRun(pattern *pattern) (Fact, bool) {
 	for _, inv := range slices.Backward(c.runs) {
 		for _, l := range slices.Backward(inv.Lines) {
 			if pattern.MatchString(l.Text) {

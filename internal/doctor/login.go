@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -55,8 +54,8 @@ func (c *Case) login() *loginView {
 }
 
 var (
-	attemptPattern = regexp.MustCompile(`Login with the (\S+) secret failed \([^)]*\): (.*)`)
-	refusalPattern = regexp.MustCompile(`(?:^|[:;] )(?:(pending|current|previous|superuser's): )?(DNS|TCP|timeout|TLS|TLS required|access rules|authentication|database missing|too many connections|account locked|password policy|read-only|permission|user missing|server not ready|host key|other): ([^;]*)`)
+	attemptPattern = compiled(`Login with the (\S+) secret failed \([^)]*\): (.*)`)
+	refusalPattern = compiled(`(?:^|[:;] )(?:(pending|current|previous|superuser's): )?(DNS|TCP|timeout|TLS|TLS required|access rules|authentication|database missing|too many connections|account locked|password policy|read-only|permission|user missing|server not ready|host key|other): ([^;]*)`)
 )
 
 // spokenIn reads the causes out of a line, as Keyturn's rotators write them.
@@ -194,7 +193,7 @@ func (c *Case) oldLibrary() (confidence Confidence, facts []Fact, ok bool) {
 	return "", nil, false
 }
 
-var scramText = regexp.MustCompile(`SCRAM authentication requires libpq|authentication method 10 not supported`)
+var scramText = compiled(`SCRAM authentication requires libpq|authentication method 10 not supported`)
 
 // libpq returns a libpq of the package that knows no SCRAM; known tells that
 // the package was looked at and holds one.
@@ -262,7 +261,7 @@ func (c *Case) wantsTLS() (confidence Confidence, facts []Fact, ok bool) {
 	return "", nil, false
 }
 
-var enforcedText = regexp.MustCompile(`SSL/TLS is enforced on the host|(?:SSL off|no encryption)\b|require_secure_transport|insecure transport are prohibited`)
+var enforcedText = compiled(`SSL/TLS is enforced on the host|(?:SSL off|no encryption)\b|require_secure_transport|insecure transport are prohibited`)
 
 // neverTLS tells that the function does not try an encrypted connection.
 func (c *Case) neverTLS() (Fact, bool) {
@@ -283,7 +282,7 @@ func (c *Case) neverTLS() (Fact, bool) {
 	return Fact{}, false
 }
 
-var wrongTLSText = regexp.MustCompile(`SSL/TLS is not enabled on the host|Hostname verification failed|check that SSL/TLS is enabled|CERTIFICATE_VERIFY_FAILED|certificate verify failed|x509: `)
+var wrongTLSText = compiled(`SSL/TLS is not enabled on the host|Hostname verification failed|check that SSL/TLS is enabled|CERTIFICATE_VERIFY_FAILED|certificate verify failed|x509: `)
 
 // brokenTLS says what speaks for a server without TLS, or with a certificate
 // that is not right.
@@ -298,7 +297,7 @@ func (c *Case) brokenTLS() (confidence Confidence, facts []Fact, ok bool) {
 	if len(v.said) > 0 {
 		return "", nil, false
 	}
-	if p, inside, found := v.failsAt("tls"); found {
+	if p, inside, found := v.failsAt("tls"); found && failedStage(p).Cause != string(rotator.CauseTLSRequired) {
 		if inside {
 			return Certain, []Fact{probeFact(p)}, true
 		}

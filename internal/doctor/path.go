@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -90,14 +89,14 @@ func (c *Case) reached() bool {
 
 // progressPattern are lines that are written after Secrets Manager has
 // answered.
-var progressPattern = regexp.MustCompile(`(?:createSecret|setSecret|testSecret|finishSecret|create_secret|set_secret|finish_secret): |Successfully established`)
+var progressPattern = compiled(`(?:createSecret|setSecret|testSecret|finishSecret|create_secret|set_secret|finish_secret): |Successfully established`)
 
 var (
-	credentialsPattern = regexp.MustCompile(`Found credentials in environment variables`)
-	createdPattern     = regexp.MustCompile(`createSecret`)
-	loggedInPattern    = regexp.MustCompile(`Successfully established`)
-	waitingPattern     = regexp.MustCompile(`not active, waiting`)
-	fetchedPattern     = regexp.MustCompile(`not a service-linked secret|Successfully fetched connection params`)
+	credentialsPattern = compiled(`Found credentials in environment variables`)
+	createdPattern     = compiled(`createSecret`)
+	loggedInPattern    = compiled(`Successfully established`)
+	waitingPattern     = compiled(`not active, waiting`)
+	fetchedPattern     = compiled(`not a service-linked secret|Successfully fetched connection params`)
 )
 
 // stopped says where an invocation that used all its time stopped.

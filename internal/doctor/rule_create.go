@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -97,7 +96,7 @@ func (c *Case) subnetWords() []string {
 	return append(append([]string{"--subnet-ids"}, c.Function.SubnetIDs...), append([]string{"--security-group-ids"}, c.Function.GroupIDs...)...)
 }
 
-var hostRegion = regexp.MustCompile(`secretsmanager(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.`)
+var hostRegion = compiled(`secretsmanager(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.`)
 
 // wrongVariable tells and mends a SECRETS_MANAGER_ENDPOINT that cannot be
 // right.
@@ -301,7 +300,7 @@ func (c *Case) deniedIn(t string) string {
 	return ""
 }
 
-var missingKey = regexp.MustCompile(`([\w.-]+) key is missing from secret JSON`)
+var missingKey = compiled(`([\w.-]+) key is missing from secret JSON`)
 
 func checkKeyMissing(c *Case) *Finding {
 	f := c.bySymptom(keyMissing, Certain, "")
@@ -349,7 +348,7 @@ func (c *Case) superuserARN() string {
 	return "SUPERUSER_SECRET_ARN"
 }
 
-var wantedEngine = regexp.MustCompile(`Database engine must be set to '([^']*)'`)
+var wantedEngine = compiled(`Database engine must be set to '([^']*)'`)
 
 func checkEngine(c *Case) *Finding {
 	f := c.bySymptom(wrongEngine, Certain, "")

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -158,6 +157,9 @@ func checkSwitchedOff(c *Case) *Finding {
 		f.Confidence = Likely
 		f.Cause = fmt.Sprintf("%s was invoked for %s while its rotation was off; it is on again now.", c.functionName(), c.secretName())
 	}
+	if off {
+		f.saw("DescribeSecret", "RotationEnabled is false")
+	}
 	if i := c.lastEvent(func(ev *Event) bool { return ev.Name == "CancelRotateSecret" && ev.ErrorCode == "" }); i >= 0 {
 		f.fact(eventFact(&c.Events[i]))
 	}
@@ -171,7 +173,7 @@ func checkSwitchedOff(c *Case) *Finding {
 	return f.cure("Switch rotation on again, if it is wanted.", "", c.rotateCommand())
 }
 
-var alreadyCurrent = regexp.MustCompile(`already set as AWSCURRENT for secret`)
+var alreadyCurrent = compiled(`already set as AWSCURRENT for secret`)
 
 func checkAlreadyCurrent(c *Case) *Finding {
 	if c.outcome == running || c.outcome == held {
@@ -388,7 +390,7 @@ func checkEverySecond(c *Case) *Finding {
 }
 
 func checkStuck(c *Case) *Finding {
-	if !c.stuck() || c.outcome == running || c.outcome == held || c.symptom == unfinished || c.state.kind == cancelledMidway || !c.Secret.DeletedAt.IsZero() {
+	if !c.stuck() || c.outcome == running || c.outcome == held || c.refusal.Text != "" || c.state.kind == cancelledMidway || !c.Secret.DeletedAt.IsZero() {
 		return nil
 	}
 	if c.outcome == unknown && c.young() {

@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/rotator"
@@ -53,7 +52,7 @@ func checkHeld(c *Case) *Finding {
 		c.logsCommand())
 }
 
-var holdOverPattern = regexp.MustCompile(`The hold of user .* is over\.`)
+var holdOverPattern = compiled(`The hold of user .* is over\.`)
 
 func checkHoldOver(c *Case) *Finding {
 	x, ok := c.findRun(holdOverPattern)

@@ -194,10 +194,10 @@ func checkNoFunction(c *Case) *Finding {
 }
 
 func checkUnfinished(c *Case) *Finding {
-	if c.symptom != unfinished {
+	if c.refusal.Text == "" {
 		return nil
 	}
-	f := c.finding(Certain, fmt.Sprintf("RotateSecret is refused, because AWSPENDING of %s is still on version %s.", c.secretName(), cmp.Or(c.pending, "another version")), c.told.Fact)
+	f := c.finding(Certain, fmt.Sprintf("RotateSecret is refused, because AWSPENDING of %s is still on version %s.", c.secretName(), cmp.Or(c.pending, "another version")), c.refusal.Fact)
 	f.as(rankConsequence)
 	f.Step = ""
 	if c.outcome == running || c.outcome == held {

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -24,7 +23,7 @@ func runtimeRules() []rule {
 	}
 }
 
-var glibcWanted = regexp.MustCompile(`GLIBC_([0-9.]+)`)
+var glibcWanted = compiled(`GLIBC_([0-9.]+)`)
 
 func checkBuild(c *Case) *Finding {
 	f := c.bySymptom(wrongBuild, Certain, fmt.Sprintf("The package of %s holds libraries that the runtime %s cannot load: they were built for another system or processor.", c.functionName(), c.runtime()))

@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -280,7 +279,7 @@ func checkCurrentLogin(c *Case) *Finding {
 	return c.again(f, false)
 }
 
-var superuserARNPattern = regexp.MustCompile(`(?:master|admin) secret (\S+)`)
+var superuserARNPattern = compiled(`(?:master|admin) secret (\S+)`)
 
 func checkSuperuserLogin(c *Case) *Finding {
 	if c.symptom != superuserLogin {

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 )
@@ -17,27 +16,27 @@ const maxText = 1000
 // is kept is the first group, and the second where there is one. It errs on
 // the side of hiding: a reader of a report can look the line up.
 var hidden = []struct {
-	pattern *regexp.Regexp
+	pattern *pattern
 	keep    string
 }{
-	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
+	{compiled(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
 	// Members of JSON, also JSON inside a JSON text, and of Python's and Go's way to show one.
-	{regexp.MustCompile(`(?i)(\\*["'](?:[\w.-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|secretaccesskey|secret_?key|private_?key|api_?key|credential|token)|pwd|pass|pw)\\*["']\s*[:=]\s*)(?:\\+"(?:[^"\\]|\\\\\\.|\\[^"])*\\+"|\\+'[^']*\\+'|b?"(?:\\.|[^"\\])*"|b?'(?:\\.|[^'\\])*'|\[[^\]]*\]?|\{[^}]*\}?|[^\s,}\]]+)`), "${1}" + redacted},
+	{compiled(`(?i)(\\*["'](?:[\w.-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|secretaccesskey|secret_?key|private_?key|api_?key|credential|token)|pwd|pass|pw)\\*["']\s*[:=]\s*)(?:\\+"(?:[^"\\]|\\\\\\.|\\[^"])*\\+"|\\+'[^']*\\+'|b?"(?:\\.|[^"\\])*"|b?'(?:\\.|[^'\\])*'|\[[^\]]*\]?|\{[^}]*\}?|[^\s,}\]]+)`), "${1}" + redacted},
 	// SQL.
-	{regexp.MustCompile(`(?i)(\b(?:identified\s+(?:with\s+\S+\s+)?by|password|old_password|values)\s*(?:=\s*)?(?:password\s*)?\(?\s*)N?(?:'(?:''|\\.|[^'\\])*'?|"(?:""|\\.|[^"\\])*"?)`), "${1}" + redacted},
+	{compiled(`(?i)(\b(?:identified\s+(?:with\s+\S+\s+)?by|password|old_password|values)\s*(?:=\s*)?(?:password\s*)?\(?\s*)N?(?:'(?:''|\\.|[^'\\])*'?|"(?:""|\\.|[^"\\])*"?)`), "${1}" + redacted},
 	// name=value, name: value.
-	{regexp.MustCompile(`(?i)(\b[\w-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|session_token|secret_access_key|secretaccesskey|private_?key|api_?key)\b(?:\s*=\s*|\s*:\s*=?\s*))(?:\{[^}]*\}?|'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
-	{regexp.MustCompile(`(?i)(\b(?:pwd|pass|pw|token)\s*=\s*)(?:'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
+	{compiled(`(?i)(\b[\w-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|session_token|secret_access_key|secretaccesskey|private_?key|api_?key)\b(?:\s*=\s*|\s*:\s*=?\s*))(?:\{[^}]*\}?|'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
+	{compiled(`(?i)(\b(?:pwd|pass|pw|token)\s*=\s*)(?:'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
 	// user:password@host in a URL.
-	{regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)[^\s@]*(@)`), "${1}" + redacted + "${2}"},
+	{compiled(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)[^\s@]*(@)`), "${1}" + redacted + "${2}"},
 	// Authorization headers and temporary credentials.
-	{regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`), "${1}" + redacted},
-	{regexp.MustCompile(`(\bX-Amz-(?:Security-Token|Signature|Credential)[=:]\s*)[^\s&"']+`), "${1}" + redacted},
-	{regexp.MustCompile(`\bSCRAM-SHA-256\$\d+:[^\s"']+`), redacted},
+	{compiled(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`), "${1}" + redacted},
+	{compiled(`(\bX-Amz-(?:Security-Token|Signature|Credential)[=:]\s*)[^\s&"']+`), "${1}" + redacted},
+	{compiled(`\bSCRAM-SHA-256\$\d+:[^\s"']+`), redacted},
 }
 
 // harmless are texts of known failures that look like an assignment.
-var harmless = regexp.MustCompile(`^(?:authentication failed|policy|expired|required|refused|incorrect|too (?:short|weak)|must|does|is|was|may|cannot|could|failed)`)
+var harmless = compiled(`^(?:authentication failed|policy|expired|required|refused|incorrect|too (?:short|weak)|must|does|is|was|may|cannot|could|failed)`)
 
 // scrub takes out of a text what looks like a secret and what a terminal or
 // a table could take for more than text, and cuts it.
@@ -46,11 +45,11 @@ func scrub(s string) string {
 		s = s[:4*maxText]
 	}
 	for _, h := range hidden {
-		s = h.pattern.ReplaceAllStringFunc(s, func(found string) string {
+		s = h.pattern.get().ReplaceAllStringFunc(s, func(found string) string {
 			if _, after, ok := strings.Cut(found, ": "); ok && harmless.MatchString(after) {
 				return found
 			}
-			return h.pattern.ReplaceAllString(found, h.keep)
+			return h.pattern.get().ReplaceAllString(found, h.keep)
 		})
 	}
 	return cut(plain(s))

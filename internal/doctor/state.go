@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -34,8 +33,8 @@ func answerOf(b bool) answer {
 }
 
 var (
-	setPattern     = regexp.MustCompile(`Successfully set password|already set as password in|Successfully signed into`)
-	pendingRefused = regexp.MustCompile(`Login with the pending secret failed .*: (?:authentication|user missing): |pending: (?:authentication|user missing): `)
+	setPattern     = compiled(`Successfully set password|already set as password in|Successfully signed into`)
+	pendingRefused = compiled(`Login with the pending secret failed .*: (?:authentication|user missing): |pending: (?:authentication|user missing): `)
 )
 
 // findLive finds out which password is live: probes know; what the steps did

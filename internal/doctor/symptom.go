@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -71,15 +70,15 @@ const (
 // least.
 type signature struct {
 	of      symptom
-	pattern *regexp.Regexp
+	pattern *pattern
 	// steps limits it to these; nil for all.
 	steps []string
 	// lines limits it to the function's log.
 	lines bool
 }
 
-func sign(of symptom, pattern string, steps ...string) signature {
-	return signature{of: of, pattern: regexp.MustCompile(pattern), steps: steps}
+func sign(of symptom, text string, steps ...string) signature {
+	return signature{of: of, pattern: compiled(text), steps: steps}
 }
 
 // signatures are those of AWS's templates, of the services' answers, and of
@@ -150,15 +149,8 @@ func (c *Case) findSymptom() {
 	if len(c.texts) == 0 {
 		return
 	}
-	if c.Request != nil && c.Request.Code != "" {
-		first := c.texts[:1]
-		if c.match(first) {
-			return
-		}
-		if strings.Contains(c.Request.Code, "AccessDenied") {
-			c.symptom, c.told = callerDenied, first[0]
-			return
-		}
+	if c.Request != nil && c.Request.Code != "" && c.fromRequest() {
+		return
 	}
 	if c.hasTimedOut() {
 		c.symptom = timedOut
@@ -173,7 +165,33 @@ func (c *Case) findSymptom() {
 	c.refine()
 }
 
-var timeoutPattern = regexp.MustCompile(`Task timed out after|Sandbox\.Timedout`)
+// fromRequest reads the answer of a RotateSecret. That a rotation is under
+// way, or was left half done, explains nothing: what comes of the rest of the
+// evidence does.
+func (c *Case) fromRequest() bool {
+	asked := c.texts[0]
+	for _, s := range signatures {
+		if !s.pattern.MatchString(asked.Text) {
+			continue
+		}
+		switch s.of {
+		case unfinished:
+			c.refusal = asked
+			return false
+		case cannotInvoke, noFunction, bothSchedules, badSchedule, notRotatable:
+			c.symptom, c.told = s.of, asked
+			return true
+		}
+		break
+	}
+	if strings.Contains(c.Request.Code, "AccessDenied") {
+		c.symptom, c.told = callerDenied, asked
+		return true
+	}
+	return false
+}
+
+var timeoutPattern = compiled(`Task timed out after|Sandbox\.Timedout`)
 
 // hasTimedOut tells that the failing invocation used all its time.
 func (c *Case) hasTimedOut() bool {
@@ -196,7 +214,7 @@ func (c *Case) match(texts []text) bool {
 			continue
 		}
 		for _, t := range slices.Backward(texts) {
-			if s.pattern.MatchString(t.Text) && !incidental(t.Text, s.of) {
+			if t.Text != c.refusal.Text && s.pattern.MatchString(t.Text) && !incidental(t.Text, s.of) {
 				c.symptom, c.told = s.of, t
 				return true
 			}
@@ -205,7 +223,7 @@ func (c *Case) match(texts []text) bool {
 	return false
 }
 
-var toleratedPattern = regexp.MustCompile(`\[(?:INFO|DEBUG)\]`)
+var toleratedPattern = compiled(`\[(?:INFO|DEBUG)\]`)
 
 // incidental tells lines that a function writes on its good way: what it
 // tried and took calmly is not why it failed.
@@ -218,13 +236,16 @@ func incidental(line string, of symptom) bool {
 }
 
 var (
-	namesSecret    = regexp.MustCompile(`arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!?-]+`)
-	operationRegex = regexp.MustCompile(`\b(GetSecretValue|PutSecretValue|DescribeSecret|UpdateSecretVersionStage|GetRandomPassword|ListSecretVersionIds)\b`)
-	deniedAction   = regexp.MustCompile(`not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)`)
+	namesSecret    = compiled(`arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!?-]+`)
+	operationRegex = compiled(`\b(GetSecretValue|PutSecretValue|DescribeSecret|UpdateSecretVersionStage|GetRandomPassword|ListSecretVersionIds)\b`)
+	deniedAction   = compiled(`not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)`)
 )
 
 // refine tells refusals apart by what was refused, and on which secret.
 func (c *Case) refine() {
+	if c.symptom == pendingLogin && c.test {
+		c.symptom = anyLogin // its pending version is a copy of the current one
+	}
 	if c.symptom != denied && c.symptom != finishDenied {
 		return
 	}
@@ -267,7 +288,7 @@ func (c *Case) lastWord() Fact {
 	return Fact{}
 }
 
-var platformPattern = regexp.MustCompile(`^(?:START|END|REPORT|INIT_START|INIT_REPORT|EXTENSION|XRAY) `)
+var platformPattern = compiled(`^(?:START|END|REPORT|INIT_START|INIT_REPORT|EXTENSION|XRAY) `)
 
 // took is how long the failing invocation ran.
 func (c *Case) took() time.Duration {
