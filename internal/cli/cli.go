@@ -27,6 +27,7 @@ type commands struct {
 	Env      envCmd      `cmd:"" help:"Print the environment that reaches the running server of a data folder."`
 	Rotate   rotateCmd   `cmd:"" help:"Rotate a secret now; with --wait, show the steps and the verdict."`
 	Function functionCmd `cmd:"" help:"Make rotation functions of the built-in rotators."`
+	Network  networkCmd  `cmd:"" help:"Follow a connection of a function through its VPC, to the first hop that refuses."`
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
 	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
 	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
