@@ -102,6 +102,11 @@ func (at *endpoint) look(ctx context.Context, secure *tls.Config) {
 	began = time.Now()
 	err = at.encrypt(conn, secure)
 	at.secure = new(stage(stageTLS, began, classify(err)))
+	if f := classify(err); f != nil && f.Cause == rotator.CauseTimeout {
+		// A server of this kind answers, or is none: there is no more to try.
+		at.up = false
+		at.stages = append(at.stages, *at.secure)
+	}
 }
 
 // classify is rotator.Classify that keeps nil.

@@ -251,9 +251,7 @@ func (p *Prober) try(ctx context.Context, t *target, names []string, secure *tls
 		return
 	}
 	defer leave(ctx, visit)
-	if t.at.secure != nil && t.at.secure.OK {
-		t.result.Stages = append(t.result.Stages, *t.at.secure)
-	}
+	t.encrypted()
 	t.result.Stages = append(t.result.Stages, stage(stageAuth, began, nil))
 	began = time.Now()
 	within, cancel := context.WithTimeout(ctx, stageLimit)
@@ -337,21 +335,31 @@ func (t *target) failed(began time.Time, failed *rotator.Failure) {
 	case rotator.CauseTLS, rotator.CauseTLSRequired:
 		name = stageTLS
 	case rotator.CauseDatabase:
-		*s = append(*s, stage(stageAuth, began, nil))
 		name = stageDatabase
 	case rotator.CauseDNS:
 		name = stageDNS
 	case rotator.CauseTCP:
 		name = stageTCP
 	}
-	if name == stageAuth && t.at.secure != nil && t.at.secure.OK && t.login.TLS != rotator.NoTLS {
-		*s = append(*s, *t.at.secure)
+	if name == stageAuth || name == stageDatabase {
+		t.encrypted()
+	}
+	if name == stageDatabase { // which is looked at after the password
+		*s = append(*s, stage(stageAuth, began, nil))
 	}
 	last := stage(name, began, failed)
 	if name == stageTLS && t.at.secure != nil && !t.at.secure.OK && failed.Cause == rotator.CauseTLS {
 		last.Text = longer(last.Text, t.at.secure.Text)
 	}
 	*s = append(*s, last)
+}
+
+// encrypted adds the stage of TLS that a login has passed. One that failed
+// stands only where it is why the login failed.
+func (t *target) encrypted() {
+	if t.at.secure != nil && t.at.secure.OK && t.login.TLS != rotator.NoTLS {
+		t.result.Stages = append(t.result.Stages, *t.at.secure)
+	}
 }
 
 // longer is the text that says more of the same.
