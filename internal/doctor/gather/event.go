@@ -59,7 +59,7 @@ func (l *look) events(ctx context.Context) {
 				ofFunction = l.lookup(ctx, trailtypes.LookupAttributeKeyUsername, name, whole, maxSecretPages)
 			}
 		})
-	all := inOrder(slices.Concat(rotations, onSecret, ofFunction))
+	all := inOrder(slices.DeleteFunc(slices.Concat(rotations, onSecret, ofFunction), l.idle))
 	l.note(func(e *doctor.Evidence) { e.Events = all })
 }
 
@@ -67,6 +67,17 @@ func (l *look) events(ctx context.Context) {
 func (l *look) about(v doctor.Event) bool {
 	return v.SecretID == l.e.Secret.ARN || v.SecretID == l.e.Secret.Name
 }
+
+// idle tells whether an event changed nothing and is not of the function: who
+// else read the secret, this look among them.
+func (l *look) idle(v doctor.Event) bool {
+	reads := slices.ContainsFunc(readPrefixes, func(p string) bool { return strings.HasPrefix(v.Name, p) })
+	return reads && !strings.HasSuffix(v.Principal, "/"+functionName(l.e.Secret.FunctionARN))
+}
+
+// readPrefixes are what the names of operations that change nothing begin
+// with.
+var readPrefixes = []string{"Get", "List", "Describe", "BatchGet", "Validate"}
 
 // inOrder sorts events by time, each once.
 func inOrder(all []doctor.Event) []doctor.Event {

@@ -212,7 +212,11 @@ func (k *kit) wantInvocations(e *doctor.Evidence, pending string) {
 func (k *kit) user(name, policy string) aws.Config {
 	k.t.Helper()
 	cfg := k.NewUser(k.t, name)
-	_, err := k.IAM.PutUserPolicy(k.t.Context(), &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("doctor"), PolicyDocument: &policy})
+	made, err := k.IAM.CreatePolicy(k.t.Context(), &iam.CreatePolicyInput{PolicyName: &name, PolicyDocument: &policy})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	_, err = k.IAM.AttachUserPolicy(k.t.Context(), &iam.AttachUserPolicyInput{UserName: &name, PolicyArn: made.Policy.Arn})
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -89,9 +89,16 @@ func (l *look) versions(ctx context.Context) {
 		}
 		for _, v := range page.Versions {
 			all = append(all, doctor.Version{
-				ID: aws.ToString(v.VersionId), Labels: slices.Sorted(slices.Values(v.VersionStages)), HasValue: true,
+				ID: aws.ToString(v.VersionId), Labels: slices.Sorted(slices.Values(v.VersionStages)), HasValue: len(v.KmsKeyIds) > 0,
 				CreatedAt: aws.ToTime(v.CreatedDate), LastAccessedAt: aws.ToTime(v.LastAccessedDate), KeyIDs: v.KmsKeyIds,
 			})
+		}
+	}
+	// A version without value has no key, where keys are told at all: the
+	// current one always has a value.
+	if slices.ContainsFunc(all, func(v doctor.Version) bool { return !v.HasValue && slices.Contains(v.Labels, "AWSCURRENT") }) {
+		for i := range all {
+			all[i].HasValue = true
 		}
 	}
 	slices.SortStableFunc(all, func(a, b doctor.Version) int {
