@@ -26,6 +26,7 @@ type commands struct {
 	Dev      devCmd      `cmd:"" help:"Run a throw-away server with the keys test/test and print the environment that reaches it."`
 	Env      envCmd      `cmd:"" help:"Print the environment that reaches the running server of a data folder."`
 	Rotate   rotateCmd   `cmd:"" help:"Rotate a secret now; with --wait, show the steps and the verdict."`
+	Rehearse rehearseCmd `cmd:"" help:"Run a rotation function through faults in a private server with a private database."`
 	Function functionCmd `cmd:"" help:"Make rotation functions of the built-in rotators."`
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
 	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
