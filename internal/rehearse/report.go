@@ -192,9 +192,22 @@ func (r *Report) WriteText(w io.Writer, color bool) {
 		for _, line := range g.Evidence {
 			fmt.Fprintf(w, "            | %s\n", strings.ReplaceAll(line, "\n", "\n            | "))
 		}
-		fmt.Fprintf(w, "  remedy    %s\n  faults    %s\n", g.Remedy, strings.Join(g.Faults, ", "))
+		fmt.Fprintf(w, "  remedy    %s\n  faults    %s\n", g.Remedy, r.shown(g.Faults))
 	}
 	fmt.Fprintf(w, "\n%s\n", r.Summary())
+}
+
+// maxShown is how many faults the terminal's report lists for a finding.
+const maxShown = 8
+
+func (r *Report) shown(faults []string) string {
+	if len(faults) == len(r.Results) {
+		return "all"
+	}
+	if len(faults) > maxShown {
+		return fmt.Sprintf("%s and %d more", strings.Join(faults[:maxShown], ", "), len(faults)-maxShown)
+	}
+	return strings.Join(faults, ", ")
 }
 
 // group is a finding with the faults that showed it.

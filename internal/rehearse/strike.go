@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"math/big"
 	"net/http"
 	"strings"
@@ -110,10 +109,18 @@ func (t *trial) interfere(c *call) {
 		t.foreignPut(c.step)
 	case actRotate:
 		_, err := t.server.secrets.RotateSecret(t.ctx, &secretsmanager.RotateSecretInput{SecretId: &t.arn})
-		t.note("%s  somebody else asks for a rotation: refused %v", c.step, err != nil)
+		t.note("%s  somebody else asks for a rotation: %s", c.step, refusal(err))
 	case actSpoil:
 		t.spoil()
 	}
+}
+
+// refusal says what a call was answered.
+func refusal(err error) string {
+	if err != nil {
+		return "refused, because one is under way"
+	}
+	return "accepted"
 }
 
 // strikeAfter lets the fault strike once a call was passed on.
@@ -280,10 +287,13 @@ func (t *trial) foreignPut(step string) {
 		t.mu.Lock()
 		t.foreign = id
 		t.mu.Unlock()
+		t.note("%s  somebody else puts a value that logs in", step)
 		_, err = t.server.secrets.PutSecretValue(t.ctx, &secretsmanager.PutSecretValueInput{
 			SecretId: &t.arn, ClientRequestToken: &id, SecretString: aws.String(string(written)),
 		})
-		t.note("%s  somebody else puts a value that logs in (%v)", step, errors.Join(err))
+		if err != nil {
+			t.note("the server refused it: %v", err)
+		}
 		return
 	}
 }
@@ -295,13 +305,17 @@ func (t *trial) spoil() {
 	if !ok {
 		return
 	}
-	err := t.target.setPassword(t.ctx, pending, "Spoiled-"+rand.Text())
-	t.note("the database gets another password than the pending one (%v)", err)
-	if err == nil {
+	if err := t.target.setPassword(t.ctx, pending, "Spoiled-"+rand.Text()); err != nil {
+		t.note("the database keeps the pending password: %v", err)
 		t.mu.Lock()
-		t.spoiled = password
+		t.struck = 0
 		t.mu.Unlock()
+		return
 	}
+	t.note("the database gets another password than the pending one")
+	t.mu.Lock()
+	t.spoiled = password
+	t.mu.Unlock()
 }
 
 // punctuate puts every punctuation character that the function allows into
