@@ -94,7 +94,9 @@ func (t *trial) enter(c *call) bool {
 		}
 		t.someLogsIn("when " + c.step + " began")
 	}
+	sound := c.step == createSecret && t.accepted(t.labelValue("AWSCURRENT"))
 	t.mu.Lock()
+	t.sound = t.sound || sound
 	t.ever[c.step] = true
 	cut := t.fault.at == connect && !t.disarmed && t.fault.step == c.step && t.struck == 0
 	t.mu.Unlock()
@@ -107,7 +109,7 @@ func (t *trial) enter(c *call) bool {
 // afterStep demands a step's contract, once the next one has begun.
 func (t *trial) afterStep(step string) {
 	t.mu.Lock()
-	before, wasSet, talked, struck := t.pending, t.ever[setSecret], t.talked[testSecret] || t.ever[finishSecret], t.struck > 0 && t.fault.step == step && !t.disarmed
+	before, untouched, talked, struck := t.pending, t.sound && !t.ever[setSecret], t.talked[testSecret] || t.ever[finishSecret], t.struck > 0 && t.fault.step == step && !t.disarmed
 	t.mu.Unlock()
 	stored := t.versionValue(t.version())
 	if before != "" && stored != before {
@@ -119,7 +121,7 @@ func (t *trial) afterStep(step string) {
 		t.mu.Lock()
 		t.pending = stored
 		t.mu.Unlock()
-		if !wasSet && !t.accepted(t.labelValue("AWSCURRENT")) {
+		if untouched && !t.accepted(t.labelValue("AWSCURRENT")) {
 			t.add(Finding{Code: SetInCreate, Step: step, At: "after createSecret",
 				Expected: "the database is as before: the current version logs in", Happened: "the current version is refused"})
 		}
@@ -176,8 +178,9 @@ func (t *trial) checkEnd() {
 	}
 }
 
-// checkForeign demands that a value that somebody else put stays.
-func (t *trial) checkForeign(id string, end rotate.Status) {
+// checkForeign demands that a value that somebody else put stays. It tells
+// whether it did.
+func (t *trial) checkForeign(id string, end rotate.Status) bool {
 	f := Finding{Code: IgnoresLabels, Step: t.fault.step, At: "after " + t.fault.Title,
 		Expected: "the step fails, because its version is no longer pending; the value that was put stays current and logs in"}
 	switch {
@@ -187,9 +190,10 @@ func (t *trial) checkForeign(id string, end rotate.Status) {
 		f.Happened = "the function changed the password all the same: the value that was put is refused"
 	default:
 		t.note("the rotation ended: %s", end)
-		return
+		return true
 	}
 	t.add(f)
+	return false
 }
 
 // functionFailed is what the engine says of a step whose function returned an
@@ -227,10 +231,14 @@ func (t *trial) explainFailure(code Code, expected string) {
 		}
 	}
 	if lines, err := t.logLines(t.ctx); err == nil {
-		f.Evidence = lines[max(0, len(lines)-8):]
+		lines = slices.DeleteFunc(lines, platform.MatchString)
+		f.Evidence = lines[max(0, len(lines)-6):]
 	}
 	t.add(f)
 }
+
+// platform matches the lines that Lambda writes about every invocation.
+var platform = regexp.MustCompile(`^(INIT_START|START|END|REPORT) `)
 
 // inspect looks at a call before it is passed on.
 func (t *trial) inspect(c *call) {
@@ -267,9 +275,9 @@ func (t *trial) inspectPut(c *call) {
 	}
 	t.inspectToken(c)
 	t.mu.Lock()
-	set := t.ever[setSecret]
+	untouched := t.sound && !t.ever[setSecret]
 	t.mu.Unlock()
-	if c.step == createSecret && !set && old == "" && !slices.ContainsFunc(t.stored(), t.accepted) {
+	if c.step == createSecret && untouched && old == "" && !slices.ContainsFunc(t.stored(), t.accepted) {
 		report(SetBeforeStore, "while the new value is not stored, the current version logs in",
 			"the current version is refused: a crash now would leave a password that nobody knows")
 	}

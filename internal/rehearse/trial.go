@@ -66,6 +66,8 @@ type progress struct {
 	// any; checked is how many steps have been looked at after their end.
 	entered, ever map[string]bool
 	checked       int
+	// sound tells that the current version logged in when createSecret began.
+	sound bool
 	// pending is the value that createSecret stored.
 	pending string
 	// talked holds the steps in which the function spoke to the database.
@@ -86,7 +88,7 @@ func (t *trial) end() { close(t.over) }
 
 func (t *trial) ended() <-chan struct{} { return t.over }
 
-// rotationToken is the version of the rotation that is under way.
+// version is the version of the rotation that is under way.
 func (t *trial) version() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +105,7 @@ func (t *trial) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.mend(ctx, end); err != nil {
+	if whole, err := t.mend(ctx, end); err != nil || !whole {
 		return err
 	}
 	if t.fault.at == never && end != rotate.Succeeded {
@@ -316,8 +318,9 @@ func (t *trial) note(format string, args ...any) {
 	t.events = append(t.events, line)
 }
 
-// mend ends the fault and looks at what it has left.
-func (t *trial) mend(ctx context.Context, end rotate.Status) error {
+// mend ends the fault and looks at what it has left. It tells whether the
+// rotation can be expected to succeed then.
+func (t *trial) mend(ctx context.Context, end rotate.Status) (whole bool, err error) {
 	t.mu.Lock()
 	t.disarmed = true
 	spoiled, foreign, failed := t.spoiled, t.foreign, t.failed
@@ -326,17 +329,16 @@ func (t *trial) mend(ctx context.Context, end rotate.Status) error {
 	if spoiled != "" {
 		pending := parse(t.versionValue(t.version()))
 		if err := t.target.setPassword(ctx, pending, spoiled); err != nil {
-			return err
+			return false, err
 		}
 		t.note("the database has the new password again")
 	}
 	t.checkSwallowed(&failed)
 	if foreign != "" {
-		t.checkForeign(foreign, end)
-		return nil
+		return t.checkForeign(foreign, end), nil
 	}
 	t.someLogsIn("after the first attempt")
-	return nil
+	return true, nil
 }
 
 // parse reads a value; nil for what is no JSON object.
