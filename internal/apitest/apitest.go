@@ -19,13 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/serverlessapplicationrepository"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/keyturn/keyturn/internal/admin"
@@ -74,7 +71,9 @@ type Options struct {
 	EnforceVPC bool
 }
 
-// Server is a running server and its clients.
+// Server is a running server and its clients. The few tests that need a client
+// of another service make it from Config: the clients of EC2 and RDS are so
+// large that every test binary would take seconds more to link.
 type Server struct {
 	URL string
 	Dir string
@@ -88,9 +87,6 @@ type Server struct {
 	STS     *sts.Client
 	KMS     *kms.Client
 	Stacks  *cloudformation.Client
-	EC2     *ec2.Client
-	RDS     *rds.Client
-	Apps    *serverlessapplicationrepository.Client
 	// EndpointURL tells where a VPC endpoint is, of a server in this process.
 	EndpointURL func(id string) string
 }
@@ -109,8 +105,7 @@ func connect(url, dir string, cfg aws.Config) *Server {
 	return &Server{
 		URL: url, Dir: dir, Config: cfg, Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
 		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg), KMS: kms.NewFromConfig(cfg),
-		Stacks: cloudformation.NewFromConfig(cfg), EC2: ec2.NewFromConfig(cfg), RDS: rds.NewFromConfig(cfg),
-		Apps: serverlessapplicationrepository.NewFromConfig(cfg),
+		Stacks: cloudformation.NewFromConfig(cfg),
 	}
 }
 
