@@ -58,7 +58,7 @@ func deployApplication(t *testing.T, s *apitest.Server, id, stack string, parame
 	for name, value := range parameters {
 		in.ParameterOverrides = append(in.ParameterOverrides, apptypes.ParameterValue{Name: &name, Value: &value})
 	}
-	set := must[*serverlessapplicationrepository.CreateCloudFormationChangeSetOutput](t, "making the change set")(serverlessapplicationrepository.NewFromConfig(s.Config).CreateCloudFormationChangeSet(t.Context(), in))
+	set := must[*serverlessapplicationrepository.CreateCloudFormationChangeSetOutput](t, "making the change set")(s.Apps.CreateCloudFormationChangeSet(t.Context(), in))
 	execute(t, s, set.ChangeSetId, set.StackId)
 	return output(t, s, set.StackId, "RotationLambdaARN")
 }
@@ -241,10 +241,10 @@ func TestCustomFunctionBySDK(t *testing.T) {
 	s := start(t, db)
 	ctx := t.Context()
 	must[*secretsmanager.CreateSecretOutput](t, "creating the secret")(s.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("MySecret"), SecretString: &u.Password}))
-	vpc := must[*ec2.CreateVpcOutput](t, "creating the VPC")(ec2.NewFromConfig(s.Config).CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})).Vpc.VpcId
-	must[*ec2.ModifyVpcAttributeOutput](t, "changing the VPC")(ec2.NewFromConfig(s.Config).ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: vpc, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}}))
-	subnet := must[*ec2.CreateSubnetOutput](t, "creating the subnet")(ec2.NewFromConfig(s.Config).CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc, CidrBlock: aws.String("10.0.1.0/24")})).Subnet.SubnetId
-	group := must[*ec2.CreateSecurityGroupOutput](t, "creating the group")(ec2.NewFromConfig(s.Config).CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
+	vpc := must[*ec2.CreateVpcOutput](t, "creating the VPC")(s.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})).Vpc.VpcId
+	must[*ec2.ModifyVpcAttributeOutput](t, "changing the VPC")(s.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: vpc, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}}))
+	subnet := must[*ec2.CreateSubnetOutput](t, "creating the subnet")(s.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc, CidrBlock: aws.String("10.0.1.0/24")})).Subnet.SubnetId
+	group := must[*ec2.CreateSecurityGroupOutput](t, "creating the group")(s.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
 		VpcId: vpc, GroupName: aws.String("rotation"), Description: aws.String("Rotation functions"),
 	})).GroupId
 	function := deployApplication(t, s, generic, "MyLambdaCreationStack", map[string]string{
@@ -255,7 +255,7 @@ func TestCustomFunctionBySDK(t *testing.T) {
 		FunctionName: &function, VpcConfig: &lambdatypes.VpcConfig{SubnetIds: []string{*subnet}, SecurityGroupIds: []string{*group}},
 	}))
 	updated(t, s, function)
-	must[*ec2.CreateVpcEndpointOutput](t, "creating the endpoint")(ec2.NewFromConfig(s.Config).CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
+	must[*ec2.CreateVpcEndpointOutput](t, "creating the endpoint")(s.EC2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
 		VpcId: vpc, VpcEndpointType: ec2types.VpcEndpointTypeInterface, ServiceName: aws.String("com.amazonaws.us-east-1.secretsmanager"),
 		SubnetIds: []string{*subnet}, SecurityGroupIds: []string{*group},
 	}))

@@ -19,10 +19,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/serverlessapplicationrepository"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/keyturn/keyturn/internal/admin"
@@ -71,9 +74,7 @@ type Options struct {
 	EnforceVPC bool
 }
 
-// Server is a running server and its clients. The few tests that need a client
-// of another service make it from Config: the clients of EC2 and RDS are so
-// large that every test binary would take seconds more to link.
+// Server is a running server and its clients.
 type Server struct {
 	URL string
 	Dir string
@@ -87,6 +88,9 @@ type Server struct {
 	STS     *sts.Client
 	KMS     *kms.Client
 	Stacks  *cloudformation.Client
+	EC2     *ec2.Client
+	RDS     *rds.Client
+	Apps    *serverlessapplicationrepository.Client
 	// EndpointURL tells where a VPC endpoint is, of a server in this process.
 	EndpointURL func(id string) string
 }
@@ -105,7 +109,8 @@ func connect(url, dir string, cfg aws.Config) *Server {
 	return &Server{
 		URL: url, Dir: dir, Config: cfg, Secrets: secretsmanager.NewFromConfig(cfg), Lambda: lambda.NewFromConfig(cfg),
 		Logs: cloudwatchlogs.NewFromConfig(cfg), Trail: cloudtrail.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg), KMS: kms.NewFromConfig(cfg),
-		Stacks: cloudformation.NewFromConfig(cfg),
+		Stacks: cloudformation.NewFromConfig(cfg), EC2: ec2.NewFromConfig(cfg), RDS: rds.NewFromConfig(cfg),
+		Apps: serverlessapplicationrepository.NewFromConfig(cfg),
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // to nothing else.
 func TestTemplateLink(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
-	made, err := serverlessapplicationrepository.NewFromConfig(s.Config).CreateCloudFormationTemplate(t.Context(), &serverlessapplicationrepository.CreateCloudFormationTemplateInput{
+	made, err := s.Apps.CreateCloudFormationTemplate(t.Context(), &serverlessapplicationrepository.CreateCloudFormationTemplateInput{
 		ApplicationId: aws.String("arn:aws:serverlessrepo:us-east-1:297356227824:applications/SecretsManagerRedshiftRotationSingleUser"),
 	})
 	if err != nil {

@@ -44,32 +44,32 @@ func (v *testVPC) must(err error) {
 func newTestVPC(t *testing.T, s *apitest.Server) *testVPC {
 	t.Helper()
 	ctx, v := t.Context(), &testVPC{Server: s, t: t}
-	made, err := ec2.NewFromConfig(s.Config).CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	made, err := s.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	v.must(err)
 	v.id = *made.Vpc.VpcId
-	_, err = ec2.NewFromConfig(s.Config).ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: &v.id, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
+	_, err = s.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: &v.id, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
 	v.must(err)
 	subnet := func(cidr string) string {
-		out, err := ec2.NewFromConfig(s.Config).CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &v.id, CidrBlock: &cidr})
+		out, err := s.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &v.id, CidrBlock: &cidr})
 		v.must(err)
 		return *out.Subnet.SubnetId
 	}
 	group := func(name string) string {
-		out, err := ec2.NewFromConfig(s.Config).CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &v.id, GroupName: &name, Description: aws.String("test")})
+		out, err := s.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &v.id, GroupName: &name, Description: aws.String("test")})
 		v.must(err)
 		return *out.GroupId
 	}
 	v.private, v.public = subnet("10.0.1.0/24"), subnet("10.0.2.0/24")
 	v.functionGroup, v.endpointGroup = group("function"), group("endpoint")
 	v.https(true)
-	e, err := ec2.NewFromConfig(s.Config).CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
+	e, err := s.EC2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
 		VpcId: &v.id, VpcEndpointType: ec2types.VpcEndpointTypeInterface, ServiceName: aws.String("com.amazonaws." + apitest.Region + ".secretsmanager"),
 		SubnetIds: []string{v.private}, SecurityGroupIds: []string{v.endpointGroup},
 	})
 	v.must(err)
 	v.endpoint = *e.VpcEndpoint.VpcEndpointId
 	v.routes()
-	acls, err := ec2.NewFromConfig(s.Config).DescribeNetworkAcls(ctx, &ec2.DescribeNetworkAclsInput{Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{v.id}}}})
+	acls, err := s.EC2.DescribeNetworkAcls(ctx, &ec2.DescribeNetworkAclsInput{Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{v.id}}}})
 	v.must(err)
 	v.acl = *acls.NetworkAcls[0].NetworkAclId
 	return v
@@ -80,19 +80,19 @@ func newTestVPC(t *testing.T, s *apitest.Server) *testVPC {
 func (v *testVPC) routes() {
 	v.t.Helper()
 	ctx := v.t.Context()
-	igw, err := ec2.NewFromConfig(v.Config).CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{})
+	igw, err := v.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{})
 	v.must(err)
-	_, err = ec2.NewFromConfig(v.Config).AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: igw.InternetGateway.InternetGatewayId, VpcId: &v.id})
+	_, err = v.EC2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: igw.InternetGateway.InternetGatewayId, VpcId: &v.id})
 	v.must(err)
 	table := func(subnet string) *string {
-		out, err := ec2.NewFromConfig(v.Config).CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &v.id})
+		out, err := v.EC2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &v.id})
 		v.must(err)
-		_, err = ec2.NewFromConfig(v.Config).AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: out.RouteTable.RouteTableId, SubnetId: &subnet})
+		_, err = v.EC2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: out.RouteTable.RouteTableId, SubnetId: &subnet})
 		v.must(err)
 		return out.RouteTable.RouteTableId
 	}
 	public := table(v.public)
-	_, err = ec2.NewFromConfig(v.Config).CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: public, DestinationCidrBlock: aws.String("0.0.0.0/0"), GatewayId: igw.InternetGateway.InternetGatewayId})
+	_, err = v.EC2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: public, DestinationCidrBlock: aws.String("0.0.0.0/0"), GatewayId: igw.InternetGateway.InternetGatewayId})
 	v.must(err)
 	v.privateRoutes = *table(v.private)
 }
@@ -100,9 +100,9 @@ func (v *testVPC) routes() {
 // nat gives the private subnet a way to the internet.
 func (v *testVPC) nat() {
 	v.t.Helper()
-	out, err := ec2.NewFromConfig(v.Config).CreateNatGateway(v.t.Context(), &ec2.CreateNatGatewayInput{SubnetId: &v.public, AllocationId: aws.String("eipalloc-0123456789abcdef0")})
+	out, err := v.EC2.CreateNatGateway(v.t.Context(), &ec2.CreateNatGatewayInput{SubnetId: &v.public, AllocationId: aws.String("eipalloc-0123456789abcdef0")})
 	v.must(err)
-	_, err = ec2.NewFromConfig(v.Config).CreateRoute(v.t.Context(), &ec2.CreateRouteInput{
+	_, err = v.EC2.CreateRoute(v.t.Context(), &ec2.CreateRouteInput{
 		RouteTableId: &v.privateRoutes, DestinationCidrBlock: aws.String("0.0.0.0/0"), NatGatewayId: out.NatGateway.NatGatewayId,
 	})
 	v.must(err)
@@ -119,11 +119,11 @@ func permission(port int32, cidr string) []ec2types.IpPermission {
 func (v *testVPC) https(open bool) {
 	v.t.Helper()
 	if open {
-		_, err := ec2.NewFromConfig(v.Config).AuthorizeSecurityGroupIngress(v.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &v.endpointGroup, IpPermissions: permission(443, "10.0.0.0/16")})
+		_, err := v.EC2.AuthorizeSecurityGroupIngress(v.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &v.endpointGroup, IpPermissions: permission(443, "10.0.0.0/16")})
 		v.must(err)
 		return
 	}
-	_, err := ec2.NewFromConfig(v.Config).RevokeSecurityGroupIngress(v.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: &v.endpointGroup, IpPermissions: permission(443, "10.0.0.0/16")})
+	_, err := v.EC2.RevokeSecurityGroupIngress(v.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: &v.endpointGroup, IpPermissions: permission(443, "10.0.0.0/16")})
 	v.must(err)
 }
 
@@ -131,18 +131,18 @@ func (v *testVPC) https(open bool) {
 func (v *testVPC) egress(open bool, port int32, cidr string) {
 	v.t.Helper()
 	if open {
-		_, err := ec2.NewFromConfig(v.Config).AuthorizeSecurityGroupEgress(v.t.Context(), &ec2.AuthorizeSecurityGroupEgressInput{GroupId: &v.functionGroup, IpPermissions: permission(port, cidr)})
+		_, err := v.EC2.AuthorizeSecurityGroupEgress(v.t.Context(), &ec2.AuthorizeSecurityGroupEgressInput{GroupId: &v.functionGroup, IpPermissions: permission(port, cidr)})
 		v.must(err)
 		return
 	}
-	_, err := ec2.NewFromConfig(v.Config).RevokeSecurityGroupEgress(v.t.Context(), &ec2.RevokeSecurityGroupEgressInput{GroupId: &v.functionGroup, IpPermissions: permission(port, cidr)})
+	_, err := v.EC2.RevokeSecurityGroupEgress(v.t.Context(), &ec2.RevokeSecurityGroupEgressInput{GroupId: &v.functionGroup, IpPermissions: permission(port, cidr)})
 	v.must(err)
 }
 
 // privateDNS has the service's name stand for the endpoint or not.
 func (v *testVPC) privateDNS(on bool) {
 	v.t.Helper()
-	_, err := ec2.NewFromConfig(v.Config).ModifyVpcEndpoint(v.t.Context(), &ec2.ModifyVpcEndpointInput{VpcEndpointId: &v.endpoint, PrivateDnsEnabled: &on})
+	_, err := v.EC2.ModifyVpcEndpoint(v.t.Context(), &ec2.ModifyVpcEndpointInput{VpcEndpointId: &v.endpoint, PrivateDnsEnabled: &on})
 	v.must(err)
 }
 
@@ -151,14 +151,14 @@ func (v *testVPC) privateDNS(on bool) {
 func (v *testVPC) deny(on bool) {
 	v.t.Helper()
 	if on {
-		_, err := ec2.NewFromConfig(v.Config).CreateNetworkAclEntry(v.t.Context(), &ec2.CreateNetworkAclEntryInput{
+		_, err := v.EC2.CreateNetworkAclEntry(v.t.Context(), &ec2.CreateNetworkAclEntryInput{
 			NetworkAclId: &v.acl, RuleNumber: aws.Int32(50), Protocol: aws.String("6"), RuleAction: ec2types.RuleActionDeny, Egress: aws.Bool(false),
 			CidrBlock: aws.String("127.0.0.0/8"), PortRange: &ec2types.PortRange{From: aws.Int32(1024), To: aws.Int32(65535)},
 		})
 		v.must(err)
 		return
 	}
-	_, err := ec2.NewFromConfig(v.Config).DeleteNetworkAclEntry(v.t.Context(), &ec2.DeleteNetworkAclEntryInput{NetworkAclId: &v.acl, RuleNumber: aws.Int32(50), Egress: aws.Bool(false)})
+	_, err := v.EC2.DeleteNetworkAclEntry(v.t.Context(), &ec2.DeleteNetworkAclEntryInput{NetworkAclId: &v.acl, RuleNumber: aws.Int32(50), Egress: aws.Bool(false)})
 	v.must(err)
 }
 
@@ -167,9 +167,9 @@ func (v *testVPC) deny(on bool) {
 func (v *testVPC) database(port int32) string {
 	v.t.Helper()
 	ctx := v.t.Context()
-	g, err := ec2.NewFromConfig(v.Config).CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &v.id, GroupName: aws.String("database"), Description: aws.String("test")})
+	g, err := v.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &v.id, GroupName: aws.String("database"), Description: aws.String("test")})
 	v.must(err)
-	_, err = rds.NewFromConfig(v.Config).CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+	_, err = v.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: aws.String("here"), DBInstanceClass: aws.String("db.t3.micro"), Engine: aws.String("postgres"),
 		MasterUsername: aws.String("postgres"), MasterUserPassword: aws.String("not-asked-for-1"), VpcSecurityGroupIds: []string{*g.GroupId},
 		Tags: []rdstypes.Tag{{Key: aws.String("keyturn:endpoint"), Value: aws.String("localhost:" + strconv.Itoa(int(port)))}},
@@ -231,13 +231,13 @@ func TestEnforceVPC(t *testing.T) {
 	payload, err := json.Marshal(map[string]any{"at": []any{"127.0.0.1", port}})
 	databaseGroup := v.database(port)
 	ingress := func(group string) {
-		_, err := ec2.NewFromConfig(s.Config).AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &databaseGroup, IpPermissions: []ec2types.IpPermission{{
+		_, err := s.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &databaseGroup, IpPermissions: []ec2types.IpPermission{{
 			IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port, UserIdGroupPairs: []ec2types.UserIdGroupPair{{GroupId: &group}},
 		}}})
 		v.must(err)
 	}
 	unregister := func() {
-		_, err := rds.NewFromConfig(s.Config).DeleteDBInstance(t.Context(), &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("here"), SkipFinalSnapshot: aws.Bool(true)})
+		_, err := s.RDS.DeleteDBInstance(t.Context(), &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("here"), SkipFinalSnapshot: aws.Bool(true)})
 		v.must(err)
 	}
 	v.must(err)

@@ -38,16 +38,16 @@ func vpcFor(t *testing.T, s *apitest.Server, policy *string) (subnet, group, end
 			t.Fatal(err)
 		}
 	}
-	vpc, err := ec2.NewFromConfig(s.Config).CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	vpc, err := s.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	must(err)
 	id := vpc.Vpc.VpcId
-	_, err = ec2.NewFromConfig(s.Config).ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: id, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
+	_, err = s.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: id, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
 	must(err)
-	n, err := ec2.NewFromConfig(s.Config).CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: id, CidrBlock: aws.String("10.0.1.0/24")})
+	n, err := s.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: id, CidrBlock: aws.String("10.0.1.0/24")})
 	must(err)
-	g, err := ec2.NewFromConfig(s.Config).CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: id, GroupName: aws.String("function"), Description: aws.String("d")})
+	g, err := s.EC2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: id, GroupName: aws.String("function"), Description: aws.String("d")})
 	must(err)
-	e, err := ec2.NewFromConfig(s.Config).CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
+	e, err := s.EC2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
 		VpcId: id, VpcEndpointType: ec2types.VpcEndpointTypeInterface, ServiceName: aws.String("com.amazonaws." + apitest.Region + ".secretsmanager"),
 		SubnetIds: []string{*n.Subnet.SubnetId}, SecurityGroupIds: []string{*g.GroupId}, PolicyDocument: policy,
 	})
@@ -103,7 +103,7 @@ func TestRecordedEndpoint(t *testing.T) {
 	modify := func(in ec2.ModifyVpcEndpointInput) {
 		t.Helper()
 		in.VpcEndpointId = &endpoint
-		_, err := ec2.NewFromConfig(s.Config).ModifyVpcEndpoint(ctx, &in)
+		_, err := s.EC2.ModifyVpcEndpoint(ctx, &in)
 		must(err)
 	}
 	modify(ec2.ModifyVpcEndpointInput{PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"secretsmanager:DescribeSecret","Resource":"*"}]}`)})

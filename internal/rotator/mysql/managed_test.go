@@ -35,7 +35,7 @@ func TestManagedMariaDB(t *testing.T) {
 		}
 		return *out.ARN
 	}
-	made, err := rds.NewFromConfig(s.Config).CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+	made, err := s.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: aws.String("main"), DBInstanceClass: aws.String("db.t3.micro"), Engine: aws.String("mariadb"),
 		MasterUsername: aws.String("boss"), ManageMasterUserPassword: aws.Bool(true), Tags: []types.Tag{
 			{Key: aws.String("keyturn:endpoint"), Value: aws.String(fmt.Sprintf("127.0.0.1:%d", db.port))},
@@ -64,7 +64,7 @@ func TestManagedMariaDB(t *testing.T) {
 		}
 	}
 	wait("the managed secret", func() bool {
-		out, err := rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String("main")})
+		out, err := s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String("main")})
 		return err == nil && *out.DBInstances[0].MasterUserSecret.SecretStatus == "active"
 	})
 	if c, err := db.login(ctx, "boss", fmt.Sprint(read(master)["password"])); err != nil || read(master)["password"] == first {

@@ -43,7 +43,7 @@ func initialSecret(t *testing.T, s *apitest.Server, name, user, password string)
 // instance describes an instance.
 func instance(t *testing.T, s *apitest.Server, id string) types.DBInstance {
 	t.Helper()
-	out, err := rds.NewFromConfig(s.Config).DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &id})
+	out, err := s.RDS.DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func current(t *testing.T, s *apitest.Server, arn string) string {
 func register(t *testing.T, s *apitest.Server, id string, u apitest.User) types.DBInstance {
 	t.Helper()
 	db := apitest.Database(t)
-	made, err := rds.NewFromConfig(s.Config).CreateDBInstance(t.Context(), &rds.CreateDBInstanceInput{
+	made, err := s.RDS.CreateDBInstance(t.Context(), &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: &id, DBInstanceClass: aws.String("db.t3.micro"), Engine: aws.String("postgres"), MasterUsername: &u.Name,
 		DBName: aws.String("postgres"), ManageMasterUserPassword: aws.Bool(true),
 		Tags: tags("keyturn:endpoint", fmt.Sprintf("%s:%d", db.Host, db.Port), "keyturn:initial-secret", initialSecret(t, s, id+"-first", u.Name, u.Password)),
@@ -147,7 +147,7 @@ func TestManagedMasterPassword(t *testing.T) {
 	}
 
 	// On demand, by either service.
-	_, err = rds.NewFromConfig(s.Config).ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
+	_, err = s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
 		DBInstanceIdentifier: aws.String("db1"), RotateMasterUserPassword: aws.Bool(true), ApplyImmediately: aws.Bool(true),
 	})
 	if err != nil {
@@ -263,7 +263,7 @@ func checkHelperHidden(t *testing.T, s *apitest.Server) {
 func checkRelease(t *testing.T, s *apitest.Server, u apitest.User, arn, value string) {
 	t.Helper()
 	ctx := t.Context()
-	if _, err := rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("db1"), SkipFinalSnapshot: aws.Bool(true)}); err != nil {
+	if _, err := s.RDS.DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("db1"), SkipFinalSnapshot: aws.Bool(true)}); err != nil {
 		t.Fatal(err)
 	}
 	d, err := s.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
@@ -296,7 +296,7 @@ func TestImpairedAndModified(t *testing.T) {
 	made := register(t, s, "db1", u)
 	waitFor(t, s, "db1", "impaired")
 	wrong := *made.MasterUserSecret.SecretArn
-	off, err := rds.NewFromConfig(s.Config).ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(false)})
+	off, err := s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(false)})
 	if err != nil || off.DBInstance.MasterUserSecret != nil {
 		t.Fatalf("turning management off: got %+v, %v", off, err)
 	}
@@ -307,17 +307,17 @@ func TestImpairedAndModified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rds.NewFromConfig(s.Config).AddTagsToResource(ctx, &rds.AddTagsToResourceInput{
+	_, err = s.RDS.AddTagsToResource(ctx, &rds.AddTagsToResourceInput{
 		ResourceName: made.DBInstanceArn, Tags: tags("keyturn:initial-secret", initialSecret(t, s, "right", u.Name, right)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rds.NewFromConfig(s.Config).ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
+	_, err = s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
 		DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(true), MasterUserSecretKmsKeyId: aws.String("none"),
 	})
 	wantCode(t, "an unknown key", err, "KMSKeyNotAccessibleFault", "The specified KMS key [none] does not exist")
-	on, err := rds.NewFromConfig(s.Config).ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
+	on, err := s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
 		DBInstanceIdentifier: aws.String("db1"), ManageMasterUserPassword: aws.Bool(true), MasterUserSecretKmsKeyId: key.KeyMetadata.KeyId,
 	})
 	if err != nil || aws.ToString(on.DBInstance.MasterUserSecret.KmsKeyId) != *key.KeyMetadata.Arn {
@@ -350,13 +350,13 @@ func TestPython(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t)})
 	ctx := t.Context()
 	main := create(t, s, input("main"))
-	_, err := rds.NewFromConfig(s.Config).CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
+	_, err := s.RDS.CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
 		DBInstanceIdentifier: aws.String("copy"), SourceDBInstanceIdentifier: main.DBInstanceArn, Tags: tags("keyturn:endpoint", "copy.example.com"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := rds.NewFromConfig(s.Config).CreateDBCluster(ctx, &rds.CreateDBClusterInput{
+	cluster, err := s.RDS.CreateDBCluster(ctx, &rds.CreateDBClusterInput{
 		DBClusterIdentifier: aws.String("c1"), Engine: aws.String("aurora-mysql"), MasterUsername: aws.String("admin"),
 		Tags: tags("keyturn:endpoint", "rw.example.com", "keyturn:reader-endpoint", "ro.example.com"),
 	})

@@ -75,7 +75,7 @@ func TestMoveOfManagedInstance(t *testing.T) {
 	ctx := t.Context()
 	arn, m := managed(t, s, "main"), newMover(t, s)
 	free := *create(t, s, input("free")).DBInstanceArn
-	_, err := rds.NewFromConfig(s.Config).CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
+	_, err := s.RDS.CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
 		DBInstanceIdentifier: aws.String("copy"), SourceDBInstanceIdentifier: &arn, Tags: tags("keyturn:endpoint", "copy.example.com"),
 	})
 	if err != nil {
@@ -119,7 +119,7 @@ func TestMoveOfManagedInstance(t *testing.T) {
 func TestMoveOfManagedCluster(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
 	ctx := t.Context()
-	made, err := rds.NewFromConfig(s.Config).CreateDBCluster(ctx, &rds.CreateDBClusterInput{
+	made, err := s.RDS.CreateDBCluster(ctx, &rds.CreateDBClusterInput{
 		DBClusterIdentifier: aws.String("c1"), Engine: aws.String("aurora-postgresql"), MasterUsername: aws.String("admin"), ManageMasterUserPassword: aws.Bool(true),
 		Tags: tags("keyturn:endpoint", "rw.example.com", "keyturn:reader-endpoint", "ro.example.com", "keyturn:initial-secret", initialSecret(t, s, "first", "admin", "initial-password-1")),
 	})
@@ -203,7 +203,7 @@ func TestForgedMember(t *testing.T) {
 			in.ManageMasterUserPassword = aws.Bool(true)
 			in.Tags = append(in.Tags, tags("keyturn:initial-secret", initialSecret(t, s, "first", "admin", "initial-password-1"))...)
 		}
-		made, err := rds.NewFromConfig(s.Config).CreateDBCluster(ctx, in)
+		made, err := s.RDS.CreateDBCluster(ctx, in)
 		if err != nil {
 			t.Fatal(err)
 		}

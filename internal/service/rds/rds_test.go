@@ -39,7 +39,7 @@ func input(id string, more ...string) *rds.CreateDBInstanceInput {
 
 func create(t *testing.T, s *apitest.Server, in *rds.CreateDBInstanceInput) types.DBInstance {
 	t.Helper()
-	out, err := rds.NewFromConfig(s.Config).CreateDBInstance(t.Context(), in)
+	out, err := s.RDS.CreateDBInstance(t.Context(), in)
 	if err != nil {
 		t.Fatalf("registering %s: %v", *in.DBInstanceIdentifier, err)
 	}
@@ -49,7 +49,7 @@ func create(t *testing.T, s *apitest.Server, in *rds.CreateDBInstanceInput) type
 func TestInstance(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
 	ctx := t.Context()
-	_, err := rds.NewFromConfig(s.Config).CreateDBSubnetGroup(ctx, &rds.CreateDBSubnetGroupInput{
+	_, err := s.RDS.CreateDBSubnetGroup(ctx, &rds.CreateDBSubnetGroupInput{
 		DBSubnetGroupName: aws.String("Inside"), DBSubnetGroupDescription: aws.String("d"), SubnetIds: subnets(t, s),
 	})
 	if err != nil {
@@ -74,32 +74,32 @@ func TestInstance(t *testing.T) {
 	if byARN := instance(t, s, *got.DBInstanceArn); *byARN.DBInstanceIdentifier != "db1" {
 		t.Errorf("by ARN: got %s", *byARN.DBInstanceIdentifier)
 	}
-	_, err = rds.NewFromConfig(s.Config).CreateDBInstance(ctx, input("db1"))
+	_, err = s.RDS.CreateDBInstance(ctx, input("db1"))
 	wantCode(t, "the same again", err, "DBInstanceAlreadyExists", "DB instance already exists")
-	_, err = rds.NewFromConfig(s.Config).DeleteDBSubnetGroup(ctx, &rds.DeleteDBSubnetGroupInput{DBSubnetGroupName: aws.String("inside")})
+	_, err = s.RDS.DeleteDBSubnetGroup(ctx, &rds.DeleteDBSubnetGroupInput{DBSubnetGroupName: aws.String("inside")})
 	wantCode(t, "a subnet group in use", err, "InvalidDBSubnetGroupStateFault", "because at least one database instance: db1 is still using it.")
 
 	remove := &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("db1")}
-	_, err = rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, remove)
+	_, err = s.RDS.DeleteDBInstance(ctx, remove)
 	wantCode(t, "deleting what is protected", err, "InvalidParameterCombination", "Cannot delete protected DB Instance")
-	modified, err := rds.NewFromConfig(s.Config).ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
+	modified, err := s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{
 		DBInstanceIdentifier: aws.String("db1"), DeletionProtection: aws.Bool(false), VpcSecurityGroupIds: []string{securityGroup(t, s, "two", ""), in.VpcSecurityGroupIds[0]}, BackupRetentionPeriod: aws.Int32(3),
 	})
 	if err != nil || *modified.DBInstance.DeletionProtection || len(modified.DBInstance.VpcSecurityGroups) != 2 || *modified.DBInstance.BackupRetentionPeriod != 3 {
 		t.Errorf("modified: got %+v, %v", modified, err)
 	}
-	_, err = rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, remove)
+	_, err = s.RDS.DeleteDBInstance(ctx, remove)
 	wantCode(t, "deleting without a word on snapshots", err, "InvalidParameterCombination", "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.")
 	remove.FinalDBSnapshotIdentifier = aws.String("last")
-	_, err = rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, remove)
+	_, err = s.RDS.DeleteDBInstance(ctx, remove)
 	wantCode(t, "deleting with a snapshot", err, "InvalidParameterCombination", "makes no snapshot of it: use SkipFinalSnapshot.")
 	remove.FinalDBSnapshotIdentifier, remove.SkipFinalSnapshot = nil, aws.Bool(true)
-	if out, err := rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, remove); err != nil || *out.DBInstance.DBInstanceStatus != "deleting" {
+	if out, err := s.RDS.DeleteDBInstance(ctx, remove); err != nil || *out.DBInstance.DBInstanceStatus != "deleting" {
 		t.Errorf("deleting: got %+v, %v", out, err)
 	}
-	_, err = rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String("db1")})
+	_, err = s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String("db1")})
 	wantCode(t, "describing what is gone", err, "DBInstanceNotFound", "DBInstance db1 not found.")
-	if _, err := rds.NewFromConfig(s.Config).DeleteDBSubnetGroup(ctx, &rds.DeleteDBSubnetGroupInput{DBSubnetGroupName: aws.String("inside")}); err != nil {
+	if _, err := s.RDS.DeleteDBSubnetGroup(ctx, &rds.DeleteDBSubnetGroupInput{DBSubnetGroupName: aws.String("inside")}); err != nil {
 		t.Errorf("deleting the subnet group: %v", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestInstance(t *testing.T) {
 // subnets returns two subnets of the default VPC, in two zones.
 func subnets(t *testing.T, s *apitest.Server) []string {
 	t.Helper()
-	out, err := ec2.NewFromConfig(s.Config).DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{})
+	out, err := s.EC2.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{})
 	if err != nil || len(out.Subnets) < 2 {
 		t.Fatalf("subnets: got %d, %v", len(out.Subnets), err)
 	}
@@ -121,7 +121,7 @@ func securityGroup(t *testing.T, s *apitest.Server, name, vpc string) string {
 	if vpc != "" {
 		in.VpcId = &vpc
 	}
-	out, err := ec2.NewFromConfig(s.Config).CreateSecurityGroup(t.Context(), in)
+	out, err := s.EC2.CreateSecurityGroup(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,16 +132,16 @@ func TestNetwork(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
 	ctx := t.Context()
 	inside := subnets(t, s)
-	vpc, err := ec2.NewFromConfig(s.Config).CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	vpc, err := s.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := ec2.NewFromConfig(s.Config).CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.0.0.0/24")})
+	other, err := s.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.0.0.0/24")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	group := func(name string, ids ...string) error {
-		_, err := rds.NewFromConfig(s.Config).CreateDBSubnetGroup(ctx, &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: &name, DBSubnetGroupDescription: aws.String("d"), SubnetIds: ids})
+		_, err := s.RDS.CreateDBSubnetGroup(ctx, &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: &name, DBSubnetGroupDescription: aws.String("d"), SubnetIds: ids})
 		return err
 	}
 	wantCode(t, "no such subnet", group("g", "subnet-0"), "InvalidSubnet", "Some input subnets in :[subnet-0] are invalid.")
@@ -152,16 +152,16 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, "the same again", group("G", inside...), "DBSubnetGroupAlreadyExists", "The DB subnet group 'g' already exists.")
-	shown, err := rds.NewFromConfig(s.Config).DescribeDBSubnetGroups(ctx, &rds.DescribeDBSubnetGroupsInput{})
+	shown, err := s.RDS.DescribeDBSubnetGroups(ctx, &rds.DescribeDBSubnetGroupsInput{})
 	if err != nil || len(shown.DBSubnetGroups) != 1 || aws.ToString(shown.DBSubnetGroups[0].VpcId) == "" || shown.DBSubnetGroups[0].Subnets[0].SubnetAvailabilityZone == nil {
 		t.Errorf("described: got %+v, %v", shown, err)
 	}
 	in := input("db1")
 	in.DBSubnetGroupName, in.VpcSecurityGroupIds = aws.String("g"), []string{"sg-0"}
-	_, err = rds.NewFromConfig(s.Config).CreateDBInstance(ctx, in)
+	_, err = s.RDS.CreateDBInstance(ctx, in)
 	wantCode(t, "no such security group", err, "InvalidParameterValue", "Invalid security group , groupId= sg-0, groupName=.")
 	in.VpcSecurityGroupIds = []string{securityGroup(t, s, "elsewhere", *vpc.Vpc.VpcId)}
-	_, err = rds.NewFromConfig(s.Config).CreateDBInstance(ctx, in)
+	_, err = s.RDS.CreateDBInstance(ctx, in)
 	wantCode(t, "another VPC's security group", err, "InvalidParameterCombination", "The DB instance and EC2 security group are in different VPCs.")
 }
 
@@ -199,7 +199,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		in := input("fresh")
 		c.change(in)
-		_, err := rds.NewFromConfig(s.Config).CreateDBInstance(t.Context(), in)
+		_, err := s.RDS.CreateDBInstance(t.Context(), in)
 		wantCode(t, c.name, err, c.code, c.text)
 	}
 	for _, c := range []struct {
@@ -213,7 +213,7 @@ func TestRefusals(t *testing.T) {
 		{"management without an initial secret", rds.ModifyDBInstanceInput{ManageMasterUserPassword: aws.Bool(true)}, "the tag keyturn:initial-secret."},
 	} {
 		c.in.DBInstanceIdentifier = aws.String("taken")
-		_, err := rds.NewFromConfig(s.Config).ModifyDBInstance(t.Context(), &c.in)
+		_, err := s.RDS.ModifyDBInstance(t.Context(), &c.in)
 		wantCode(t, c.name, err, "InvalidParameterCombination", c.text)
 	}
 }
@@ -223,10 +223,10 @@ func TestInitialSecretOfAnotherUser(t *testing.T) {
 	for name, value := range map[string][2]string{"is of another user": {"root", "x"}, "does not hold a JSON object with username and password": {"admin", ""}} {
 		in := input("db1", "keyturn:initial-secret", initialSecret(t, s, "of-"+value[0], value[0], value[1]))
 		in.ManageMasterUserPassword, in.MasterUserPassword = aws.Bool(true), nil
-		_, err := rds.NewFromConfig(s.Config).CreateDBInstance(t.Context(), in)
+		_, err := s.RDS.CreateDBInstance(t.Context(), in)
 		wantCode(t, name, err, "InvalidParameterValue", name)
 	}
-	out, err := rds.NewFromConfig(s.Config).DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
+	out, err := s.RDS.DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
 	if err != nil || len(out.DBInstances) != 0 {
 		t.Errorf("after refusals: got %d instances, %v; want none", len(out.DBInstances), err)
 	}
@@ -235,7 +235,7 @@ func TestInitialSecretOfAnotherUser(t *testing.T) {
 func TestCluster(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
 	ctx := t.Context()
-	made, err := rds.NewFromConfig(s.Config).CreateDBCluster(ctx, &rds.CreateDBClusterInput{
+	made, err := s.RDS.CreateDBCluster(ctx, &rds.CreateDBClusterInput{
 		DBClusterIdentifier: aws.String("C1"), Engine: aws.String("aurora-postgresql"), MasterUsername: aws.String("admin"), DatabaseName: aws.String("app"),
 		Tags: tags("keyturn:endpoint", "rw.example.com", "keyturn:reader-endpoint", "ro.example.com"),
 	})
@@ -248,7 +248,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("created: got %+v", c)
 	}
 	for _, id := range []string{"one", "two"} {
-		_, err := rds.NewFromConfig(s.Config).CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+		_, err := s.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 			DBInstanceIdentifier: &id, DBInstanceClass: aws.String("db.r6g.large"), Engine: aws.String("aurora-postgresql"), DBClusterIdentifier: aws.String("c1"),
 			Tags: tags("keyturn:endpoint", id+".example.com:5433"),
 		})
@@ -256,7 +256,7 @@ func TestCluster(t *testing.T) {
 			t.Fatalf("member %s: %v", id, err)
 		}
 	}
-	_, err = rds.NewFromConfig(s.Config).CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+	_, err = s.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: aws.String("three"), DBInstanceClass: aws.String("x"), Engine: aws.String("aurora-postgresql"), DBClusterIdentifier: aws.String("c1"),
 	})
 	if err != nil {
@@ -266,7 +266,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("a member without an endpoint: got %s of %s, want the cluster's", *got.Endpoint.Address, *got.MasterUsername)
 	}
 	members := func() string {
-		out, err := rds.NewFromConfig(s.Config).DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: c.DBClusterArn})
+		out, err := s.RDS.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: c.DBClusterArn})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,32 +280,32 @@ func TestCluster(t *testing.T) {
 		t.Errorf("members: got %s", got)
 	}
 	two := instance(t, s, "two")
-	if _, err := rds.NewFromConfig(s.Config).AddTagsToResource(ctx, &rds.AddTagsToResourceInput{ResourceName: two.DBInstanceArn, Tags: tags("keyturn:writer", "true")}); err != nil {
+	if _, err := s.RDS.AddTagsToResource(ctx, &rds.AddTagsToResourceInput{ResourceName: two.DBInstanceArn, Tags: tags("keyturn:writer", "true")}); err != nil {
 		t.Fatal(err)
 	}
 	if got := members(); got != "onefalse threefalse twotrue" {
 		t.Errorf("members after a failover: got %s", got)
 	}
-	_, err = rds.NewFromConfig(s.Config).CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+	_, err = s.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: aws.String("four"), DBInstanceClass: aws.String("x"), Engine: aws.String("aurora-mysql"), DBClusterIdentifier: aws.String("c1"),
 	})
 	wantCode(t, "another engine", err, "InvalidParameterCombination", "doesn't match the engine name of your DB cluster")
-	list, err := rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Filters: []types.Filter{{Name: aws.String("db-cluster-id"), Values: []string{*c.DBClusterArn}}}})
+	list, err := s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Filters: []types.Filter{{Name: aws.String("db-cluster-id"), Values: []string{*c.DBClusterArn}}}})
 	if err != nil || len(list.DBInstances) != 3 {
 		t.Errorf("instances of the cluster: got %d, %v", len(list.DBInstances), err)
 	}
 	remove := &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("c1"), SkipFinalSnapshot: aws.Bool(true)}
-	_, err = rds.NewFromConfig(s.Config).DeleteDBCluster(ctx, remove)
+	_, err = s.RDS.DeleteDBCluster(ctx, remove)
 	wantCode(t, "a cluster with members", err, "InvalidDBClusterStateFault", "it still contains DB instances in non-deleting state.")
 	for _, id := range []string{"one", "two", "three"} {
-		if _, err := rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id}); err != nil {
+		if _, err := s.RDS.DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: &id}); err != nil {
 			t.Errorf("deleting %s: %v", id, err)
 		}
 	}
-	if _, err := rds.NewFromConfig(s.Config).DeleteDBCluster(ctx, remove); err != nil {
+	if _, err := s.RDS.DeleteDBCluster(ctx, remove); err != nil {
 		t.Errorf("deleting the cluster: %v", err)
 	}
-	_, err = rds.NewFromConfig(s.Config).DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: aws.String("c1")})
+	_, err = s.RDS.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: aws.String("c1")})
 	wantCode(t, "describing what is gone", err, "DBClusterNotFoundFault", "DBCluster c1 not found.")
 }
 
@@ -322,7 +322,7 @@ func TestList(t *testing.T) {
 		want = append(want, *in.DBInstanceIdentifier)
 	}
 	var got []string
-	pages := rds.NewDescribeDBInstancesPaginator(rds.NewFromConfig(s.Config), &rds.DescribeDBInstancesInput{MaxRecords: aws.Int32(20)})
+	pages := rds.NewDescribeDBInstancesPaginator(s.RDS, &rds.DescribeDBInstancesInput{MaxRecords: aws.Int32(20)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -339,7 +339,7 @@ func TestList(t *testing.T) {
 		t.Errorf("pages (-want +got):\n%s", diff)
 	}
 	filtered := func(name string, values ...string) int {
-		out, err := rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Filters: []types.Filter{{Name: &name, Values: values}}})
+		out, err := s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Filters: []types.Filter{{Name: &name, Values: values}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -359,11 +359,11 @@ func TestList(t *testing.T) {
 			t.Errorf("%s %v: got %d instances, want %d", c.name, c.values, got, c.want)
 		}
 	}
-	_, err := rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{MaxRecords: aws.Int32(5)})
+	_, err := s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{MaxRecords: aws.Int32(5)})
 	wantCode(t, "a short page", err, "InvalidParameterValue", "Invalid value 5 for MaxRecords. Must be between 20 and 100")
-	_, err = rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Filters: []types.Filter{{Name: aws.String("x"), Values: []string{"y"}}}})
+	_, err = s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Filters: []types.Filter{{Name: aws.String("x"), Values: []string{"y"}}}})
 	wantCode(t, "an unknown filter", err, "InvalidParameterValue", "Unrecognized filter name: x")
-	_, err = rds.NewFromConfig(s.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Marker: aws.String("%")})
+	_, err = s.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{Marker: aws.String("%")})
 	wantCode(t, "a marker", err, "InvalidParameterValue", "Marker")
 }
 
@@ -371,24 +371,24 @@ func TestTags(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
 	ctx := t.Context()
 	arn := create(t, s, input("db1", "team", "a")).DBInstanceArn
-	if _, err := rds.NewFromConfig(s.Config).AddTagsToResource(ctx, &rds.AddTagsToResourceInput{ResourceName: arn, Tags: tags("team", "b", "keyturn:endpoint", "moved.example.com")}); err != nil {
+	if _, err := s.RDS.AddTagsToResource(ctx, &rds.AddTagsToResourceInput{ResourceName: arn, Tags: tags("team", "b", "keyturn:endpoint", "moved.example.com")}); err != nil {
 		t.Fatal(err)
 	}
 	if got := instance(t, s, "db1").Endpoint; *got.Address != "moved.example.com" || *got.Port != 5432 {
 		t.Errorf("after its tag moved: got %s:%d", *got.Address, *got.Port)
 	}
-	_, err := rds.NewFromConfig(s.Config).RemoveTagsFromResource(ctx, &rds.RemoveTagsFromResourceInput{ResourceName: arn, TagKeys: []string{"keyturn:endpoint"}})
+	_, err := s.RDS.RemoveTagsFromResource(ctx, &rds.RemoveTagsFromResourceInput{ResourceName: arn, TagKeys: []string{"keyturn:endpoint"}})
 	wantCode(t, "removing the endpoint", err, "InvalidParameterCombination", "keyturn:endpoint")
-	if _, err := rds.NewFromConfig(s.Config).RemoveTagsFromResource(ctx, &rds.RemoveTagsFromResourceInput{ResourceName: arn, TagKeys: []string{"team", "none"}}); err != nil {
+	if _, err := s.RDS.RemoveTagsFromResource(ctx, &rds.RemoveTagsFromResourceInput{ResourceName: arn, TagKeys: []string{"team", "none"}}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := rds.NewFromConfig(s.Config).ListTagsForResource(ctx, &rds.ListTagsForResourceInput{ResourceName: arn})
+	out, err := s.RDS.ListTagsForResource(ctx, &rds.ListTagsForResourceInput{ResourceName: arn})
 	if err != nil || len(out.TagList) != 1 || *out.TagList[0].Value != "moved.example.com" {
 		t.Errorf("tags: got %+v, %v", out, err)
 	}
-	_, err = rds.NewFromConfig(s.Config).ListTagsForResource(ctx, &rds.ListTagsForResourceInput{ResourceName: aws.String("arn:aws:rds:us-east-1:123456789012:db:none")})
+	_, err = s.RDS.ListTagsForResource(ctx, &rds.ListTagsForResourceInput{ResourceName: aws.String("arn:aws:rds:us-east-1:123456789012:db:none")})
 	wantCode(t, "tags of nothing", err, "DBInstanceNotFound", "not found.")
-	_, err = rds.NewFromConfig(s.Config).ListTagsForResource(ctx, &rds.ListTagsForResourceInput{ResourceName: aws.String("db1")})
+	_, err = s.RDS.ListTagsForResource(ctx, &rds.ListTagsForResourceInput{ResourceName: aws.String("db1")})
 	wantCode(t, "tags of a name", err, "InvalidParameterValue", "Invalid resource name: db1")
 }
 
@@ -437,9 +437,9 @@ func TestAuthorization(t *testing.T) {
 		t.Errorf("management with all that it takes: %v", err)
 	}
 	other := s.NewAccount(t, "210987654321")
-	_, err = rds.NewFromConfig(other.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String("arn:aws:rds:us-east-1:123456789012:db:db1")})
+	_, err = other.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String("arn:aws:rds:us-east-1:123456789012:db:db1")})
 	wantCode(t, "another account's", err, "DBInstanceNotFound", "not found.")
-	if out, err := rds.NewFromConfig(other.Config).DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{}); err != nil || len(out.DBInstances) != 0 {
+	if out, err := other.RDS.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{}); err != nil || len(out.DBInstances) != 0 {
 		t.Errorf("in another account: got %d instances, %v; want none", len(out.DBInstances), err)
 	}
 }

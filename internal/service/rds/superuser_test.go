@@ -117,7 +117,7 @@ func TestManagedSuperuserOfAReplica(t *testing.T) {
 	t.Cleanup(func() { standby.Close() })
 	s := apitest.Start(t, apitest.Options{CABundle: []string{db.CAFile}})
 	admin := superuser(t, db)
-	main, err := rds.NewFromConfig(s.Config).CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
+	main, err := s.RDS.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: aws.String("main"), DBInstanceClass: aws.String("db.t3.micro"), Engine: aws.String("postgres"),
 		MasterUsername: &admin.Name, ManageMasterUserPassword: aws.Bool(true),
 		Tags: tags("keyturn:endpoint", fmt.Sprintf("127.0.0.1:%d", db.Port), "keyturn:initial-secret", initialSecret(t, s, "first", admin.Name, admin.Password)),
@@ -125,7 +125,7 @@ func TestManagedSuperuserOfAReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rds.NewFromConfig(s.Config).CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
+	_, err = s.RDS.CreateDBInstanceReadReplica(ctx, &rds.CreateDBInstanceReadReplicaInput{
 		DBInstanceIdentifier: aws.String("localhost"), SourceDBInstanceIdentifier: aws.String("main"),
 		Tags: tags("keyturn:endpoint", fmt.Sprintf("localhost:%d", standby.Port)),
 	})
@@ -158,7 +158,7 @@ func TestManagedCluster(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{CABundle: []string{db.CAFile}})
 	ctx := t.Context()
 	u := apitest.NewUser(t, db)
-	made, err := rds.NewFromConfig(s.Config).CreateDBCluster(ctx, &rds.CreateDBClusterInput{
+	made, err := s.RDS.CreateDBCluster(ctx, &rds.CreateDBClusterInput{
 		DBClusterIdentifier: aws.String("c1"), Engine: aws.String("aurora-postgresql"), MasterUsername: &u.Name, ManageMasterUserPassword: aws.Bool(true),
 		DatabaseName: aws.String("postgres"),
 		Tags:         tags("keyturn:endpoint", fmt.Sprintf("%s:%d", db.Host, db.Port), "keyturn:initial-secret", initialSecret(t, s, "first", u.Name, u.Password)),
@@ -175,7 +175,7 @@ func TestManagedCluster(t *testing.T) {
 	if err != nil || !strings.HasPrefix(*d.Name, "rds!cluster-") || *d.Tags[0].Key != "aws:rds:primaryDBClusterArn" || *d.Tags[0].Value != *made.DBCluster.DBClusterArn {
 		t.Errorf("the cluster's secret: got %+v, %v", d, err)
 	}
-	_, err = rds.NewFromConfig(s.Config).ModifyDBCluster(ctx, &rds.ModifyDBClusterInput{
+	_, err = s.RDS.ModifyDBCluster(ctx, &rds.ModifyDBClusterInput{
 		DBClusterIdentifier: aws.String("c1"), RotateMasterUserPassword: aws.Bool(true), ApplyImmediately: aws.Bool(true),
 	})
 	if err != nil {
@@ -185,12 +185,12 @@ func TestManagedCluster(t *testing.T) {
 	member := input("one")
 	member.Engine, member.DBClusterIdentifier, member.MasterUsername, member.MasterUserPassword = aws.String("aurora-postgresql"), aws.String("c1"), nil, nil
 	create(t, s, member)
-	_, err = rds.NewFromConfig(s.Config).ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("one"), ManageMasterUserPassword: aws.Bool(true)})
+	_, err = s.RDS.ModifyDBInstance(ctx, &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("one"), ManageMasterUserPassword: aws.Bool(true)})
 	wantCode(t, "management at a member", err, "InvalidParameterCombination", "is managed where it is written")
-	if _, err := rds.NewFromConfig(s.Config).DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("one")}); err != nil {
+	if _, err := s.RDS.DeleteDBInstance(ctx, &rds.DeleteDBInstanceInput{DBInstanceIdentifier: aws.String("one")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rds.NewFromConfig(s.Config).DeleteDBCluster(ctx, &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("c1"), SkipFinalSnapshot: aws.Bool(true)}); err != nil {
+	if _, err := s.RDS.DeleteDBCluster(ctx, &rds.DeleteDBClusterInput{DBClusterIdentifier: aws.String("c1"), SkipFinalSnapshot: aws.Bool(true)}); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := s.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn}); err != nil || d.DeletedDate == nil {

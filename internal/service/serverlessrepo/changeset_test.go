@@ -56,7 +56,7 @@ func TestChangeSet(t *testing.T) {
 	s := apitest.Start(t, apitest.Options{})
 	in := request(multi, "rotation", "endpoint", "https://x", "functionName", "f")
 	in.Tags = []apptypes.Tag{{Key: aws.String("Team"), Value: aws.String("db")}}
-	made, err := serverlessapplicationrepository.NewFromConfig(s.Config).CreateCloudFormationChangeSet(t.Context(), in)
+	made, err := s.Apps.CreateCloudFormationChangeSet(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestChangeSet(t *testing.T) {
 	// The stack is still under review: another change set is for its creation
 	// too.
 	in.ChangeSetName = aws.String("again")
-	again, err := serverlessapplicationrepository.NewFromConfig(s.Config).CreateCloudFormationChangeSet(t.Context(), in)
+	again, err := s.Apps.CreateCloudFormationChangeSet(t.Context(), in)
 	if err != nil || *again.StackId != *made.StackId || !strings.Contains(*again.ChangeSetId, ":changeSet/again/") {
 		t.Errorf("got %v, %v", again, err)
 	}
@@ -142,7 +142,7 @@ func TestChangeSetRefusals(t *testing.T) {
 			"BadRequestException", 400, "Parameters: [masterSecretArn] do not exist in the template",
 		},
 	} {
-		_, err := serverlessapplicationrepository.NewFromConfig(s.Config).CreateCloudFormationChangeSet(t.Context(), c.in)
+		_, err := s.Apps.CreateCloudFormationChangeSet(t.Context(), c.in)
 		servicetest.WantError(t, name, err, c.code, c.status, c.want)
 	}
 }
