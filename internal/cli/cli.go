@@ -26,6 +26,7 @@ type commands struct {
 	Dev      devCmd      `cmd:"" help:"Run a throw-away server with the keys test/test and print the environment that reaches it."`
 	Env      envCmd      `cmd:"" help:"Print the environment that reaches the running server of a data folder."`
 	Rotate   rotateCmd   `cmd:"" help:"Rotate a secret now; with --wait, show the steps and the verdict."`
+	Doctor   doctorCmd   `cmd:"" help:"Tell why a rotation failed, and what to do."`
 	Function functionCmd `cmd:"" help:"Make rotation functions of the built-in rotators."`
 	Network  networkCmd  `cmd:"" help:"Follow a connection of a function through its VPC, to the first hop that refuses."`
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
