@@ -341,7 +341,7 @@ func (p *patient) store(name, value string) string {
 
 func (p *patient) exec(statement string) {
 	p.t.Helper()
-	apitest.Exec(p.t, p.db, strings.ReplaceAll(statement, "USER", p.user.Name))
+	apitest.Exec(p.t, p.db, strings.ReplaceAll(statement, "$USER", p.user.Name))
 }
 
 func (p *patient) describe() *secretsmanager.DescribeSecretOutput {
