@@ -10,6 +10,9 @@ TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server r
 	rabbitmq-server=rabbitmq-server jq=jq psql=postgresql-client sshd=openssh-server ssh=openssh-client slapd=slapd \
 	file:/usr/lib/*/samba/ldb/samba_dsdb.so=samba-ad-dc file:/usr/share/samba/setup/provision.ldif=samba-ad-provision
 
+# The program that tests run as a process, built once for all packages.
+TEST_PROGRAM = $(CURDIR)/build/test/keyturn
+
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
 	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/invocation ./internal/rotation \
@@ -39,14 +42,21 @@ demo: ## Rotate the password of a real PostgreSQL user, end to end.
 .PHONY: test
 test: ## Run every check and every test.
 	@scripts/need $(TEST_NEEDS)
+	@$(MAKE) -s -j2 servers lint
+	$(GO) build -ldflags '-s -w' -o $(TEST_PROGRAM) ./cmd/keyturn
+	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) $(GO) test -vet=off ./...
+	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) CGO_ENABLED=1 $(GO) test -vet=off -race -short $(RACE)
+
+# What of the tests' servers Debian has not: fetched or built once. Fetching
+# goes on while the code is compiled for its checks.
+.PHONY: servers
+servers:
 	@scripts/postgres18
 	@scripts/mysqld
 	@scripts/ferretdb
 	@scripts/influxd
-	@$(MAKE) -s lint
-	$(GO) test ./...
-	CGO_ENABLED=1 $(GO) test -race -short $(RACE)
 
+# Vet looks at the tests too, so that their runs leave it off.
 .PHONY: lint
 lint: ## Check format, vet, staticcheck and known vulnerabilities.
 	@unformatted=$$(gofmt -l cmd internal examples); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }

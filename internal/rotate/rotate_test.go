@@ -55,7 +55,7 @@ func (w *watched) watch(meanwhile func(rotate.Report)) (reports, logs []string, 
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	err = r.Watch(ctx, func(l rotate.Line) {
 		w.t.Log(l.Text())

@@ -80,6 +80,12 @@ func TestRefusals(t *testing.T) {
 			"UnknownOperationException", `{"__type":"UnknownOperationException"}`,
 		},
 		{
+			"target of a service that is not served", with(get, func(r *request) {
+				r.service, r.header = "ssm", map[string]string{"X-Amz-Target": "AmazonSSM.GetParameter"}
+			}), nil, 400,
+			"UnknownOperationException", `{"__type":"UnknownOperationException","message":"The service 'ssm' is not served here."}`,
+		},
+		{
 			"target missing", with(get, func(r *request) { r.header = map[string]string{"Content-Type": "application/x-amz-json-1.1"} }), nil, 400,
 			"UnknownOperationException", `{"__type":"UnknownOperationException"}`,
 		},

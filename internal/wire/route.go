@@ -77,7 +77,7 @@ func (r *router) route(x *exchange) error {
 	path = x.sig.Path
 	services := r.bySigning[x.sig.Scope.Service]
 	if len(services) == 0 {
-		return fault.New(UnknownOperation, "The service '%s' is not served here.", x.sig.Scope.Service)
+		return notServed(x.sig.Scope.Service)
 	}
 	x.service, x.adapter = services[0].Service, adapterOf(services[0].Model.Protocol)
 	switch x.service.Model.Protocol {
@@ -87,6 +87,11 @@ func (r *router) route(x *exchange) error {
 		return r.routeForm(x, services)
 	}
 	return fault.New(UnknownOperation, "")
+}
+
+// notServed names a service of AWS that is none here.
+func notServed(service string) error {
+	return fault.New(UnknownOperation, "The service '%s' is not served here.", service)
 }
 
 // shapeName is the name of a target without its name space: botocore sends
@@ -100,6 +105,9 @@ func (r *router) routeTarget(x *exchange, name string) error {
 		prefix, operation = name[:i], name[i+1:]
 	}
 	t := r.byTarget[shapeName(prefix)]
+	if t == nil && x.sigErr == nil && len(r.bySigning[x.sig.Scope.Service]) == 0 {
+		return notServed(x.sig.Scope.Service)
+	}
 	if t == nil {
 		return fault.New(UnknownOperation, "")
 	}

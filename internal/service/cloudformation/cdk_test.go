@@ -66,6 +66,10 @@ func TestSynthesizedTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	body, err := s.Stacks.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: name, TemplateStage: types.TemplateStageOriginal})
+	if err != nil || body.TemplateBody != nil {
+		t.Errorf("got the template %v, %v of a stack with change sets alone, want none", body, err)
+	}
 	ready := cloudformation.NewChangeSetCreateCompleteWaiter(s.Stacks, func(o *cloudformation.ChangeSetCreateCompleteWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second
 	})

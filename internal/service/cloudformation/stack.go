@@ -3,6 +3,7 @@ package cloudformation
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -352,7 +353,6 @@ func (s *Service) deleteInstead(tx *store.Tx, call *wire.Call, in *api.DeleteSta
 	if err != nil {
 		return err
 	}
-	by.Force = deref(in.DeletionMode) == "FORCE_DELETE_STACK"
 	if err := op.AskDeletion(s.Sealer, by, session); err != nil {
 		return err
 	}
@@ -378,6 +378,12 @@ func (s *Service) deletable(tx *store.Tx, call *wire.Call, in *api.DeleteStackIn
 	if len(in.RetainResources) > 0 && st.Status != record.DeleteFailed {
 		return invalid("Invalid operation on stack [%s]. Specify RetainResources only when the stack is in the DELETE_FAILED state.", st.ID)
 	}
+	if deref(in.DeletionMode) == "FORCE_DELETE_STACK" && st.Status != record.DeleteFailed { // text recorded
+		return invalid("Invalid operation on stack [%s]. You can activate DeletionMode FORCE_DELETE_STACK in a delete stack operation only when the stack is in the DELETE_FAILED state.", st.ID)
+	}
+	if err := retainable(tx, st, in.RetainResources); err != nil {
+		return err
+	}
 	exports, err := tx.ExportsOf(st.ID)
 	if err != nil {
 		return err
@@ -385,6 +391,42 @@ func (s *Service) deletable(tx *store.Tx, call *wire.Call, in *api.DeleteStackIn
 	for _, x := range exports {
 		if err := engine.InUse(tx, x, "deleted"); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// retainable refuses resources that a deletion cannot leave out, because they
+// are gone or never were.
+func retainable(tx *store.Tx, st *record.Stack, ids []string) error {
+	parts, err := tx.StackResources(st.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(parts, func(p *record.Resource) bool { return p.LogicalID == id && !p.Status.Gone() }) { // text recorded
+			return invalid("The specified resources to retain must be in a valid state. Do not specify resources that are in the DELETE_COMPLETE state.")
+		}
+	}
+	return nil
+}
+
+// skippable refuses resources that are not what a rollback failed at (AWS
+// docs; texts assumed).
+func skippable(tx *store.Tx, st *record.Stack, ids []string) error {
+	parts, err := tx.StackResources(st.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if strings.Contains(id, ".") {
+			return invalid("ResourcesToSkip cannot name resources of nested stacks here: [%s]", id)
+		}
+		failed := func(p *record.Resource) bool {
+			return p.LogicalID == id && p.Status == record.UpdateFailed && p.StatusReason != record.UpdateCancelled
+		}
+		if !slices.ContainsFunc(parts, failed) {
+			return invalid("ResourcesToSkip can only name resources that are in the UPDATE_FAILED state because a rollback failed: [%s] is not", id)
 		}
 	}
 	return nil
@@ -425,6 +467,9 @@ func (s *Service) ContinueUpdateRollback(ctx context.Context, call *wire.Call, i
 		}
 		if st.Status != record.UpdateRollbackFailed {
 			return invalid("Stack:%s is in %s state and can not continue rollback.", st.ID, st.Status)
+		}
+		if err := skippable(tx, st, in.ResourcesToSkip); err != nil {
+			return err
 		}
 		return s.rollBack(tx, call, st, record.Continue, in.RoleARN, in.ClientRequestToken, record.Order{Skip: in.ResourcesToSkip}, record.UpdateRollbackInProgress)
 	})

@@ -287,8 +287,11 @@ func (s *Service) GetTemplate(ctx context.Context, call *wire.Call, in *api.GetT
 		if err != nil {
 			return err
 		}
-		if st == nil || st.Status == record.ReviewInProgress {
+		if st == nil {
 			return withID(*in.StackName)
+		}
+		if st.Status == record.ReviewInProgress {
+			return nil
 		}
 		contents, err := st.Open(s.Sealer)
 		c = &contents.Config
@@ -296,6 +299,9 @@ func (s *Service) GetTemplate(ctx context.Context, call *wire.Call, in *api.GetT
 	})
 	if err != nil {
 		return nil, err
+	}
+	if c == nil { // a stack that has only change sets has no template (AWS: recorded; the stage assumed)
+		return &api.GetTemplateOutput{StagesAvailable: []string{"Original"}}, nil
 	}
 	text := c.Template
 	if deref(in.TemplateStage) == "Processed" {

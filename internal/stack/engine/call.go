@@ -131,6 +131,17 @@ func (d *driver) initiated(work context.Context, p *part, physicalID string) err
 	return d.take(work, s)
 }
 
+// remember stores what a rollback of a resource will need, unless there is
+// something from before: that leads back to where the stack was stable.
+func (d *driver) remember(work context.Context, p *part, memory string) error {
+	p = d.seen(p)
+	if p.state.Memory != "" {
+		return nil
+	}
+	p.state.Memory = memory
+	return d.take(work, &step{save: []*part{p}})
+}
+
 // succeeded stores that a resource is as it should be. If another failed
 // meanwhile, and everything is to be undone, it counts as cancelled.
 func (d *driver) succeeded(work context.Context, p *part, r resource.Result, o *outcome) bool {
@@ -158,7 +169,7 @@ func (d *driver) succeeded(work context.Context, p *part, r resource.Result, o *
 	}
 	p.set(status, "")
 	if d.op.Phase == record.Undo {
-		p.Place, p.state.Stable = record.Kept, nil
+		p.Place, p.state.Stable, p.state.Memory = record.Kept, nil, ""
 	}
 	if d.op.Phase == record.Apply && o.wrong() && d.op.Order.OnFailure != record.OnFailureDoNothing {
 		p.cancel(status)
@@ -182,7 +193,7 @@ func (p *part) cancel(done record.Status) {
 	if done == record.CreateComplete {
 		p.set(record.CreateFailed, "Resource creation cancelled")
 	} else {
-		p.set(record.UpdateFailed, "Resource update cancelled")
+		p.set(record.UpdateFailed, record.UpdateCancelled)
 	}
 }
 

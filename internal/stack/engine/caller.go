@@ -143,12 +143,19 @@ func (d *driver) request(work context.Context, p *part, resumed bool) (*resource
 	if err != nil {
 		return nil, err
 	}
-	return &resource.Request{
+	r := &resource.Request{
 		Client: client, Stack: d.identity(), LogicalID: p.LogicalID, PhysicalID: p.PhysicalID, Token: p.Token, Resumed: resumed,
 		Stacks: resource.Nesting{
 			Capabilities: d.contents.Config.Capabilities, NotificationARNs: d.contents.Config.NotificationARNs, RoleARN: d.contents.Config.RoleARN,
 		},
-	}, nil
+	}
+	switch d.op.Phase {
+	case record.Apply:
+		r.Remember = func(memory string) error { return d.remember(work, p, memory) }
+	case record.Undo, record.UndoCleanup:
+		r.Rollback, r.Remembered = true, p.state.Memory
+	}
+	return r, nil
 }
 
 // tagsFor are the tags that a resource gets: the stack's and CloudFormation's

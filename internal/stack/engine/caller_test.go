@@ -52,9 +52,15 @@ func TestSessionAfterRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reached("session", 20)
+	if got := tokens(t, p.Dir); got != 1 {
+		t.Errorf("%d operations keep a session token while one runs, want 1", got)
+	}
 	p.Kill()
 	p.Restart()
 	w.demand(*made.StackId, types.StackStatusCreateComplete)
+	if got := tokens(t, p.Dir); got != 0 {
+		t.Errorf("%d operations keep a session token when none runs, want 0", got)
+	}
 
 	// What the role may no longer do, the operation may not either.
 	made, err = cloudformation.NewFromConfig(cfg).CreateStack(ctx, &cloudformation.CreateStackInput{StackName: aws.String("less"), TemplateBody: aws.String(chain(7, 150))})
@@ -70,6 +76,32 @@ func TestSessionAfterRestart(t *testing.T) {
 	if got := w.logGroups("/less/"); got != nil {
 		t.Errorf("left over: %v", got)
 	}
+	put(`["cloudformation:*","logs:*"]`)
+	set, err := cloudformation.NewFromConfig(cfg).CreateChangeSet(ctx, &cloudformation.CreateChangeSetInput{
+		StackName: aws.String("proposed"), ChangeSetName: aws.String("one"), ChangeSetType: types.ChangeSetTypeCreate, TemplateBody: aws.String(chain(7, 1)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.described(*set.Id)
+	if got := tokens(t, p.Dir); got != 0 {
+		t.Errorf("%d operations keep a session token after a failure and a change set, want 0", got)
+	}
+}
+
+// tokens counts the operations in a server's database that keep the session
+// token of their caller.
+func tokens(t *testing.T, dir string) (n int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "keyturn.db")+"?mode=ro")
+	if err == nil {
+		defer db.Close()
+		err = db.QueryRowContext(t.Context(), `SELECT count(*) FROM stack_operation WHERE sealed IS NOT NULL`).Scan(&n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // A creation that takes longer than TimeoutInMinutes rolls back.

@@ -154,7 +154,7 @@ func (d *driver) settle() []*part {
 		if p.Leaving == record.Staying && !slices.Contains(d.plan.active, p.LogicalID) {
 			p.Leaving = record.Removed
 		}
-		p.Place, p.state.Stable = record.Kept, nil
+		p.Place, p.state.Stable, p.state.Memory = record.Kept, nil, ""
 		settled = append(settled, p)
 	}
 	return settled

@@ -373,7 +373,7 @@ func (d *driver) restoreOne(work context.Context, old *part, o *outcome) bool {
 	s.save = append(s.save, p)
 	touched := p.Place == record.Updated && d.differs(p) && !slices.Contains(d.op.Order.Skip, p.LogicalID)
 	if !touched {
-		p.Place, p.state.Now, p.state.Stable, p.state.Next, p.Operation = record.Kept, p.stable(), nil, nil, d.id
+		p.Place, p.state.Now, p.state.Stable, p.state.Next, p.state.Memory, p.Operation = record.Kept, p.stable(), nil, nil, "", d.id
 		p.set(record.UpdateComplete, "")
 	} else {
 		d.begin(p)

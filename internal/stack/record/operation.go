@@ -112,8 +112,6 @@ type Asker struct {
 	AccessKeyID, Account, RoleARN string
 	// At is when the caller asked.
 	At time.Time
-	// Force makes a deletion give up what cannot be deleted.
-	Force bool
 	// Sealed is the session token of the caller; nil for long-term keys.
 	Sealed []byte `json:",omitzero"`
 }
@@ -153,7 +151,7 @@ func (o *Operation) BeginDeletion() {
 	o.Phase, o.Done, o.Order.Cancel = Delete, false, ""
 	if by := o.Order.Deleter; by != nil {
 		o.Order.AccessKeyID, o.Order.Account, o.Order.RoleARN = by.AccessKeyID, by.Account, by.RoleARN
-		o.Order.AskedAt, o.Order.Force, o.Order.Deleter, o.Sealed = by.At, by.Force, nil, by.Sealed
+		o.Order.AskedAt, o.Order.Deleter, o.Sealed = by.At, nil, by.Sealed
 	}
 }
 

@@ -68,6 +68,9 @@ type State struct {
 	// Ref is what Ref gives, Attributes what Fn::GetAtt gives.
 	Ref        string
 	Attributes map[string]any
+	// Memory is what the resource's handler has kept for a rollback since the
+	// stack was stable.
+	Memory string `json:",omitzero"`
 }
 
 // Applied is what a template makes of one resource.

@@ -31,6 +31,10 @@ const (
 	UpdateRollbackComplete   Status = "UPDATE_ROLLBACK_COMPLETE"
 )
 
+// UpdateCancelled is the reason of an update that was cut short because
+// another one failed (AWS: recorded).
+const UpdateCancelled = "Resource update cancelled"
+
 // InProgress reports whether an operation is under way.
 func (s Status) InProgress() bool { return strings.HasSuffix(string(s), "_IN_PROGRESS") }
 

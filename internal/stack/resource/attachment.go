@@ -31,7 +31,10 @@ func attachmentHandler() *Handler {
 			return r.attach(ctx, p)
 		},
 		delete: func(ctx context.Context, r *Request, _ *attachmentProperties) error {
-			_, err := r.connect(ctx, r.PhysicalID, map[string]any{})
+			err := r.restoreLabels(ctx, r.PhysicalID, true)
+			if err == nil {
+				_, err = r.connect(ctx, r.PhysicalID, map[string]any{})
+			}
 			if codeOf(err) == "ResourceNotFoundException" || fault.Is(err, errNoConnection) {
 				return nil
 			}
@@ -42,6 +45,11 @@ func attachmentHandler() *Handler {
 
 // attach writes where the target is into the secret.
 func (r *Request) attach(ctx context.Context, p *attachmentProperties) (Result, error) {
+	if r.Rollback {
+		if err := r.restoreLabels(ctx, p.SecretId, true); err != nil {
+			return Result{}, err
+		}
+	}
 	connection, err := r.connection(ctx, p)
 	if err != nil {
 		return Result{}, err
@@ -80,6 +88,9 @@ func (r *Request) connect(ctx context.Context, id string, connection map[string]
 	after, err := formatMembers(members)
 	if err != nil || after == before {
 		return *current.ARN, err
+	}
+	if err := r.rememberLabels(ctx, *current.ARN, r.token("attach")); err != nil {
+		return "", err
 	}
 	return *current.ARN, r.Client.do(ctx, secretsManager, "PutSecretValue", &api.PutSecretValueRequest{
 		SecretId: current.ARN, ClientRequestToken: new(r.token("attach")), SecretString: &after,

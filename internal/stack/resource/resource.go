@@ -66,6 +66,15 @@ type Request struct {
 	// Initiated, if set, is told the physical ID during a Create as soon as it
 	// is known; the Create fails if it does.
 	Initiated func(physicalID string) error
+	// Rollback says that an update that failed is being undone: an Update
+	// leads back, a Delete takes away what the update had made.
+	Rollback bool
+	// Remember, unless nil, keeps a text for a rollback, which gets it as
+	// Remembered: what was told first since the stack was stable counts. It
+	// comes before the change that it is about. Remembered is "" if nothing
+	// was told.
+	Remember   func(memory string) error
+	Remembered string
 }
 
 // Result is a resource that is ready.

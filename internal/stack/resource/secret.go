@@ -215,22 +215,36 @@ func (r *Request) updateSecretItself(ctx context.Context, old, p *secretProperti
 	if differ(old.Type, p.Type) {
 		in.Type, changed = orEmpty(p.Type), true
 	}
-	if differ(old.SecretString, p.SecretString) || differ(old.GenerateSecretString, p.GenerateSecretString) {
-		value, err := p.value(ctx, r.Client)
+	revalued := differ(old.SecretString, p.SecretString) || differ(old.GenerateSecretString, p.GenerateSecretString)
+	if revalued && !r.Rollback {
+		if err := r.revalue(ctx, in, p); err != nil {
+			return err
+		}
+		changed = changed || in.SecretString != nil
+	}
+	if changed {
+		err := r.Client.do(ctx, secretsManager, "UpdateSecret", in)
+		if exists(err) && r.Resumed { // the token is of the value that was written before the crash
+			in.SecretString = nil
+			err = r.Client.do(ctx, secretsManager, "UpdateSecret", in)
+		}
 		if err != nil {
 			return err
 		}
-		in.SecretString, changed = value, changed || value != nil
 	}
-	if !changed {
-		return nil
+	if revalued && r.Rollback {
+		return r.restoreLabels(ctx, r.PhysicalID, false)
 	}
-	err := r.Client.do(ctx, secretsManager, "UpdateSecret", in)
-	if exists(err) && r.Resumed { // the token is of the value that was written before the crash
-		in.SecretString = nil
-		err = r.Client.do(ctx, secretsManager, "UpdateSecret", in)
+	return nil
+}
+
+// revalue puts the value that the properties ask for into an update, and
+// keeps for a rollback where the labels were.
+func (r *Request) revalue(ctx context.Context, in *api.UpdateSecretRequest, p *secretProperties) (err error) {
+	if in.SecretString, err = p.value(ctx, r.Client); err != nil || in.SecretString == nil {
+		return err
 	}
-	return err
+	return r.rememberLabels(ctx, r.PhysicalID, *in.ClientRequestToken)
 }
 
 // replicate makes the replicas those of the list and waits for them.
