@@ -18,6 +18,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/encoding/cbor"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyturn/keyturn/internal/apitest"
@@ -60,6 +61,9 @@ func (s *shelf) Do(r *http.Request) (*http.Response, error) {
 	if name == "cloudtrail.LookupEvents" {
 		return response(http.StatusOK, s.lookup(body)), nil
 	}
+	if name == "cloudwatch.GetMetricStatistics" {
+		return throttled(), nil
+	}
 	file := name
 	for _, x := range special[name] {
 		if bytes.Contains(body, []byte(x.holds)) {
@@ -86,9 +90,21 @@ func response(status int, body []byte) *http.Response {
 	}
 }
 
+// throttled answers for CloudWatch, which speaks CBOR: five throttles in one
+// hour and two in another.
+func throttled() *http.Response {
+	point := func(sum float64) cbor.Value { return cbor.Map{"Sum": cbor.Float64(sum), "Unit": cbor.String("Count")} }
+	r := response(http.StatusOK, cbor.Encode(cbor.Map{"Label": cbor.String("Throttles"), "Datapoints": cbor.List{point(5), point(2)}}))
+	r.Header = http.Header{"Content-Type": {"application/cbor"}, "Smithy-Protocol": {"rpc-v2-cbor"}}
+	return r
+}
+
 // operation names what a request asks for.
 func operation(r *http.Request, body []byte) string {
 	service, _, _ := strings.Cut(r.URL.Host, ".")
+	if service == "monitoring" {
+		return "cloudwatch.GetMetricStatistics"
+	}
 	if _, name, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
 		return service + "." + name
 	}
@@ -210,7 +226,7 @@ func testOnAWS(t *testing.T) {
 	if diff := cmp.Diff(want, e.Stack); diff != "" {
 		t.Errorf("stack (-want +got):\n%s", diff)
 	}
-	wantLoad := &doctor.Load{AccountLimit: 10, Unreserved: 9, Secrets: 2, Due: 1, Peak: 1, MeanTook: 30030100 * time.Microsecond}
+	wantLoad := &doctor.Load{AccountLimit: 10, Unreserved: 9, Secrets: 2, Due: 1, Peak: 1, MeanTook: 30030100 * time.Microsecond, Throttles: new(int64(7))}
 	if diff := cmp.Diff(wantLoad, e.Load); diff != "" {
 		t.Errorf("load (-want +got):\n%s", diff)
 	}

@@ -23,6 +23,9 @@ type look struct {
 	mu   sync.Mutex
 	gaps *[]doctor.Gap
 	e    *doctor.Evidence
+	// statements are the policies of the function's role, if all of them
+	// could be read and no boundary narrows them.
+	statements map[string]string
 }
 
 // part is a piece of the work.

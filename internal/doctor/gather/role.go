@@ -33,9 +33,16 @@ func (l *look) role(ctx context.Context) {
 	case !l.gap(err, "iam:GetRole", roleARN, "whom the role trusts") && out.Role != nil:
 		r.Found, r.Trust = true, document(out.Role.AssumeRolePolicyDocument)
 	}
+	whole := false
 	together(ctx,
-		func(ctx context.Context) { r.Statements = l.policies(ctx, roleARN, name) },
+		func(ctx context.Context) { r.Statements, whole = l.policies(ctx, roleARN, name) },
 		func(ctx context.Context) { r.Decisions = l.decisions(ctx, roleARN, l.questions()) })
+	if whole && r.Found && out.Role.PermissionsBoundary == nil {
+		l.statements = r.Statements
+	}
+	if len(r.Decisions) == 0 {
+		r.Decisions = l.evaluate(l.questions())
+	}
 	r.Found = r.Found || len(r.Statements) > 0 || len(r.Decisions) > 0
 	l.note(func(e *doctor.Evidence) { e.Role = r })
 }
@@ -59,11 +66,18 @@ func document(escaped *string) string {
 	return text
 }
 
-// policies reads the documents of a role's policies, by name or ARN.
-func (l *look) policies(ctx context.Context, roleARN, name string) map[string]string {
+// policies reads the documents of a role's policies, by name or ARN; whole
+// tells whether all could be read.
+func (l *look) policies(ctx context.Context, roleARN, name string) (found map[string]string, whole bool) {
 	const missing = "what the role's policies say"
 	var mu sync.Mutex
-	found := map[string]string{}
+	found = map[string]string{}
+	failed := false
+	fail := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		failed = true
+	}
 	keep := func(name, text string) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -72,34 +86,41 @@ func (l *look) policies(ctx context.Context, roleARN, name string) map[string]st
 	together(ctx, func(ctx context.Context) {
 		list, err := l.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: &name})
 		if l.gap(err, "iam:ListRolePolicies", roleARN, missing) {
+			fail()
 			return
 		}
 		var parts []part
 		for _, policy := range list.PolicyNames {
 			parts = append(parts, func(ctx context.Context) {
 				out, err := l.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &name, PolicyName: &policy})
-				if !l.gap(err, "iam:GetRolePolicy", roleARN, missing) {
-					keep(policy, document(out.PolicyDocument))
+				if l.gap(err, "iam:GetRolePolicy", roleARN, missing) {
+					fail()
+					return
 				}
+				keep(policy, document(out.PolicyDocument))
 			})
 		}
 		together(ctx, parts...)
 	}, func(ctx context.Context) {
 		list, err := l.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: &name})
 		if l.gap(err, "iam:ListAttachedRolePolicies", roleARN, missing) {
+			fail()
 			return
 		}
 		var parts []part
 		for _, attached := range list.AttachedPolicies {
 			parts = append(parts, func(ctx context.Context) {
-				if text, ok := l.managed(ctx, aws.ToString(attached.PolicyArn)); ok {
-					keep(aws.ToString(attached.PolicyArn), text)
+				text, ok := l.managed(ctx, aws.ToString(attached.PolicyArn))
+				if !ok {
+					fail()
+					return
 				}
+				keep(aws.ToString(attached.PolicyArn), text)
 			})
 		}
 		together(ctx, parts...)
 	})
-	return found
+	return found, !failed
 }
 
 // managed reads the default version of a managed policy.
