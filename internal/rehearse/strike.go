@@ -308,7 +308,7 @@ func (t *trial) spoil() {
 	if err := t.target.setPassword(t.ctx, pending, "Spoiled-"+rand.Text()); err != nil {
 		t.note("the database keeps the pending password: %v", err)
 		t.mu.Lock()
-		t.struck = 0
+		t.struck, t.unable = 0, err.Error()
 		t.mu.Unlock()
 		return
 	}

@@ -47,6 +47,8 @@ type trial struct {
 	// foreign is the version that somebody else put, spoiled the password
 	// that the database should have.
 	foreign, spoiled string
+	// unable says why the fault could not strike.
+	unable string
 	// proof is the RotationToken, once the function has passed it on.
 	proof    string
 	canaries map[string]string
