@@ -95,7 +95,8 @@ func (t *trial) conclude() {
 	for _, line := range events {
 		r.Course = append(r.Course, t.redact(line))
 	}
-	if r.Outcome == Passed && struck == 0 && t.fault.at != never && t.fault.at != inAdvance {
+	idle := struck == 0 && t.fault.at != never
+	if r.Outcome == Passed && (idle || unable != "") {
 		r.Outcome, r.Note = Skipped, cmp.Or(unable, "the fault found no occasion: "+t.fault.occasion())
 	}
 }
