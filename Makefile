@@ -10,10 +10,17 @@ TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server r
 	rabbitmq-server=rabbitmq-server jq=jq psql=postgresql-client sshd=openssh-server ssh=openssh-client slapd=slapd \
 	file:/usr/lib/*/samba/ldb/samba_dsdb.so=samba-ad-dc file:/usr/share/samba/setup/provision.ldif=samba-ad-provision
 
+# The program that tests run as a process, built once for all packages.
+TEST_PROGRAM = $(CURDIR)/build/test/keyturn
+
+# Lint vets the tests too. They wait for other processes more than they
+# compute, so that more run side by side than there are cores.
+TEST_FLAGS = -vet=off -p 3 -parallel 4
+
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
-	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/invocation ./internal/rotation \
-	./internal/service/secretsmanager ./internal/service/kms ./internal/service/lambda
+	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/function/egress ./internal/invocation ./internal/rotation \
+	./internal/service/secretsmanager ./internal/service/kms ./internal/service/lambda ./internal/stack/engine
 
 .PHONY: help
 help: ## List the targets.
@@ -39,13 +46,19 @@ demo: ## Rotate the password of a real PostgreSQL user, end to end.
 .PHONY: test
 test: ## Run every check and every test.
 	@scripts/need $(TEST_NEEDS)
+	@$(MAKE) -s -j2 servers lint
+	$(GO) build -ldflags '-s -w' -o $(TEST_PROGRAM) ./cmd/keyturn
+	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) $(GO) test $(TEST_FLAGS) ./...
+	CGO_ENABLED=1 $(GO) test $(TEST_FLAGS) -race -short $(RACE)
+
+# What of the tests' servers Debian has not: fetched or built once. Fetching
+# goes on while the code is compiled for its checks.
+.PHONY: servers
+servers:
 	@scripts/postgres18
 	@scripts/mysqld
 	@scripts/ferretdb
 	@scripts/influxd
-	@$(MAKE) -s lint
-	$(GO) test ./...
-	CGO_ENABLED=1 $(GO) test -race -short $(RACE)
 
 .PHONY: lint
 lint: ## Check format, vet, staticcheck and known vulnerabilities.

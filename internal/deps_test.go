@@ -56,7 +56,7 @@ var only = map[string][]string{
 	"database/sql":                          {"store/...", "rotator/..."},
 	"modernc.org/sqlite":                    {"store/sqlite"},
 	"github.com/jackc/pgx":                  {"store/postgres", "rotator/postgres", "rotator/redshift", "demo", "bench"},
-	"github.com/aws/aws-sdk-go-v2":          {"admin", "rotate", "rotator/...", "deploy", "doctor/...", "rehearse/...", "demo", "bench", "apitest", "cli"},
+	"github.com/aws/aws-sdk-go-v2":          {"admin", "rotate", "rotator/...", "deploy", "doctor/...", "rehearse/...", "demo", "bench", "apitest", "cli", "server"},
 	"github.com/go-sql-driver/mysql":        {"rotator/mysql"},
 	"filippo.io/edwards25519":               {"rotator/mysql"},
 	"github.com/microsoft/go-mssqldb":       {"rotator/sqlserver"},

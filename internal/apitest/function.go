@@ -206,12 +206,14 @@ def lambda_handler(event, context):
 `
 
 // StepFunction is a Python rotation function that works, or, with a step,
-// does there what how says: "raise", "hang" until its timeout of 3 seconds, or
+// does there what how says: "raise", "hang" until its timeout of 4 seconds, or
 // "hold" the rotation for a while.
 func StepFunction(t testing.TB, name, step, how string) Function {
 	t.Helper()
 	f := PythonCode(t, name, stepFunction)
-	f.Timeout = 3
+	if how == "hang" {
+		f.Timeout = 4
+	}
 	if step != "" {
 		f.Environment = map[string]string{"STEP": step, "HOW": how}
 	}

@@ -20,9 +20,18 @@ import (
 
 var binary once[string]
 
-// Binary builds the keyturn program once and returns its path.
+// programVariable names the variable of the environment that holds the path of a
+// keyturn program that was built already, for a run of many packages' tests.
+const programVariable = "KEYTURN_TEST_BINARY"
+
+// Binary returns the path of the keyturn program, which it builds once unless
+// KEYTURN_TEST_BINARY names it. Short runs, which are the race detector's, do
+// without: it sees nothing of what another process does.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("what the program does by itself is tested by runs that are not short")
+	}
 	path, err := binary.get(func() (string, error) {
 		dir, err := os.MkdirTemp("", "keyturn-binary-")
 		if err != nil {
@@ -30,18 +39,30 @@ func Binary(t testing.TB) string {
 		}
 		shared.atEnd(func() error { return os.RemoveAll(dir) })
 		path := filepath.Join(dir, "keyturn")
-		cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
-		cmd.Dir = Root()
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", errors.New(err.Error() + "\n" + string(out))
-		}
-		return path, os.Chmod(dir, 0o755)
+		return path, errors.Join(makeProgram(path), os.Chmod(dir, 0o755))
 	})
 	if err != nil {
 		t.Fatalf("building keyturn: %v", err)
 	}
 	return path
+}
+
+// makeProgram puts the program at a path that functions' users may reach.
+func makeProgram(path string) error {
+	if built := os.Getenv(programVariable); built != "" {
+		program, err := os.ReadFile(built)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, program, 0o755)
+	}
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
+	cmd.Dir = Root()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return errors.New(err.Error() + "\n" + string(out))
+	}
+	return nil
 }
 
 // Root is the project's folder.

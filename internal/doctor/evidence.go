@@ -206,6 +206,8 @@ type Code struct {
 	// whether it and the function in it exist.
 	HandlerFile  string `json:"handlerFile,omitempty"`
 	HandlerFound bool   `json:"handlerFound"`
+	// HandlerProblem says what is wrong with it, in words; "" for nothing.
+	HandlerProblem string `json:"handlerProblem,omitempty"`
 	// PassesToken tells whether PutSecretValue gets the RotationToken; nil if
 	// that cannot be told.
 	PassesToken *bool `json:"passesToken,omitempty"`

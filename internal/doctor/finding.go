@@ -14,8 +14,8 @@ const (
 
 // Finding is one cause of a failed or endangered rotation.
 type Finding struct {
-	// Code is the rule's stable name: D01 to D53, and K01 and up for what is
-	// found only on Keyturn.
+	// Code is the rule's stable name: D01 to D53, and K01 and up for what
+	// AWS's guide does not have, most of it found only on Keyturn.
 	Code       string     `json:"code"`
 	Title      string     `json:"title"`
 	Confidence Confidence `json:"confidence"`
@@ -32,6 +32,12 @@ type Finding struct {
 	Next []string `json:"next,omitempty"`
 	// Remedies are what to do, the best first.
 	Remedies []Remedy `json:"remedies"`
+
+	// rank and weight order findings: the lower rank and, of one rank and
+	// confidence, the greater weight come first.
+	rank, weight int
+	// fallback marks the finding of failures that no rule knows.
+	fallback bool
 }
 
 // Fact is a piece of evidence as it was found.

@@ -206,9 +206,7 @@ func (i *Invoker) run(ctx context.Context, t *target, r Request) (Result, error)
 	if r.LogLater && err == nil && result.FunctionError == "" && i.logs.running.Load() {
 		return result, nil
 	}
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
-	defer cancel()
-	i.logs.flush(flush)
+	i.FlushLogs(ctx)
 	return result, err
 }
 

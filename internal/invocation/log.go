@@ -22,6 +22,13 @@ func (i *Invoker) Logs(s environment.Spec, session environment.Credentials, name
 	i.logs.add(stream{s.Account, s.Region, s.LogGroup, name, session.AccessKeyID, session.SessionToken}, entries)
 }
 
+// FlushLogs stores what functions have written so far, so that it can be read.
+func (i *Invoker) FlushLogs(ctx context.Context) {
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
+	defer cancel()
+	i.logs.flush(flush)
+}
+
 const (
 	// logInterval is how long an entry of a running invocation waits to be
 	// stored, at most.

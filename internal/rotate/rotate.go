@@ -77,6 +77,26 @@ type Report struct {
 	// are the ARNs of who is awaited; RetryAt is then the next look.
 	HeldUntil string   `json:"heldUntil,omitempty"`
 	Readers   []string `json:"readers,omitempty"`
+	// Finding is the doctor's, on the line that says what comes of a failure;
+	// nil if it found nothing.
+	Finding *Finding `json:"finding,omitempty"`
+}
+
+// Finding is what a report tells of the doctor's finding; package doctor says
+// what the members mean.
+type Finding struct {
+	Code       string   `json:"code"`
+	Title      string   `json:"title"`
+	Confidence string   `json:"confidence"`
+	Cause      string   `json:"cause"`
+	Remedies   []Remedy `json:"remedies,omitempty"`
+}
+
+// Remedy is one way to mend it.
+type Remedy struct {
+	Text     string   `json:"text"`
+	Commands []string `json:"commands,omitempty"`
+	Risk     string   `json:"risk,omitempty"`
 }
 
 // HoldEnd is when a hold ends at the latest; the zero time for reports of
@@ -148,12 +168,18 @@ func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
 	}
+	return Follow(ctx, c, aws.ToString(out.ARN), aws.ToString(out.VersionId), started), nil
+}
+
+// Follow returns a rotation that was started at about the given time, to
+// watch it.
+func Follow(ctx context.Context, c Clients, secretARN, token string, started time.Time) *Rotation {
 	r := &Rotation{
-		SecretARN: aws.ToString(out.ARN), Token: aws.ToString(out.VersionId), StartedAt: started,
+		SecretARN: secretARN, Token: token, StartedAt: started,
 		clients: c, seen: map[string]bool{}, newest: map[string]int64{},
 	}
 	r.logGroup = r.functionLogGroup(ctx)
-	return r, nil
+	return r
 }
 
 // underWay tells whether a rotation was refused for another one's sake (AWS:

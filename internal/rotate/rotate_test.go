@@ -55,7 +55,7 @@ func (w *watched) watch(meanwhile func(rotate.Report)) (reports, logs []string, 
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	err = r.Watch(ctx, func(l rotate.Line) {
 		w.t.Log(l.Text())
@@ -257,6 +257,16 @@ func TestText(t *testing.T) {
 		"07:17:48.123  setSecret    failed in 1.5s (attempt 2): boom; next attempt at 2025-03-10T08:18:00Z": {Time: at, Report: &rotate.Report{
 			Status: rotate.Failed, Step: "setSecret", Attempt: 2, DurationMS: 1500, Error: "boom", RetryAt: "2025-03-10T08:18:00Z",
 		}},
+		"07:17:48.123  rotation     failed: boom\n                  D11 The login is refused (likely)\n                  The password is another one.\n" +
+			"                  remedy: Take the label off.\n                      aws one\n                      aws two\n                  risk: none": {
+			Time: at, Report: &rotate.Report{Status: rotate.Failed, Error: "boom", Finding: &rotate.Finding{
+				Code: "D11", Title: "The login is refused", Confidence: "likely", Cause: "The password is another one.",
+				Remedies: []rotate.Remedy{{Text: "Take the label off.", Commands: []string{"aws one", "aws two"}, Risk: "none"}, {Text: "Something else."}},
+			}},
+		},
+		"07:17:48.123  rotation     failed\n                  D20 Not invoked": {
+			Time: at, Report: &rotate.Report{Status: rotate.Failed, Finding: &rotate.Finding{Code: "D20", Title: "Not invoked", Confidence: "certain"}},
+		},
 	} {
 		if got := l.Text(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -34,5 +34,35 @@ func (l Line) Text() string {
 	case rep.RetryAt != "":
 		s += "; next attempt at " + rep.RetryAt
 	}
+	return s + rep.Finding.text()
+}
+
+// findingIndent puts a finding's lines below what the report says.
+const findingIndent = "\n                  "
+
+// text is the finding in short: what it is, and the first thing to do. A nil
+// finding has none.
+func (f *Finding) text() string {
+	if f == nil {
+		return ""
+	}
+	s := findingIndent + f.Code + " " + f.Title
+	if f.Confidence != "" && f.Confidence != "certain" {
+		s += " (" + f.Confidence + ")"
+	}
+	if f.Cause != "" {
+		s += findingIndent + strings.ReplaceAll(f.Cause, "\n", findingIndent)
+	}
+	if len(f.Remedies) == 0 {
+		return s
+	}
+	first := f.Remedies[0]
+	s += findingIndent + "remedy: " + first.Text
+	for _, command := range first.Commands {
+		s += findingIndent + "    " + strings.ReplaceAll(command, "\n", findingIndent+"    ")
+	}
+	if first.Risk != "" {
+		s += findingIndent + "risk: " + first.Risk
+	}
 	return s
 }

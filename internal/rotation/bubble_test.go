@@ -66,6 +66,9 @@ type bubble struct {
 	logged atomic.Int64
 
 	// grace and parallel are the engine's; zero for its defaults.
+	// diagnose is the engine's; nil for none.
+	diagnose func(context.Context, rotation.Case) *rotation.Finding
+
 	grace    time.Duration
 	parallel int
 	// stop ends the engine that start began, if any.
@@ -208,7 +211,7 @@ func (b *bubble) start() {
 func (b *bubble) run(node string) (stop func()) {
 	b.t.Helper()
 	engine := rotation.New(rotation.Config{
-		Store: b.Store, Sealer: b.Sealer, Node: node, Poll: b.poll, Grace: b.grace, Parallel: b.parallel,
+		Store: b.Store, Sealer: b.Sealer, Node: node, Poll: b.poll, Grace: b.grace, Parallel: b.parallel, Diagnose: b.diagnose,
 		Invoke: func(ctx context.Context, r invocation.Request) (invocation.Result, error) {
 			return b.invoke(ctx, node, r)
 		},

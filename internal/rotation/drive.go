@@ -43,6 +43,9 @@ type driver struct {
 	secretARN string
 	// account and region own the secret.
 	account, region string
+	// function is the run's, testOnly its kind.
+	function string
+	testOnly bool
 	// stopping is closed when the server stops.
 	stopping <-chan struct{}
 }
@@ -50,7 +53,10 @@ type driver struct {
 // drive runs step after step until the run ends, waits for a retry, is
 // claimed elsewhere, or ctx ends.
 func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
-	d := &driver{Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt, stopping: ctx.Done()}
+	d := &driver{
+		Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt,
+		function: run.FunctionARN, testOnly: run.TestOnly, stopping: ctx.Done(),
+	}
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	// A step that runs when ctx ends gets its grace; a lost lease ends it.

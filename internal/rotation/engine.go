@@ -11,6 +11,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -49,7 +50,12 @@ type Config struct {
 	// Observe is called when a run ends, with "succeeded", "failed",
 	// "abandoned" or "cancelled", and for each failed attempt with "retried".
 	Observe func(outcome string)
-	Logger  *slog.Logger
+	// Diagnose, if set, tells why a step failed, before the failure is
+	// stored. It gets diagnosisTime and may return nil for no finding; what it
+	// does changes nothing in the rotation. It is called by as many rotations
+	// at once as fail, so it bounds its own work.
+	Diagnose func(context.Context, Case) *Finding
+	Logger   *slog.Logger
 }
 
 // TokenPurpose is the purpose under which RotationTokens are sealed.
@@ -62,6 +68,8 @@ type Engine struct {
 	// slots holds a place for each rotation that may run at once.
 	slots chan struct{}
 	turns turns
+	// refused is when a refusal was last diagnosed; round's alone.
+	refused time.Time
 }
 
 // New returns an Engine that does nothing until Run.
@@ -216,7 +224,11 @@ const postponement = time.Hour
 // though the store works, is logged and put off: it must not stand in the way
 // of the others.
 func (e *Engine) startOrPostpone(ctx context.Context, s *secret.Secret) error {
-	err := e.startScheduled(ctx, s.ID)
+	err := e.startScheduled(ctx, s.ID, nil)
+	if refusal, ok := errors.AsType[*refusal](err); ok {
+		found := e.diagnoseRefusal(ctx, s, refusal.cause)
+		err = e.startScheduled(ctx, s.ID, &found)
+	}
 	if err == nil || fault.Is(err, fault.Unavailable) {
 		return err
 	}
@@ -234,8 +246,10 @@ func (e *Engine) startOrPostpone(ctx context.Context, s *secret.Secret) error {
 
 // startScheduled begins one scheduled rotation, or goes on with the one that
 // an earlier window left unfinished. Its DueAt is cleared, so it is not
-// started twice; the end of the run plans the next.
-func (e *Engine) startScheduled(ctx context.Context, id string) error {
+// started twice; the end of the run plans the next. A rotation that cannot
+// begin is recorded as failed with what the doctor found; until that is given
+// the error is a *refusal, and nothing is stored.
+func (e *Engine) startScheduled(ctx context.Context, id string, found *Finding) error {
 	token := newToken()
 	sealed := e.cfg.Sealer.Seal(TokenPurpose, []byte(newToken()))
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
@@ -258,7 +272,7 @@ func (e *Engine) startScheduled(ctx context.Context, id string) error {
 			Scheduled: true, WindowEnd: dates.RetryUntil(now), Now: now,
 		})
 		if err != nil {
-			return e.refuseScheduled(tx, s, after, err)
+			return e.refuseScheduled(tx, s, after, err, found)
 		}
 		if err := tx.SaveSecret(s, after); err != nil || run == nil {
 			return err
@@ -281,10 +295,13 @@ func begin(s *secret.Secret, prev *secret.RotationRun, start secret.RotationStar
 
 // refuseScheduled records that a scheduled rotation could not begin and
 // leaves it for the next window.
-func (e *Engine) refuseScheduled(tx *store.Tx, s, after *secret.Secret, cause error) error {
-	refusal := fault.KindOf(cause)
-	if refusal == fault.Internal || refusal == fault.Unavailable {
+func (e *Engine) refuseScheduled(tx *store.Tx, s, after *secret.Secret, cause error, found *Finding) error {
+	kind := fault.KindOf(cause)
+	if kind == fault.Internal || kind == fault.Unavailable {
 		return cause
+	}
+	if found == nil {
+		return &refusal{cause}
 	}
 	// The window counts as given up, whatever the secret's last run was.
 	gaveUp := &secret.RotationRun{State: secret.Exhausted, FinishedAt: time.Now()}
@@ -295,7 +312,7 @@ func (e *Engine) refuseScheduled(tx *store.Tx, s, after *secret.Secret, cause er
 		return err
 	}
 	event := trail.SecretEvent("RotationFailed", s.ARN(), trail.RotationRequestID(s.ARN(), ""), message(cause))
-	return tx.Record(event)
+	return tx.Record(event.Diagnosed(found.Code))
 }
 
 // jitter spreads retries.

@@ -49,7 +49,7 @@ func killAt(t *testing.T, p *apitest.Process, function, step string, status rota
 		t.Fatal(err)
 	}
 	seen := false
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	_ = r.Watch(ctx, func(l rotate.Line) { // ends by the kill
 		if l.Report != nil && l.Report.Step == step && l.Report.Status == status && !seen {

@@ -134,17 +134,20 @@ type failure struct {
 func (d *driver) fail(work context.Context, step secret.Step, why failure, took time.Duration) error {
 	var retry bool
 	spread := jitter()
+	text := cmp.Or(why.text, secret.StepFailed(d.function, step))
+	found := d.diagnose(work, Case{Step: step, Error: message(why.cause), EventText: text, Took: took})
 	err := d.change(work, func(tx *store.Tx, s, after *secret.Secret, run *secret.RotationRun) error {
-		text := cmp.Or(why.text, secret.StepFailed(run.FunctionARN, step))
 		retry = after.FailRotation(run, step, message(why.cause), spread, time.Now())
-		next := report{Status: statusRetrying, Error: text, RetryAt: rfc3339(run.NotBefore)}
+		run.Finding = string(found.JSON)
+		next := report{Status: statusRetrying, Error: text, RetryAt: rfc3339(run.NotBefore), Finding: found.JSON}
 		if !retry {
-			next = report{Status: endStatus[secret.Exhausted], Error: text}
+			next = report{Status: endStatus[secret.Exhausted], Error: text, Finding: found.JSON}
 			if err := after.Plan(run); err != nil {
 				return err
 			}
 		}
-		if err := tx.Record(trail.SecretEvent(eventName(run, "Failed"), s.ARN(), trail.RotationRequestID(s.ARN(), run.Token), text)); err != nil {
+		event := trail.SecretEvent(eventName(run, "Failed"), s.ARN(), trail.RotationRequestID(s.ARN(), run.Token), text)
+		if err := tx.Record(event.Diagnosed(found.Code)); err != nil {
 			return err
 		}
 		if err := d.save(tx, s, after, run); err != nil {
@@ -155,7 +158,7 @@ func (d *driver) fail(work context.Context, step secret.Step, why failure, took 
 	if err != nil {
 		return err
 	}
-	d.cfg.Logger.Warn("rotation failed", "secret", d.secretARN, "step", step, "attempt", d.attempt, "cause", why.cause, "retry", retry)
+	d.cfg.Logger.Warn("rotation failed", "secret", d.secretARN, "step", step, "attempt", d.attempt, "cause", why.cause, "finding", found.Code, "retry", retry)
 	outcome := "retried"
 	if !retry {
 		outcome = endStatus[secret.Exhausted]
@@ -221,6 +224,8 @@ type report struct {
 	// HeldUntil and Readers are of a hold.
 	HeldUntil string   `json:"heldUntil,omitempty"`
 	Readers   []string `json:"readers,omitempty"`
+	// Finding is the doctor's, on the line that says what comes of a failure.
+	Finding json.RawMessage `json:"finding,omitempty"`
 }
 
 // rfc3339 is a time in reports; the zero time is left out.

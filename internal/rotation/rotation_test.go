@@ -68,7 +68,7 @@ func (w *world) rotate() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	return r.Watch(ctx, func(l rotate.Line) { w.t.Log(l.Text()) })
 }
@@ -106,12 +106,12 @@ func (w *world) password(label string) string {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("still waiting: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -251,7 +251,9 @@ func TestFailedStepNeverPromotes(t *testing.T) {
 			}
 			w := &world{Server: s, t: t, arn: *out.ARN}
 			f := apitest.PythonCode(t, fmt.Sprintf("failing-%d", i), failing)
-			f.Timeout = 2
+			if tc.how == "hang" {
+				f.Timeout = 4
+			}
 			f.Environment = map[string]string{"FAIL_STEP": tc.step, "FAIL_HOW": tc.how}
 			function := s.NewFunction(t, f)
 			rotated, err := s.Secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{SecretId: &w.arn, RotationLambdaARN: &function})

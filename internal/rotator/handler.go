@@ -70,12 +70,17 @@ func (h *Handler) rotation(ctx context.Context, e Event) *Rotation {
 		SecretID: e.SecretID, Token: e.Token, Step: e.Step, Settings: h.Settings, Config: h.Config,
 		rotationToken: e.RotationToken, memory: &h.memory, trust: &h.trust, journal: &journal{to: h.Log, requestID: requestID},
 	}
-	r.secrets = secretsmanager.NewFromConfig(h.Config, func(o *secretsmanager.Options) {
+	r.secrets = h.Secrets()
+	return r
+}
+
+// Secrets makes the client of Secrets Manager that the steps use.
+func (h *Handler) Secrets() *secretsmanager.Client {
+	return secretsmanager.NewFromConfig(h.Config, func(o *secretsmanager.Options) {
 		if url := h.Settings.Text("SECRETS_MANAGER_ENDPOINT", ""); url != "" {
 			o.BaseEndpoint = &url
 		}
 	})
-	return r
 }
 
 // run checks that the step may run, and runs it.

@@ -190,11 +190,11 @@ func TestHoldOverByDouble(t *testing.T) {
 // A trail that takes longer than the function has is read on by the next
 // step, and nothing changes before it has been read.
 func TestLongTrailByDouble(t *testing.T) {
-	d := &trailDouble{events: trailOfAWS(), byARN: true, began: time.Now(), slow: 100 * time.Millisecond}
+	d := &trailDouble{events: trailOfAWS(), byARN: true, began: time.Now(), slow: 250 * time.Millisecond}
 	r, _ := d.rotation(t, "1h")
 	var last *Error
-	for range 6 {
-		ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
+	for range 9 {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		err := r.hold(ctx, "app")
 		cancel()
 		if !errors.As(err, &last) || last.Type != Held {

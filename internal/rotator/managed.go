@@ -124,11 +124,35 @@ func (r *Rotation) ask(ctx context.Context, f finder, secretARN, serverARN strin
 	}
 	operation, _, _ := strings.Cut(f.api, " ")
 	r.Logf("Successfully fetched connection params for Master Secret %s from %s API.", secretARN, operation)
+	return at.complete(d), nil
+}
+
+// Whereabouts completes a secret that holds only the credentials by what the
+// service that keeps it says of its server: tags are the secret's. ok is
+// false if it is no such secret.
+func Whereabouts(ctx context.Context, cfg aws.Config, tags map[string]string, d *Document) (complete *Document, ok bool, err error) {
+	for _, f := range slices.Concat(finders[Aurora], finders[Redshift]) {
+		for key, server := range tags {
+			if !strings.EqualFold(key, f.tag) || len(server) > maxServerARN {
+				continue
+			}
+			at, err := f.find(ctx, cfg, server)
+			if at == nil || err != nil {
+				return nil, false, err
+			}
+			return at.complete(d), true, nil
+		}
+	}
+	return nil, false, nil
+}
+
+// complete adds to a secret where its server is.
+func (at *place) complete(d *Document) *Document {
 	d = d.With("engine", at.engine).With("host", at.host).With("port", at.port)
 	if at.database != "" && !d.Has("dbname") {
 		d = d.With("dbname", at.database)
 	}
-	return d, nil
+	return d
 }
 
 func findInstance(ctx context.Context, cfg aws.Config, arn string) (*place, error) {

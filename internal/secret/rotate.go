@@ -226,7 +226,7 @@ func (s *Secret) CompleteRotation(r *RotationRun, dates Dates, now time.Time) {
 		s.Rotation.LastRotatedAt = milliseconds(now)
 		s.Rotation.NextDate, s.Rotation.DueAt = dates.Next, dates.Due
 	}
-	r.Error, r.FailedStep = "", ""
+	r.Error, r.FailedStep, r.Finding = "", "", ""
 	r.leave(Succeeded, now)
 }
 
@@ -237,7 +237,7 @@ func (s *Secret) CompleteRotation(r *RotationRun, dates Dates, now time.Time) {
 // label; AWSPENDING stays where it is. A configuration test is tried once and
 // its temporary version is removed.
 func (s *Secret) FailRotation(r *RotationRun, step Step, text string, jitter float64, now time.Time) (retry bool) {
-	r.Error, r.FailedStep = text, step
+	r.Error, r.FailedStep, r.Finding = text, step, ""
 	if r.TestOnly {
 		s.endTest(r)
 		r.leave(Exhausted, now)

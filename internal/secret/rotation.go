@@ -59,6 +59,10 @@ type RotationRun struct {
 	Error string
 	// FailedStep is the step of the last failure.
 	FailedStep Step
+	// Finding is what the doctor found of the last failure: a finding of
+	// package doctor in JSON, without what the function itself said; "" for
+	// none. Never a secret.
+	Finding string
 	// FinishedAt is when the run left Running; zero before.
 	FinishedAt time.Time
 	// Owner and LeaseUntil hold the claim of one engine; Fence grows with

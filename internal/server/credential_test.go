@@ -202,7 +202,7 @@ func TestCredentialReplaced(t *testing.T) {
 		now, err := server.ReadReach(cfg.Dir)
 		return err == nil && now.AccessKeyID == made.AccessKeyID && now.SecretAccessKey == made.SecretAccessKey
 	}
-	for deadline := time.Now().Add(20 * time.Second); !shown(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !shown(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the file does not show the access key that is left")
 		}

@@ -103,6 +103,14 @@ func serveTemplate(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, body) // a client that went away gets no answer
 }
 
+// Headers of /health by which clients tell this server from others: the
+// doctor reads the engine's reports only where there is an engine, and judges
+// networks by whether they count.
+const (
+	serverName    = "Keyturn"
+	enforceHeader = "Keyturn-Enforce-Vpc"
+)
+
 // health answers whether the store can be read.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
@@ -117,6 +125,8 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		status, text = http.StatusServiceUnavailable, "the store cannot be read"
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Server", serverName)
+	w.Header().Set(enforceHeader, strconv.FormatBool(s.cfg.EnforceVPC))
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": text}) // a client that went away gets no answer
 }

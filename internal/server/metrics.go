@@ -16,6 +16,7 @@ type metrics struct {
 	requests    *prometheus.CounterVec
 	latency     *prometheus.HistogramVec
 	rotations   *prometheus.CounterVec
+	diagnoses   *prometheus.CounterVec
 	invocations *prometheus.HistogramVec
 	// known remembers the series of request by what it is called with.
 	known sync.Map
@@ -42,12 +43,15 @@ func newMetrics() *metrics {
 		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keyturn_rotations_total", Help: "Rotations by outcome: succeeded, failed, abandoned, cancelled; retried counts failed attempts.",
 		}, []string{"outcome"}),
+		diagnoses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keyturn_diagnoses_total", Help: "Failed rotations by what the doctor made of them: found, nothing, failed, skipped because too many failed at once.",
+		}, []string{"outcome"}),
 		invocations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "keyturn_invocation_seconds", Help: "Function invocations by outcome: ok, error, throttled, failed.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
 		}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.rotations, m.invocations,
+	m.registry.MustRegister(m.requests, m.latency, m.rotations, m.diagnoses, m.invocations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -63,6 +67,8 @@ func (m *metrics) request(service, operation, code string, took time.Duration) {
 }
 
 func (m *metrics) rotation(outcome string) { m.rotations.WithLabelValues(outcome).Inc() }
+
+func (m *metrics) diagnosis(outcome string) { m.diagnoses.WithLabelValues(outcome).Inc() }
 
 func (m *metrics) invocation(outcome string, took time.Duration) {
 	m.invocations.WithLabelValues(outcome).Observe(took.Seconds())

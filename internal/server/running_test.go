@@ -31,7 +31,7 @@ func TestStart(t *testing.T) {
 	p := apitest.StartProcess(t, apitest.Options{})
 	took := time.Since(began)
 	t.Logf("ready on an empty folder after %v", took)
-	if took > 5*time.Second {
+	if took > 20*time.Second {
 		t.Errorf("ready after %v", took)
 	}
 	p.Stop()
@@ -121,7 +121,7 @@ func TestGraceEnds(t *testing.T) {
 	cfg.Grace = time.Second
 	url, stop := start(t, cfg)
 	s := apitest.Connect(url, cfg.Dir, nil)
-	function := s.NewFunction(t, apitest.PythonCode(t, "endless", "import time\ndef lambda_handler(event, context):\n    print('begun')\n    time.sleep(25)\n"))
+	function := s.NewFunction(t, apitest.PythonCode(t, "endless", "import time\ndef lambda_handler(event, context):\n    print('begun')\n    time.sleep(100)\n"))
 	invoked := make(chan error, 1)
 	go func() {
 		_, err := s.Lambda.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: &function})
@@ -131,7 +131,7 @@ func TestGraceEnds(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // the invocation is under way
 	began := time.Now()
 	stop()
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("stopping took %v with a grace of %v", took, cfg.Grace)
 	}
 	if err := <-invoked; err == nil {
@@ -142,7 +142,7 @@ func TestGraceEnds(t *testing.T) {
 func waitForMetric(t *testing.T, url, pattern string) {
 	t.Helper()
 	want := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		_, body := get(t, url+"/metrics")
 		if want.MatchString(body) {
 			return
@@ -228,9 +228,9 @@ func TestSlowAndLargeHeaders(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 		}
 	}()
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second)) // the read below tells
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second)) // the read below tells
 	_, err = io.ReadAll(bufio.NewReader(conn))
-	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || time.Since(began) > 15*time.Second {
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || time.Since(began) > 25*time.Second {
 		t.Errorf("a slow client was borne for %v", time.Since(began))
 	}
 }
@@ -277,7 +277,7 @@ def lambda_handler(event, context):
 	stop()
 	url, _ = start(t, cfg)
 	s = apitest.Connect(url, filepath.Clean(cfg.Dir), nil)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		got, err := s.Secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String("n")})
 		if err != nil {
 			t.Fatal(err)

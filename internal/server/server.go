@@ -48,6 +48,7 @@ type Server struct {
 	// applications calls other services' operations through the handler.
 	applications *serverlessrepo.Service
 	metrics      *metrics
+	diagnoser    *diagnoser
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
 	// outer is for clients, inner for functions, passages for clients in
@@ -136,7 +137,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	s.invoker.Use(s.pool)
 	s.engine = rotation.New(rotation.Config{
 		Store: s.store, Invoke: s.invoker.Invoke, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
-		Observe: s.metrics.rotation, Logger: s.cfg.Logger,
+		Observe: s.metrics.rotation, Diagnose: s.diagnose, Logger: s.cfg.Logger,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
 		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
@@ -155,7 +156,8 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	s.stacks.Use(inside)
 	s.applications.Use(inside)
 	s.answerAll(services)
-	return nil
+	s.diagnoser, err = s.newDiagnoser(services)
+	return err
 }
 
 // forget drops the material of keys that changed, which may be gone, on

@@ -15,13 +15,13 @@ var ErrFenced = &fault.Error{Kind: fault.Conflict, Cause: errors.New("the rotati
 
 // runColumns are the columns of a run as scanRun reads them.
 const runColumns = `r.secret_id, r.token, r.test_only, r.scheduled, r.state, r.step, r.attempt, r.announced, r.function_arn, r.rotation_token,
-	r.started_at, r.window_end, r.not_before, r.error, r.failed_step, r.finished_at, r.owner, r.lease_until, r.fence`
+	r.started_at, r.window_end, r.not_before, r.error, r.failed_step, r.finished_at, r.owner, r.lease_until, r.fence, r.finding`
 
 func scanRun(rows *sql.Rows) (secret.RotationRun, error) {
 	var r secret.RotationRun
 	var testOnly, scheduled, started, windowEnd, notBefore, finished, lease int64
 	err := rows.Scan(&r.SecretID, &r.Token, &testOnly, &scheduled, &r.State, &r.Step, &r.Attempt, &r.Announced, &r.FunctionARN, &r.RotationToken,
-		&started, &windowEnd, &notBefore, &r.Error, &r.FailedStep, &finished, &r.Owner, &lease, &r.Fence)
+		&started, &windowEnd, &notBefore, &r.Error, &r.FailedStep, &finished, &r.Owner, &lease, &r.Fence, &r.Finding)
 	r.TestOnly, r.Scheduled = testOnly != 0, scheduled != 0
 	r.StartedAt, r.WindowEnd, r.NotBefore = fromMicros(started), fromMicros(windowEnd), fromMicros(notBefore)
 	r.FinishedAt, r.LeaseUntil = fromMicros(finished), fromMicros(lease)
@@ -57,18 +57,18 @@ func (tx *Tx) Run(secretID string) (*secret.RotationRun, error) {
 // return ErrFenced. The stored fence never gets smaller.
 func (tx *Tx) SaveRun(run *secret.RotationRun, fence int64) error {
 	n, err := tx.exec(`INSERT INTO rotation (secret_id, token, test_only, scheduled, state, step, attempt, announced, function_arn, rotation_token,
-			started_at, window_end, not_before, error, failed_step, finished_at, owner, lease_until, fence)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+			started_at, window_end, not_before, error, failed_step, finished_at, owner, lease_until, fence, finding)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (secret_id) DO UPDATE SET token = excluded.token, test_only = excluded.test_only, scheduled = excluded.scheduled,
 			state = excluded.state, step = excluded.step, attempt = excluded.attempt, announced = excluded.announced,
 			function_arn = excluded.function_arn, rotation_token = excluded.rotation_token, started_at = excluded.started_at,
 			window_end = excluded.window_end, not_before = excluded.not_before, error = excluded.error,
 			failed_step = excluded.failed_step, finished_at = excluded.finished_at, owner = excluded.owner,
-			lease_until = excluded.lease_until, fence = excluded.fence
-		WHERE rotation.fence <= $20`,
+			lease_until = excluded.lease_until, fence = excluded.fence, finding = excluded.finding
+		WHERE rotation.fence <= $21`,
 		run.SecretID, run.Token, bit(run.TestOnly), bit(run.Scheduled), string(run.State), string(run.Step), run.Attempt, run.Announced,
 		run.FunctionARN, nullable(run.RotationToken), micros(run.StartedAt), micros(run.WindowEnd), micros(run.NotBefore), run.Error,
-		string(run.FailedStep), micros(run.FinishedAt), run.Owner, micros(run.LeaseUntil), max(run.Fence, fence), fence)
+		string(run.FailedStep), micros(run.FinishedAt), run.Owner, micros(run.LeaseUntil), max(run.Fence, fence), run.Finding, fence)
 	if err == nil && n == 0 {
 		return ErrFenced
 	}

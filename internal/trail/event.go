@@ -88,6 +88,22 @@ func SecretEvent(name, secretARN, requestID, errorMessage string) Event {
 	}
 }
 
+// Diagnosed returns a failure's event with the code of the doctor's finding,
+// such as D11, in additionalEventData (ours; AWS's events have no such member).
+// An empty code changes nothing.
+func (e Event) Diagnosed(code string) Event {
+	if code == "" {
+		return e
+	}
+	var additional map[string]any
+	if json.Unmarshal(e.Additional, &additional) != nil || additional == nil {
+		additional = map[string]any{}
+	}
+	additional["Finding"] = code
+	e.Additional, _ = json.Marshal(additional) // what came from JSON always marshals
+	return e
+}
+
 // KeyEvent returns an event of something that KMS did to a key by itself, such
 // as DeleteKey, in the documented shape.
 func KeyEvent(name, keyARN string, details map[string]string) Event {

@@ -41,6 +41,7 @@ finally:
     for name in event.get("env", {}): del os.environ[name]`
 
 func TestOldBotoFindsTheEndpoint(t *testing.T) {
+	notShort(t)
 	k := newKit(t, nil)
 	const server = "http://127.0.0.1:4566"
 	tests := []struct {
@@ -70,6 +71,7 @@ func TestOldBotoFindsTheEndpoint(t *testing.T) {
 // TestInstalledBoto uses the boto3 that the host's Python has, or the one in
 // the folder that KEYTURN_TEST_BOTO3 names, if there is any.
 func TestInstalledBoto(t *testing.T) {
+	notShort(t)
 	k := newKit(t, nil)
 	layer := files{"python/none.txt": ""}
 	if dir := os.Getenv("KEYTURN_TEST_BOTO3"); dir != "" {

@@ -317,6 +317,8 @@ func testCA(t *testing.T) string {
 // TestConfinementUnprivileged runs the same tests with a server that is not
 // root: a copy of this test program under another user.
 func TestConfinementUnprivileged(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		return // TestConfinement was that already
 	}
@@ -357,7 +359,7 @@ func runAsNobody(t *testing.T, pattern string) string {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), dir+"/tests", "-test.v", "-test.timeout", "2m", "-test.run", pattern)
+	cmd := exec.CommandContext(t.Context(), dir+"/tests", "-test.v", "-test.timeout", "5m", "-test.run", pattern)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "TMPDIR=" + dir + "/tmp"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

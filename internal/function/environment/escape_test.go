@@ -178,6 +178,7 @@ threads = [threading.Thread(target=f) for f in (swap_address, swap_socket, conne
 return {"got": got, "counts": counts}`
 
 func TestEscape(t *testing.T) {
+	notShort(t)
 	for _, way := range ways() {
 		t.Run(way.String(), func(t *testing.T) { testEscape(t, way) })
 	}

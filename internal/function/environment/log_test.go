@@ -189,6 +189,7 @@ if event.get("fail"): raise KeyError("gone")`), func(s *Spec) { s.LogFormat = "J
 }
 
 func TestJSONFormatTimeout(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, nil)
 	s := spec(t, py("import time\n---\ntime.sleep(30)"), func(s *Spec) { s.LogFormat, s.Timeout = "JSON", time.Second })
 	k.invoke(s, "{}")

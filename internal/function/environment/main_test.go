@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -208,6 +207,20 @@ func decode[T any](t *testing.T, data []byte) T {
 	return v
 }
 
+// notShort leaves a test to the runs that are not short: it is about what
+// happens in the functions' processes, of which the race detector, for which
+// the short runs are, sees nothing.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("about what happens in other processes")
+	}
+}
+
+// patience is how long tests wait for what comes at once where nothing else
+// runs.
+const patience = time.Minute
+
 func eventually(t *testing.T, what string, within time.Duration, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(within); !holds(); {
@@ -224,5 +237,3 @@ func mustWrite(t *testing.T, name, text string, mode fs.FileMode) {
 		t.Fatal(err)
 	}
 }
-
-var _ = fmt.Sprint

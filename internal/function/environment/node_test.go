@@ -13,6 +13,8 @@ import (
 func node(s *Spec) { s.Runtime, s.Handler, s.MemoryMB = "nodejs20.x", "index.handler", 256 }
 
 func TestNodeHandlers(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	tests := []struct {
 		name, handler string
@@ -50,6 +52,8 @@ func TestNodeHandlers(t *testing.T) {
 }
 
 func TestNodeFailures(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	tests := []struct {
 		name, handler string
@@ -110,6 +114,8 @@ func TestNodeFailures(t *testing.T) {
 }
 
 func TestNodeConsole(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	code := files{"index.js": `exports.handler = async () => {
   console.log("plain %d", 1, { a: 1 }); console.info("two\nlines"); console.warn("w"); console.error("e"); console.debug("d"); console.trace("t")
@@ -135,6 +141,8 @@ func TestNodeConsole(t *testing.T) {
 }
 
 func TestNodeJSONLog(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	s := spec(t, files{"index.js": `exports.handler = async () => { console.log({ a: 1 }); console.debug("hidden"); console.error(new Error("bad")) }`},
 		func(s *Spec) { node(s); s.LogFormat = "JSON" })
@@ -160,6 +168,8 @@ func TestNodeJSONLog(t *testing.T) {
 }
 
 func TestNodeLayer(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	layer := files{"nodejs/node_modules/greeter/index.js": `module.exports = (n) => "hello " + n`}
 	s := spec(t, files{"index.js": `const g = require("greeter"); exports.handler = async () => g("layer")`}, func(s *Spec) {

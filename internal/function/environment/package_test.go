@@ -263,7 +263,7 @@ func TestOldFilesAreCleared(t *testing.T) {
 	if _, err := os.Stat(dir + "/live/code/x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the old code is still in use: %v", err)
 	}
-	eventually(t, "the older folders go", 10*time.Second, func() bool {
+	eventually(t, "the older folders go", patience, func() bool {
 		_, err := os.Stat(dir + "/old-1")
 		_, err2 := os.Stat(elsewhere)
 		return errors.Is(err, fs.ErrNotExist) && errors.Is(err2, fs.ErrNotExist)
@@ -277,7 +277,7 @@ func TestBrokenCodeIsTheInvocationsError(t *testing.T) {
 	if !fault.Is(err, fault.Parameter) {
 		t.Errorf("got %v, want the unzip error", err)
 	}
-	eventually(t, "nothing is left of it", 10*time.Second, func() bool { return k.environments() == 0 })
+	eventually(t, "nothing is left of it", patience, func() bool { return k.environments() == 0 })
 }
 
 func TestLimits(t *testing.T) {

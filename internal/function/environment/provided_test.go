@@ -22,7 +22,7 @@ func buildGo(t *testing.T) files { return buildProvided(t, "provided") }
 func buildProvided(t *testing.T, folder string) files {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "bootstrap")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", name, "./testdata/"+folder)
+	cmd := exec.Command("go", "build", "-o", name, "./testdata/"+folder)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the Go function: %v\n%s", err, out)
@@ -37,6 +37,7 @@ func buildProvided(t *testing.T, folder string) files {
 func provided(s *Spec) { s.Runtime, s.Handler = "provided.al2023", "bootstrap" }
 
 func TestProvidedGo(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	mustWrite(t, data+"/root.key", "root key", 0o666)
 	k := newKit(t, func(cfg *Config) { cfg.Dir = data + "/functions" })

@@ -114,6 +114,8 @@ var pythonFailures = []struct {
 }}
 
 func TestPythonFailures(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	for _, test := range pythonFailures {
 		t.Run(test.name, func(t *testing.T) {
@@ -179,6 +181,7 @@ func TestPythonImportRaises(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, nil)
 	s := spec(t, py(`import time, os
 n = 0
@@ -203,7 +206,7 @@ return [n, os.path.exists("/tmp/kept")]`), func(s *Spec) { s.Timeout = 1500 * ti
 	if string(r.Payload) != want || r.FunctionError != "Unhandled" {
 		t.Errorf("got %s (%s), want %s", r.Payload, r.FunctionError, want)
 	}
-	if took := time.Since(began); took < 1500*time.Millisecond || took > 4*time.Second {
+	if took := time.Since(began); took < 1500*time.Millisecond || took > 12*time.Second {
 		t.Errorf("took %v, want 1.5 s", took)
 	}
 	messages := k.messages()
@@ -227,6 +230,7 @@ return [n, os.path.exists("/tmp/kept")]`), func(s *Spec) { s.Timeout = 1500 * ti
 }
 
 func TestTimeoutKillsGrandchildren(t *testing.T) {
+	t.Parallel()
 	for _, c := range []confinement{rootNamespaces, separateUser} {
 		t.Run(c.String(), func(t *testing.T) {
 			k := newKit(t, func(cfg *Config) { cfg.confinement = c })
@@ -237,13 +241,15 @@ subprocess.Popen(["/bin/sh", "-c", "(setsid sh -c 'exec -a x sleep 600 #`+marker
 subprocess.Popen(["sleep", "601"], start_new_session=True, env={"MARK": "`+marker+`"})
 time.sleep(60)`), func(s *Spec) { s.Timeout = time.Second })
 			go k.Invoke(t.Context(), s, free, Event{RequestID: "r"})
-			eventually(t, "the grandchildren run", 10*time.Second, func() bool { return len(processesWith(t, marker)) >= 2 })
-			eventually(t, "all are gone", 10*time.Second, func() bool { return len(processesWith(t, marker)) == 0 })
+			eventually(t, "the grandchildren run", patience, func() bool { return len(processesWith(t, marker)) >= 2 })
+			eventually(t, "all are gone", patience, func() bool { return len(processesWith(t, marker)) == 0 })
 		})
 	}
 }
 
 func TestInitTimeout(t *testing.T) {
+	notShort(t)
+	t.Parallel()
 	k := newKit(t, nil)
 	s := spec(t, files{"lambda_function.py": "import time\ntime.sleep(60)\n"}, func(s *Spec) { s.Timeout = time.Second })
 	id := uuid.NewString()
@@ -252,7 +258,7 @@ func TestInitTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 11*time.Second || took > 14*time.Second {
+	if took := time.Since(began); took < 11*time.Second || took > 25*time.Second {
 		t.Errorf("took %v, want 10 s of init and 1 s of invocation", took)
 	}
 	if want := timedOut(id, time.Second).payload(); string(r.Payload) != string(want) {

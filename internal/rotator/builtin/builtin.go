@@ -26,6 +26,7 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/mysql"
 	"github.com/keyturn/keyturn/internal/rotator/oracle"
 	"github.com/keyturn/keyturn/internal/rotator/postgres"
+	"github.com/keyturn/keyturn/internal/rotator/probe"
 	"github.com/keyturn/keyturn/internal/rotator/rabbitmq"
 	"github.com/keyturn/keyturn/internal/rotator/redis"
 	"github.com/keyturn/keyturn/internal/rotator/redshift"
@@ -144,7 +145,7 @@ func RunIfAsked() {
 }
 
 // start makes the function's handler.
-func start(name string) (func(context.Context, rotator.Event) error, error) {
+func start(name string) (func(context.Context, rotator.Event) (any, error), error) {
 	r, ok := New(name)
 	if create, owned := managed[name]; owned {
 		r, ok = create(), true
@@ -157,9 +158,13 @@ func start(name string) (func(context.Context, rotator.Event) error, error) {
 		return nil, err
 	}
 	var worked sync.Once
-	return func(ctx context.Context, e rotator.Event) error {
+	return func(ctx context.Context, e rotator.Event) (any, error) {
 		defer worked.Do(shrink) // the first event needs what no other does
-		return answer(h.Handle(ctx, e))
+		if e.Step == probe.Step {
+			results, err := probe.Serve(ctx, h, Engines(), EngineOf(name), e)
+			return results, answer(err)
+		}
+		return nil, answer(h.Handle(ctx, e))
 	}, nil
 }
 

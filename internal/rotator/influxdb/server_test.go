@@ -42,7 +42,7 @@ func newServer(t testing.TB, encrypted bool) *server {
 	}
 	s := &server{
 		dir: t.TempDir(), program: filepath.Join(apitest.Root(), "build", "influxd", "influxd"), port: freePort(t),
-		client: &http.Client{Timeout: 10 * time.Second}, org: "a company", adminName: "admin", adminKey: "admin-Password-1",
+		client: &http.Client{Timeout: time.Minute}, org: "a company", adminName: "admin", adminKey: "admin-Password-1",
 	}
 	if encrypted {
 		s.cert = rotatortest.NewCertificate(t, "127.0.0.1")
@@ -91,7 +91,7 @@ func (s *server) start(t testing.TB) {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()

@@ -96,8 +96,8 @@ func (s *ferretDB) kill() {
 
 func (s *ferretDB) await(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		err := logIn(ctx, s.plain, "admin", rootName, rootPassword)
 		cancel()
 		if err == nil {

@@ -337,7 +337,11 @@ func TestNetwork(t *testing.T) {
 		}), &tls.Config{}, rotator.CauseTLS},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			patience := 30 * time.Second
+			if test.want == rotator.CauseTimeout {
+				patience = time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			l := login("app", firstPassword)
 			l.Host, l.Port = "127.0.0.1", test.port

@@ -106,7 +106,7 @@ func (w *world) readOnly(step string) rotatortest.Fault {
 // replicated waits until the standby knows the target's users.
 func (w *world) replicated(t testing.TB, target *rotatortest.Target) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := as(t.Context(), w.standby, w.placeOf(target).user, firstPassword, w.placeOf(target).database)
 		if err == nil {
 			conn.Close(t.Context())
@@ -139,7 +139,7 @@ func (w *world) fill(t testing.TB, target *rotatortest.Target) (empty func()) {
 		for _, conn := range open {
 			conn.Close(ctx)
 		}
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			if conn, err := as(ctx, w.db, p.user, firstPassword, p.database); err == nil {
 				conn.Close(ctx)
 				return // the server has noticed

@@ -62,10 +62,10 @@ func (d *Daemon) Revive(t testing.TB) {
 	d.await(t)
 }
 
-// await waits until it answers, for a minute at most.
+// await waits until it answers, for two minutes at most.
 func (d *Daemon) await(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 	defer cancel()
 	for {
 		err := d.Ready(ctx)

@@ -25,7 +25,7 @@ func (w *World) during(step string, act func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer stop()
 	acted := false
 	_ = r.Watch(ctx, func(l rotate.Line) { // ends by the act

@@ -238,7 +238,7 @@ func (w *World) Rotate() (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	err = r.Watch(ctx, func(l rotate.Line) {
 		lines = append(lines, l.Text())
@@ -288,10 +288,10 @@ func (t *Target) kept(value map[string]any) map[string]any {
 	return rest
 }
 
-// Eventually waits until something holds, for a minute at most.
+// Eventually waits until something holds, for two minutes at most.
 func (w *World) Eventually(what string, holds func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("still waiting: %s", what)
 		}

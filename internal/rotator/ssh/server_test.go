@@ -157,7 +157,7 @@ MaxStartups 100
 	if err := <-started; err != nil {
 		t.Fatalf("starting sshd: run apt-get install openssh-server: %v", err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.address())
 		if err == nil {
 			conn.Close()

@@ -55,6 +55,26 @@ func (SingleUser) Create(ctx context.Context, r *rotator.Rotation) (plaintext.Va
 	return d.With("privateKey", private).With("publicKey", public).Value(), nil
 }
 
+// Kind describes its secrets.
+func (SingleUser) Kind() rotator.Kind { return kind }
+
+// LogIn proves that a version of a secret logs in to every one of its hosts.
+// It changes nothing there.
+func (SingleUser) LogIn(ctx context.Context, d *rotator.Document) error {
+	as, err := parse(d)
+	if err != nil {
+		return err
+	}
+	for _, address := range as.hosts {
+		c, err := dial(ctx, address, as)
+		if err != nil {
+			return rotator.Classify(err)
+		}
+		_ = c.Close() // the login was the proof
+	}
+	return nil
+}
+
 // versions are the secret's versions in setSecret.
 type versions struct {
 	cur, next identity

@@ -18,7 +18,7 @@ func fullRun(secretID string) *secret.RotationRun {
 	return &secret.RotationRun{
 		SecretID: secretID, Token: "token", TestOnly: true, Scheduled: true, State: secret.Running, Step: secret.SetSecret, Attempt: 3,
 		Announced: 2, FunctionARN: "arn:f", RotationToken: []byte{1, 0, 2}, StartedAt: noon0, WindowEnd: noon0.Add(time.Hour),
-		NotBefore: noon0.Add(time.Minute), Error: "it failed", FailedStep: secret.CreateSecret, FinishedAt: noon0.Add(time.Second),
+		NotBefore: noon0.Add(time.Minute), Error: "it failed", FailedStep: secret.CreateSecret, Finding: `{}`, FinishedAt: noon0.Add(time.Second),
 		Owner: "node", LeaseUntil: noon0.Add(30 * time.Second), Fence: 7,
 	}
 }

@@ -1,0 +1,4 @@
+package remedy
+
+// Restricted gives tests the clients' configuration.
+var Restricted = restricted

@@ -1,0 +1,147 @@
+package doctor
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// redacted stands where something was left out.
+const redacted = "[REDACTED]"
+
+// maxText bounds a text of a finding, in bytes: a log line may be of any
+// length.
+const maxText = 1000
+
+// hidden says what looks like a secret in a line that a function wrote. What
+// is kept is the first group, and the second where there is one. It errs on
+// the side of hiding: a reader of a report can look the line up.
+var hidden = []struct {
+	pattern *pattern
+	keep    string
+}{
+	{compiled(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
+	// Members of JSON, also JSON inside a JSON text, and of Python's and Go's way to show one.
+	{compiled(`(?i)(\\*["'](?:[\w.-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|secretaccesskey|secret_?key|private_?key|api_?key|credential|token)|pwd|pass|pw)\\*["']\s*[:=]\s*)(?:\\+"(?:[^"\\]|\\\\\\.|\\[^"])*\\+"|\\+'[^']*\\+'|b?"(?:\\.|[^"\\])*"|b?'(?:\\.|[^'\\])*'|\[[^\]]*\]?|\{[^}]*\}?|[^\s,}\]]+)`), "${1}" + redacted},
+	// SQL.
+	{compiled(`(?i)(\b(?:identified\s+(?:with\s+\S+\s+)?by|password|old_password|values)\s*(?:=\s*)?(?:password\s*)?\(?\s*)N?(?:'(?:''|\\.|[^'\\])*'?|"(?:""|\\.|[^"\\])*"?)`), "${1}" + redacted},
+	// name=value, name: value.
+	{compiled(`(?i)(\b[\w-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|session_token|secret_access_key|secretaccesskey|private_?key|api_?key)\b(?:\s*=\s*|\s*:\s*=?\s*))(?:\{[^}]*\}?|'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
+	{compiled(`(?i)(\b(?:pwd|pass|pw|token)\s*=\s*)(?:'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
+	// user:password@host in a URL.
+	{compiled(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)[^\s@]*(@)`), "${1}" + redacted + "${2}"},
+	// Authorization headers and temporary credentials.
+	{compiled(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`), "${1}" + redacted},
+	{compiled(`(\bX-Amz-(?:Security-Token|Signature|Credential)[=:]\s*)[^\s&"']+`), "${1}" + redacted},
+	{compiled(`\bSCRAM-SHA-256\$\d+:[^\s"']+`), redacted},
+}
+
+// harmless are texts of known failures that look like an assignment.
+var harmless = compiled(`^(?:authentication failed|policy|expired|required|refused|incorrect|too (?:short|weak)|must|does|is|was|may|cannot|could|failed)`)
+
+// scrub takes out of a text what looks like a secret and what a terminal or
+// a table could take for more than text, and cuts it.
+func scrub(s string) string {
+	if len(s) > 4*maxText {
+		s = s[:4*maxText]
+	}
+	for _, h := range hidden {
+		s = h.pattern.get().ReplaceAllStringFunc(s, func(found string) string {
+			if _, after, ok := strings.Cut(found, ": "); ok && harmless.MatchString(after) {
+				return found
+			}
+			return h.pattern.get().ReplaceAllString(found, h.keep)
+		})
+	}
+	return cut(plain(s))
+}
+
+// plain makes one line of printable text.
+func plain(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\r', r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(s)
+}
+
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + " …"
+}
+
+// clean scrubs all texts of a finding that came from outside. Commands are
+// made here, of names that are not secret, and only kept in one line.
+func (f *Finding) clean() {
+	f.Cause, f.Step = scrub(f.Cause), plain(f.Step)
+	for i := range f.Facts {
+		f.Facts[i].Text, f.Facts[i].Where = scrub(f.Facts[i].Text), cut(plain(f.Facts[i].Where))
+	}
+	for i := range f.RuledOut {
+		f.RuledOut[i].Because = scrub(f.RuledOut[i].Because)
+	}
+	for i := range f.Next {
+		f.Next[i] = scrub(f.Next[i])
+	}
+	for i := range f.Remedies {
+		r := &f.Remedies[i]
+		r.Text, r.Risk = scrub(r.Text), scrub(r.Risk)
+		for j := range r.Commands {
+			r.Commands[j] = plain(r.Commands[j])
+		}
+	}
+}
+
+func cleanGaps(gaps []Gap) []Gap {
+	all := slices.Clone(gaps)
+	for i := range all {
+		all[i].Error, all[i].Missing = scrub(all[i].Error), scrub(all[i].Missing)
+	}
+	return all
+}
+
+// MarshalJSON leaves out of the lines that functions and servers wrote what
+// looks like a secret: a report with its evidence is made to be handed on.
+func (e Evidence) MarshalJSON() ([]byte, error) {
+	type shape Evidence // which has no such method
+	s := shape(e)
+	s.Gaps = cleanGaps(e.Gaps)
+	s.Events = slices.Clone(e.Events)
+	for i := range s.Events {
+		s.Events[i].ErrorMessage = scrub(s.Events[i].ErrorMessage)
+	}
+	s.Reports = slices.Clone(e.Reports)
+	for i := range s.Reports {
+		s.Reports[i].Error = scrub(s.Reports[i].Error)
+	}
+	s.Invocations = slices.Clone(e.Invocations)
+	for i := range s.Invocations {
+		lines := slices.Clone(s.Invocations[i].Lines)
+		for j := range lines {
+			lines[j].Text = scrub(lines[j].Text)
+		}
+		s.Invocations[i].Lines = lines
+	}
+	s.Probes = slices.Clone(e.Probes)
+	for i := range s.Probes {
+		stages := slices.Clone(s.Probes[i].Stages)
+		for j := range stages {
+			stages[j].Text = scrub(stages[j].Text)
+		}
+		s.Probes[i].Stages = stages
+	}
+	if e.Request != nil {
+		s.Request = new(*e.Request)
+		s.Request.Text = scrub(e.Request.Text)
+	}
+	return json.Marshal(s)
+}
