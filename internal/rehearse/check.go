@@ -37,30 +37,49 @@ func (t *trial) stored() []string {
 	return unique
 }
 
+// look is one look at the database while nothing changes in it: each value is
+// tried once.
+type look struct {
+	*trial
+	known map[string]bool
+}
+
+func (t *trial) look() *look { return &look{t, map[string]bool{}} }
+
+// accepted tells whether a value logs in; what cannot be seen counts as yes.
+func (l *look) accepted(text string) bool {
+	if in, known := l.known[text]; known {
+		return in
+	}
+	in, err := l.target.login(l.ctx, parse(text))
+	l.known[text] = in || err != nil
+	if in {
+		l.mu.Lock()
+		l.lately = text
+		l.mu.Unlock()
+	}
+	return l.known[text]
+}
+
 // someLogsIn demands that some stored version logs in.
-func (t *trial) someLogsIn(when string) bool {
-	if t.isSpoiled() {
-		return true
+func (l *look) someLogsIn(when string) {
+	l.mu.Lock()
+	spoiled, lately := l.spoiled != "", l.lately
+	l.mu.Unlock()
+	if spoiled {
+		return
 	}
-	for _, text := range t.stored() {
-		if in, err := t.target.login(t.ctx, parse(text)); in || err != nil {
-			return true // what cannot be seen is no finding
-		}
+	stored := l.stored()
+	if slices.Contains(stored, lately) && l.accepted(lately) || slices.ContainsFunc(stored, l.accepted) {
+		return
 	}
-	t.add(Finding{Code: Lockout, At: when, Expected: "some stored version logs in", Happened: "none does: current, pending and previous are refused"})
-	return false
+	l.add(Finding{Code: Lockout, At: when, Expected: "some stored version logs in", Happened: "none does: current, pending and previous are refused"})
 }
 
 func (t *trial) isSpoiled() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.spoiled != ""
-}
-
-// accepted tells whether a value logs in; what cannot be seen counts as yes.
-func (t *trial) accepted(text string) bool {
-	in, err := t.target.login(t.ctx, parse(text))
-	return in || err != nil
 }
 
 // enter looks, at a step's first call, at what the steps before it have left.
@@ -84,17 +103,18 @@ func (t *trial) enter(c *call) bool {
 	if !first {
 		return false
 	}
+	l := t.look()
 	if !foreign && !moved && t.has(t.version(), "AWSCURRENT") {
 		t.add(Finding{Code: PromotesUntested, Step: c.step, At: "when " + c.step + " began",
 			Expected: "AWSCURRENT moves in finishSecret, after testSecret", Happened: "the new version has it already"})
 	}
 	if !foreign {
 		for _, step := range steps()[min(from, number):number] {
-			t.afterStep(step)
+			l.afterStep(step)
 		}
-		t.someLogsIn("when " + c.step + " began")
+		l.someLogsIn("when " + c.step + " began")
 	}
-	sound := c.step == createSecret && t.accepted(t.labelValue("AWSCURRENT"))
+	sound := c.step == createSecret && l.accepted(t.labelValue("AWSCURRENT"))
 	t.mu.Lock()
 	t.sound = t.sound || sound
 	t.ever[c.step] = true
@@ -107,53 +127,53 @@ func (t *trial) enter(c *call) bool {
 }
 
 // afterStep demands a step's contract, once the next one has begun.
-func (t *trial) afterStep(step string) {
-	t.mu.Lock()
-	before, untouched, talked, struck := t.pending, t.sound && !t.ever[setSecret], t.talked[testSecret] || t.ever[finishSecret], t.struck > 0 && t.fault.step == step && !t.disarmed
-	t.mu.Unlock()
-	stored := t.versionValue(t.version())
+func (l *look) afterStep(step string) {
+	l.mu.Lock()
+	before, untouched, talked, struck := l.pending, l.sound && !l.ever[setSecret], l.talked[testSecret] || l.ever[finishSecret], l.struck > 0 && l.fault.step == step && !l.disarmed
+	l.mu.Unlock()
+	stored := l.versionValue(l.version())
 	if before != "" && stored != before {
-		t.add(Finding{Code: ChangesPending, Step: step, At: "after " + step,
+		l.add(Finding{Code: ChangesPending, Step: step, At: "after " + step,
 			Expected: "the pending value stays as createSecret stored it", Happened: "it is another value now"})
 	}
 	switch step {
 	case createSecret:
-		t.mu.Lock()
-		t.pending = stored
-		t.mu.Unlock()
-		if untouched && !t.accepted(t.labelValue("AWSCURRENT")) {
-			t.add(Finding{Code: SetInCreate, Step: step, At: "after createSecret",
+		l.mu.Lock()
+		l.pending = stored
+		l.mu.Unlock()
+		if untouched && !l.accepted(l.labelValue("AWSCURRENT")) {
+			l.add(Finding{Code: SetInCreate, Step: step, At: "after createSecret",
 				Expected: "the database is as before: the current version logs in", Happened: "the current version is refused"})
 		}
 	case setSecret:
-		if stored == "" || t.accepted(stored) {
+		if stored == "" || l.accepted(stored) {
 			return
 		}
 		f := Finding{Code: SetsNothing, Step: step, At: "after setSecret",
 			Expected: "the pending version logs in", Happened: "setSecret returned without an error, and the pending version is refused"}
 		if struck {
 			f.Code = SwallowsErrors
-			f.Expected = "a step that cannot have its effect raises (" + t.fault.Title + ")"
+			f.Expected = "a step that cannot have its effect raises (" + l.fault.Title + ")"
 		}
-		t.add(f)
+		l.add(f)
 	case testSecret:
-		t.afterTest(stored, talked, struck)
+		l.afterTest(stored, talked, struck)
 	}
 }
 
-func (t *trial) afterTest(stored string, talked, struck bool) {
+func (l *look) afterTest(stored string, talked, struck bool) {
 	f := Finding{Code: PromotesUntested, Step: testSecret, At: "after testSecret", Expected: "testSecret logs in with the pending version"}
 	switch {
-	case t.wire != nil && !talked:
+	case l.wire != nil && !talked:
 		f.Happened = "it returned without having spoken to the database"
-	case struck && (t.fault.act == actSpoil || t.fault.act == actRefuse):
-		f.Happened = "it returned without an error, and yet " + t.fault.Title
-	case stored != "" && !t.isSpoiled() && !t.accepted(stored):
+	case struck && (l.fault.act == actSpoil || l.fault.act == actRefuse):
+		f.Happened = "it returned without an error, and yet " + l.fault.Title
+	case stored != "" && !l.isSpoiled() && !l.accepted(stored):
 		f.Happened = "it returned without an error, and the pending version is refused"
 	default:
 		return
 	}
-	t.add(f)
+	l.add(f)
 }
 
 // checkEnd demands what holds after a rotation that succeeded.
@@ -162,9 +182,10 @@ func (t *trial) checkEnd() {
 	from, pending, foreign := t.checked, t.pending, t.foreign != "" && t.foreign == t.token
 	t.checked = len(steps())
 	t.mu.Unlock()
+	l := t.look()
 	if !foreign {
 		for _, step := range steps()[min(from, 3):3] {
-			t.afterStep(step)
+			l.afterStep(step)
 		}
 	}
 	current := t.labelValue("AWSCURRENT")
@@ -173,7 +194,7 @@ func (t *trial) checkEnd() {
 			Expected: "the current value is the one that createSecret stored", Happened: "it is another value"})
 	}
 	t.watchValue(parse(current), "the new value")
-	if !t.accepted(current) {
+	if !l.accepted(current) {
 		t.add(Finding{Code: Lockout, At: "after the rotation", Expected: "the current version logs in", Happened: "it is refused"})
 	}
 }
@@ -186,7 +207,7 @@ func (t *trial) checkForeign(id string, end rotate.Status) bool {
 	switch {
 	case !t.has(id, "AWSCURRENT"):
 		f.Happened = "the function made its own version current"
-	case !t.accepted(t.versionValue(id)):
+	case !t.look().accepted(t.versionValue(id)):
 		f.Happened = "the function changed the password all the same: the value that was put is refused"
 	default:
 		t.note("the rotation ended: %s", end)
@@ -203,7 +224,7 @@ const functionFailed = "the function returned an error"
 // checkSwallowed demands that a step whose call failed did not return as if
 // nothing had happened: the engine then found its effect missing.
 func (t *trial) checkSwallowed(rep *rotate.Report) {
-	if t.fault.act != actFail || t.fault.at != before || rep.Step != t.fault.step || !t.strikeless() {
+	if t.fault.act != actFail || t.fault.at != before || rep.Step != t.fault.step || !t.hasStruck() {
 		return
 	}
 	if rep.Error == "" || strings.Contains(rep.Error, functionFailed) || strings.Contains(rep.Error, "timed out") {
@@ -277,7 +298,7 @@ func (t *trial) inspectPut(c *call) {
 	t.mu.Lock()
 	untouched := t.sound && !t.ever[setSecret]
 	t.mu.Unlock()
-	if c.step == createSecret && untouched && old == "" && !slices.ContainsFunc(t.stored(), t.accepted) {
+	if c.step == createSecret && untouched && old == "" && !slices.ContainsFunc(t.stored(), t.look().accepted) {
 		report(SetBeforeStore, "while the new value is not stored, the current version logs in",
 			"the current version is refused: a crash now would leave a password that nobody knows")
 	}

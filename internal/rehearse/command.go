@@ -22,8 +22,11 @@ import (
 //	check        reads a secret's value from its input; exits with 0 if that
 //	             logs in, with 1 if it is refused
 //	stop         ends the service
+//
+// The variable KEYTURN_REHEARSE_DIR names a folder of its own to keep things
+// in, which is removed in the end.
 type command struct {
-	line string
+	line, dir string
 	// at is where the service listens, as the first secret says.
 	at    atomic.Pointer[string]
 	host  atomic.Pointer[value]
@@ -37,9 +40,13 @@ const commandTime = 2 * time.Minute
 const refused = 1
 
 func startCommand(ctx context.Context, line string) (target, error) {
-	c := &command{line: line}
+	dir, err := os.MkdirTemp("", "keyturn-service-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for the service: %w", err)
+	}
+	c := &command{line: line, dir: dir}
 	if _, err := c.run(ctx, nil, "start"); err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.close())
 	}
 	// A first user tells where the service listens.
 	secret, _, err := c.create(ctx, "")
@@ -77,7 +84,7 @@ func (c *command) run(ctx context.Context, input []byte, args ...string) ([]byte
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", c.line + ` "$@"`, "sh"}, args...)...)
-	cmd.Env = cleanEnvironment()
+	cmd.Env = append(cleanEnvironment(), "KEYTURN_REHEARSE_DIR="+c.dir)
 	cmd.Stdin = bytes.NewReader(input)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -141,5 +148,5 @@ func (c *command) address() string {
 
 func (c *command) close() error {
 	_, err := c.run(context.Background(), nil, "stop")
-	return err
+	return errors.Join(err, os.RemoveAll(c.dir))
 }

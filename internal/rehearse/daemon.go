@@ -152,7 +152,7 @@ func (d *daemon) runMariaDB(ctx context.Context, program, install, password stri
 	}
 	// The password is letters and digits, so it needs no quoting.
 	statements := "CREATE OR REPLACE USER root@127.0.0.1 IDENTIFIED BY '" + password + "';\n" +
-		"GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;\nDROP USER IF EXISTS root@localhost;\nDROP USER IF EXISTS ''@localhost;\n"
+		"GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;\nDELETE FROM mysql.global_priv WHERE User IN ('root', '') AND Host <> '127.0.0.1';\nFLUSH PRIVILEGES;\n"
 	if err := os.WriteFile(d.file("init.sql"), []byte(statements), 0o600); err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (o *Options) against() string {
 	case o.Shadow != nil:
 		return "shadow users of a live " + o.Shadow.Engine
 	case o.Service != "":
-		return "the service of " + path.Base(o.Service)
+		return "the service of " + o.Service
 	}
 	return "a private " + o.Engine
 }

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -71,7 +72,7 @@ type Finding struct {
 // finding is left out.
 func (t *trial) conclude() {
 	t.mu.Lock()
-	found, events, struck := slices.Clone(t.found), slices.Clone(t.events), t.struck
+	found, events, struck, unable := slices.Clone(t.found), slices.Clone(t.events), t.struck, t.unable
 	t.mu.Unlock()
 	cause := slices.ContainsFunc(found, func(f Finding) bool { return !f.Warning && !f.Code.follows() })
 	sets := slices.ContainsFunc(found, func(f Finding) bool { return f.Code == SetBeforeStore })
@@ -94,8 +95,9 @@ func (t *trial) conclude() {
 	for _, line := range events {
 		r.Course = append(r.Course, t.redact(line))
 	}
-	if r.Outcome == Passed && struck == 0 && t.fault.at != never && t.fault.at != inAdvance {
-		r.Outcome, r.Note = Skipped, "the fault found no occasion: "+t.fault.occasion()
+	idle := struck == 0 && t.fault.at != never
+	if r.Outcome == Passed && (idle || unable != "") {
+		r.Outcome, r.Note = Skipped, cmp.Or(unable, "the fault found no occasion: "+t.fault.occasion())
 	}
 }
 

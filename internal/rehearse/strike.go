@@ -257,7 +257,7 @@ func (t *trial) repeat(step string) {
 		t.add(Finding{Code: NotIdempotent, Step: step, At: step + " invoked again",
 			Expected: "the versions keep their labels", Happened: "they changed", Evidence: strings.Split(strings.TrimSpace(diff), "\n")})
 	}
-	t.someLogsIn("after " + step + " was invoked again")
+	t.look().someLogsIn("after " + step + " was invoked again")
 }
 
 // errorText is what an error payload says.
@@ -308,7 +308,7 @@ func (t *trial) spoil() {
 	if err := t.target.setPassword(t.ctx, pending, "Spoiled-"+rand.Text()); err != nil {
 		t.note("the database keeps the pending password: %v", err)
 		t.mu.Lock()
-		t.struck = 0
+		t.struck, t.unable = 0, err.Error()
 		t.mu.Unlock()
 		return
 	}
@@ -321,7 +321,7 @@ func (t *trial) spoil() {
 // punctuate puts every punctuation character that the function allows into
 // the password that it gets.
 func (t *trial) punctuate(c *call, a *answer) *answer {
-	if c.in.ExcludePunctuation || t.strikeless() {
+	if c.in.ExcludePunctuation || t.hasStruck() {
 		return a
 	}
 	length := c.in.PasswordLength
@@ -339,8 +339,8 @@ func (t *trial) punctuate(c *call, a *answer) *answer {
 	return &answer{status: a.status, header: a.header, body: body}
 }
 
-// strikeless tells that the fault has struck.
-func (t *trial) strikeless() bool {
+// hasStruck tells that the fault has struck.
+func (t *trial) hasStruck() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.struck > 0

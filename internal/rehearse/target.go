@@ -92,8 +92,9 @@ type database struct {
 	caFile string
 	shadow bool
 	stop   func() error
-	// ready are users that need not be made.
+	// ready are users that need not be made; set gives one a password.
 	ready chan value
+	set   func(ctx context.Context, user, password string) error
 	count atomic.Int64
 }
 
@@ -223,11 +224,10 @@ func (d *database) takeReady(ctx context.Context, password string) (secret, supe
 	default:
 		return nil, nil, errors.New("there are no users left")
 	}
-	if err := d.setPassword(ctx, secret, password); err != nil && !errors.Is(err, errCannot) {
+	if err := d.setPassword(ctx, secret, password); err != nil {
 		return nil, nil, err
-	} else if err == nil {
-		secret["password"] = password
 	}
+	secret["password"] = password
 	return secret, nil, nil
 }
 
@@ -241,15 +241,15 @@ func (d *database) secretOf(user, password string) value {
 }
 
 func (d *database) setPassword(ctx context.Context, secret value, password string) error {
-	if d.admin == nil {
-		return errCannot
-	}
 	l, err := d.read(secret)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginTime)
 	defer cancel()
+	if d.set != nil {
+		return d.set(ctx, l.Username, password)
+	}
 	s, err := d.asSuperuser(ctx)
 	if err != nil {
 		return err
@@ -337,18 +337,32 @@ func startRedis(ctx context.Context) (target, error) {
 	for n := range readyUsers {
 		users[fmt.Sprintf("app_%d", n+1)] = "First-" + rand.Text()
 	}
+	const admin = "rehearsal"
+	users[admin] = rand.Text()
 	daemon, err := newRedis(users)
 	if err != nil {
 		return nil, err
 	}
 	d.stop, d.port = daemon.stop, daemon.port
+	root := d.secretOf(admin, users[admin])
+	delete(users, admin)
 	for user, password := range users {
 		d.ready <- d.secretOf(user, password)
 	}
-	first := <-d.ready
-	d.ready <- first
+	d.set = func(ctx context.Context, user, password string) error {
+		l, err := d.read(root)
+		if err != nil {
+			return err
+		}
+		s, err := engine.Connect(ctx, l, nil)
+		if err != nil {
+			return err
+		}
+		defer s.Close(ctx)
+		return s.SetPasswords(ctx, user, plaintext.Of(password))
+	}
 	return d, daemon.await(ctx, func(ctx context.Context) error {
-		_, err := d.login(ctx, first)
+		_, err := d.login(ctx, root)
 		return err
 	})
 }

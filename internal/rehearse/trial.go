@@ -47,6 +47,10 @@ type trial struct {
 	// foreign is the version that somebody else put, spoiled the password
 	// that the database should have.
 	foreign, spoiled string
+	// lately is the value that logged in when it was last looked at.
+	lately string
+	// unable says why the fault could not strike.
+	unable string
 	// proof is the RotationToken, once the function has passed it on.
 	proof    string
 	canaries map[string]string
@@ -101,7 +105,7 @@ func (t *trial) run(ctx context.Context) error {
 	if err := t.prepare(ctx); err != nil {
 		return err
 	}
-	end, err := t.rotate(ctx)
+	end, err := t.strikeWithin(ctx)
 	if err != nil {
 		return err
 	}
@@ -198,6 +202,23 @@ func (t *trial) rotate(ctx context.Context) (rotate.Status, error) {
 	return t.await(ctx)
 }
 
+// strikeWithin rotates until the fault has struck, or the rotation has ended
+// without. An attempt may fail before, on a machine that is busy.
+func (t *trial) strikeWithin(ctx context.Context) (rotate.Status, error) {
+	end, err := t.rotate(ctx)
+	for range maxAttempts {
+		if err != nil || end != rotate.Retrying || t.fault.at == never || t.hasStruck() {
+			break
+		}
+		t.note("the step failed before the fault; the rotation is asked for again")
+		if _, err := t.server.secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &t.arn}); err == nil {
+			break // the rotation had ended, and another has begun
+		}
+		end, err = t.await(ctx)
+	}
+	return end, err
+}
+
 // maxAttempts bounds how often a rotation is repeated after the fault.
 const maxAttempts = 3
 
@@ -231,7 +252,7 @@ func (t *trial) converge(ctx context.Context, end rotate.Status) (bool, error) {
 }
 
 // pause is between two looks at the engine's reports.
-const pause = 40 * time.Millisecond
+const pause = 100 * time.Millisecond
 
 // await waits until an attempt has ended and returns how.
 func (t *trial) await(ctx context.Context) (rotate.Status, error) {
@@ -337,7 +358,7 @@ func (t *trial) mend(ctx context.Context, end rotate.Status) (whole bool, err er
 	if foreign != "" {
 		return t.checkForeign(foreign, end), nil
 	}
-	t.someLogsIn("after the first attempt")
+	t.look().someLogsIn("after the first attempt")
 	return true, nil
 }
 

@@ -88,14 +88,12 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 		w.wire.conns.breakAll()
 	}
 	result.TookMS = time.Since(t.began).Milliseconds()
-	switch {
-	case errors.Is(err, errCannot):
-		result.Outcome, result.Note = Skipped, errCannot.Error()
-	case err != nil:
+	if errors.Is(err, errCannot) {
+		t.unable = errCannot.Error()
+	} else if err != nil {
 		return fmt.Errorf("rehearsing %s: %w", f.Name, err)
-	default:
-		t.conclude()
 	}
+	t.conclude()
 	w.Progress(fmt.Sprintf("%s: %s", f.Name, result.Outcome))
 	return nil
 }
