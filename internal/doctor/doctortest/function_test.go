@@ -64,6 +64,10 @@ func functionFaults() []fault {
 				_, err := p.Lambda.PutFunctionConcurrency(p.t.Context(), &lambda.PutFunctionConcurrencyInput{
 					FunctionName: &p.function, ReservedConcurrentExecutions: aws.Int32(0)})
 				p.must(err)
+			},
+			cure: func(p *patient) {
+				_, err := p.Lambda.DeleteFunctionConcurrency(p.t.Context(), &lambda.DeleteFunctionConcurrencyInput{FunctionName: &p.function})
+				p.must(err)
 			}},
 		{name: "another role puts the value, without the RotationToken", code: "D31",
 			plan: plan{code: foreignWriter},
@@ -92,7 +96,8 @@ func functionFaults() []fault {
 		{name: "the function imports a module that is not in its package", code: "D49",
 			plan: doing("createSecret", "import pgdriver"), cure: recoded},
 		{name: "the function needs more memory than it has", code: "D52",
-			plan: doing("createSecret", "hoard = bytearray(150 << 20)")},
+			plan: doing("createSecret", "hoard = bytearray(150 << 20)"),
+			cure: func(p *patient) { p.reconfigure(lambda.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(512)}) }},
 		{name: "createSecret returns and has stored nothing", code: "K09",
 			plan: plan{code: func(t *testing.T, name string) apitest.Function {
 				return apitest.PythonCode(t, name, "def lambda_handler(event, context):\n    pass\n")
