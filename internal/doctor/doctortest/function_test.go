@@ -58,7 +58,8 @@ func functionFaults() []fault {
 		{name: "Secrets Manager's endpoint is closed", code: "D01",
 			ill: func(p *patient) { p.variables("SECRETS_MANAGER_ENDPOINT", "http://127.0.0.1:1") }, cure: func(p *patient) { p.variables() }},
 		{name: "the function's timeout is too short", code: "D02",
-			plan: short(doing("createSecret", "print('createSecret: Successfully put secret for ARN %s' % arn, flush=True)", "time.sleep(4)"), 3)},
+			plan: short(doing("createSecret", "print('createSecret: Successfully put secret for ARN %s' % arn, flush=True)", "time.sleep(4)"), 3),
+			cure: func(p *patient) { p.reconfigure(lambda.UpdateFunctionConfigurationInput{Timeout: aws.Int32(30)}) }},
 		{name: "the function's reserved concurrency is 0", code: "D44", plan: bare,
 			ill: func(p *patient) {
 				_, err := p.Lambda.PutFunctionConcurrency(p.t.Context(), &lambda.PutFunctionConcurrencyInput{
