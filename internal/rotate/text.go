@@ -4,11 +4,27 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Text returns the line for a terminal: the time of day in UTC, then what
 // the engine or the function said.
-func (l Line) Text() string {
+//
+// Control characters are left out: functions and drivers write what they
+// like, and a terminal would obey.
+func (l Line) Text() string { return printable(l.text()) }
+
+// printable drops what a terminal takes for more than text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+func (l Line) text() string {
 	at := l.Time.UTC().Format("15:04:05.000")
 	if l.Report == nil {
 		return at + "    | " + strings.ReplaceAll(l.Log, "\n", "\n                | ")

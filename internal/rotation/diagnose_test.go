@@ -113,7 +113,11 @@ func TestFindingFails(t *testing.T) {
 		took     time.Duration
 		code     int
 	}{
-		"hangs":   {func(ctx context.Context, _ rotation.Case) *rotation.Finding { <-ctx.Done(); return nil }, false, 3 * time.Second, 0},
+		"hangs": {func(ctx context.Context, _ rotation.Case) *rotation.Finding { <-ctx.Done(); return nil }, false, 3 * time.Second, 0},
+		"stands still": {func(context.Context, rotation.Case) *rotation.Finding {
+			time.Sleep(8 * time.Second)
+			return &rotation.Finding{Code: "D11"}
+		}, false, 3 * time.Second, 0},
 		"panics":  {func(context.Context, rotation.Case) *rotation.Finding { panic("the password is hunter2") }, true, 0, 0},
 		"nothing": {func(context.Context, rotation.Case) *rotation.Finding { return nil }, false, 0, 0},
 		"too much": {func(context.Context, rotation.Case) *rotation.Finding {
@@ -143,6 +147,7 @@ func TestFindingFails(t *testing.T) {
 				if kept, reported := b.findings(token); kept != "" || reported != nil {
 					t.Errorf("got the finding %q, reported %q", kept, reported)
 				}
+				b.until(base.Add(14 * time.Second)) // what was left behind ends
 			})
 		})
 	}
