@@ -87,8 +87,6 @@ type Function struct {
 	// Timeout is in seconds; 30 if zero.
 	Timeout     int32
 	Environment map[string]string
-	// MemoryMB is the function's memory; 0 leaves it at 128.
-	MemoryMB int32
 	// NoPermission leaves Secrets Manager without the right to invoke it.
 	NoPermission bool
 	// NoPolicy leaves its role without rights; otherwise it may rotate every
@@ -107,9 +105,6 @@ func (f *Function) Input(role string) *lambda.CreateFunctionInput {
 	}
 	if f.Timeout == 0 {
 		in.Timeout = aws.Int32(30)
-	}
-	if f.MemoryMB > 0 {
-		in.MemorySize = &f.MemoryMB
 	}
 	if f.Environment != nil {
 		in.Environment = &lambdatypes.Environment{Variables: f.Environment}

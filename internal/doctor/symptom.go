@@ -235,6 +235,8 @@ func incidental(line string, of symptom) bool {
 	return toleratedPattern.MatchString(line)
 }
 
+var previousPattern = compiled(`other than (?:current )?(?:previous|last)`)
+
 var (
 	namesSecret    = compiled(`arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!?-]+`)
 	operationRegex = compiled(`\b(GetSecretValue|PutSecretValue|DescribeSecret|UpdateSecretVersionStage|GetRandomPassword|ListSecretVersionIds)\b`)
@@ -243,6 +245,9 @@ var (
 
 // refine tells refusals apart by what was refused, and on which secret.
 func (c *Case) refine() {
+	if c.symptom == otherUser && previousPattern.MatchString(c.told.Text) {
+		c.symptom = anyLogin // AWSCURRENT did not log in, and AWSPREVIOUS is of another user or host
+	}
 	if c.symptom == pendingLogin && c.test {
 		c.symptom = anyLogin // its pending version is a copy of the current one
 	}

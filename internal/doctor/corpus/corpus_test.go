@@ -10,9 +10,10 @@ import (
 
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/doctor"
+	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
 )
 
-func TestMain(m *testing.M) { apitest.Main(m) }
+func TestMain(m *testing.M) { rotatortest.Main(m) }
 
 // tableVariable names the file into which TestCorpus writes its table.
 const tableVariable = "KEYTURN_DOCTOR_CORPUS"

@@ -64,6 +64,7 @@ func memberFault(code, name, member string, value any) *fault {
 				delete(p.value, member)
 			}
 			p.put(nil)
+			p.put(nil) // so that AWSPREVIOUS is no better
 		},
 		fix: func(p *patient) { p.put(map[string]any{member: right}) }}
 }
@@ -81,6 +82,8 @@ func databaseFaults() []*fault {
 		sqlFault("K08", "no connection left for the user", "ALTER ROLE %q CONNECTION LIMIT 0", "ALTER ROLE %q CONNECTION LIMIT -1"),
 		memberFault("K07", "no such database", "dbname", "nowhere"),
 		closed,
+		{code: "D10", name: "wrong port, AWSPREVIOUS right", rotator: single, make: func(p *patient) { p.put(map[string]any{"port": 1}) },
+			fix: func(p *patient) { p.put(map[string]any{"port": p.db.Port}) }},
 		memberFault("D10", "no such host", "host", "database.invalid"),
 		{code: "D10", name: "a server that never answers", rotator: single, timeout: 8,
 			make: func(p *patient) {

@@ -131,7 +131,7 @@ func (p *patient) makeFunction() {
 		f = apitest.PythonCode(p.t, p.name, p.f.python)
 		f.Environment = map[string]string{}
 	}
-	f.Timeout, f.MemoryMB = p.f.timeout, 512 // the test's binary, as which rotators run, is larger than keyturn
+	f.Timeout = p.f.timeout
 	if p.f.env != nil {
 		maps.Copy(f.Environment, p.f.env)
 	}
