@@ -13,10 +13,14 @@ TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server r
 # The program that tests run as a process, built once for all packages.
 TEST_PROGRAM = $(CURDIR)/build/test/keyturn
 
+# Lint vets the tests too. They wait for other processes more than they
+# compute, so that more run side by side than there are cores.
+TEST_FLAGS = -vet=off -p 3 -parallel 4
+
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
-	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/invocation ./internal/rotation \
-	./internal/service/secretsmanager ./internal/service/kms ./internal/service/lambda
+	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/function/egress ./internal/invocation ./internal/rotation \
+	./internal/service/secretsmanager ./internal/service/kms ./internal/service/lambda ./internal/stack/engine
 
 .PHONY: help
 help: ## List the targets.
@@ -44,8 +48,8 @@ test: ## Run every check and every test.
 	@scripts/need $(TEST_NEEDS)
 	@$(MAKE) -s -j2 servers lint
 	$(GO) build -ldflags '-s -w' -o $(TEST_PROGRAM) ./cmd/keyturn
-	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) $(GO) test -vet=off ./...
-	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) CGO_ENABLED=1 $(GO) test -vet=off -race -short $(RACE)
+	KEYTURN_TEST_BINARY=$(TEST_PROGRAM) $(GO) test $(TEST_FLAGS) ./...
+	CGO_ENABLED=1 $(GO) test $(TEST_FLAGS) -race -short $(RACE)
 
 # What of the tests' servers Debian has not: fetched or built once. Fetching
 # goes on while the code is compiled for its checks.
@@ -56,7 +60,6 @@ servers:
 	@scripts/ferretdb
 	@scripts/influxd
 
-# Vet looks at the tests too, so that their runs leave it off.
 .PHONY: lint
 lint: ## Check format, vet, staticcheck and known vulnerabilities.
 	@unformatted=$$(gofmt -l cmd internal examples); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted"; exit 1; }

@@ -13,6 +13,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/config v1.33.15
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.15
 	github.com/aws/aws-sdk-go-v2/service/cloudtrail v1.56.0
+	github.com/aws/aws-sdk-go-v2/service/cloudwatch v1.64.0 // without the tables of schema-based serialization, which fill every process
 	github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs v1.87.0 // without the tables of schema-based serialization, which fill every process
 	github.com/aws/aws-sdk-go-v2/service/directoryservice v1.39.0
 	github.com/aws/aws-sdk-go-v2/service/elasticache v1.64.4

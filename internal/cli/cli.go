@@ -14,10 +14,12 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Exit codes.
+// Exit codes. exitFindings tells that something is wrong with what was looked
+// at, in contrast to exitFailed: that it could not be found out.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed   = 1
+	exitUsage    = 2
+	exitFindings = 3
 )
 
 // commands is the command line: each field is a command with its flags.
@@ -27,6 +29,7 @@ type commands struct {
 	Env      envCmd      `cmd:"" help:"Print the environment that reaches the running server of a data folder."`
 	Rotate   rotateCmd   `cmd:"" help:"Rotate a secret now; with --wait, show the steps and the verdict."`
 	Doctor   doctorCmd   `cmd:"" help:"Tell why a rotation failed, and what to do."`
+	Rehearse rehearseCmd `cmd:"" help:"Run a rotation function through faults in a private server with a private database."`
 	Function functionCmd `cmd:"" help:"Make rotation functions of the built-in rotators."`
 	Network  networkCmd  `cmd:"" help:"Follow a connection of a function through its VPC, to the first hop that refuses."`
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`

@@ -23,10 +23,6 @@ import (
 	"github.com/keyturn/keyturn/internal/rotate"
 )
 
-// exitFindings tells that something is wrong, in contrast to exitFailed: that
-// it could not be found out.
-const exitFindings = 3
-
 type doctorCmd struct {
 	Secret   string        `arg:"" optional:"" help:"Name or ARN of the secret."`
 	All      bool          `help:"Survey every secret that rotates, the worst first." xor:"what"`

@@ -71,6 +71,9 @@ func spokenIn(f Fact) []spoken {
 	for _, m := range refusalPattern.FindAllStringSubmatch(f.Text, -1) {
 		all = append(all, spoken{label: m[1], cause: rotator.Cause(m[2]), text: m[3], fact: f})
 	}
+	if s, ok := driverSaid(f); ok && len(all) == 0 {
+		all = append(all, s)
+	}
 	return all
 }
 

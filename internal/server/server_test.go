@@ -237,6 +237,19 @@ func TestDamagedNodeName(t *testing.T) {
 	wantRefusal(t, cfg, "node.json is damaged")
 }
 
+// /health says who answers, and whether networks count here.
+func TestHealthNamesTheServer(t *testing.T) {
+	url, _ := start(t, config(t))
+	res, err := http.Get(url + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.Header.Get("Server") != "Keyturn" || res.Header.Get("Keyturn-Enforce-Vpc") != "false" {
+		t.Errorf("got the headers %v", res.Header)
+	}
+}
+
 // /health says when the store is gone, and when it is back.
 func TestHealthWithoutStore(t *testing.T) {
 	db, err := pgserver.Start(t.Context(), pgserver.Config{})

@@ -121,6 +121,7 @@ func (f fault) run(t *testing.T, s *apitest.Server, name string) {
 	if p.told != nil && !f.probe && p.told.Code != f.code {
 		t.Errorf("the server itself found %s (%s), want %s", p.told.Code, p.told.Cause, f.code)
 	}
+	p.refused = nil
 	if f.cure != nil {
 		f.cure(p)
 	} else {

@@ -41,6 +41,8 @@ type patient struct {
 	db                  *pgserver.Server
 	user                apitest.User
 	proxy               *rotatortest.Proxy
+	// master is the superuser's secret; "" for none.
+	master string
 	// refused is RotateSecret's own answer, if it was one.
 	refused error
 	// told is the finding in the engine's report of the failure.
@@ -89,7 +91,7 @@ def lambda_handler(event, context):
             sm.get_secret_value(SecretId=arn, VersionId=token, VersionStage="AWSPENDING")
         except sm.exceptions.ResourceNotFoundException:
             password = sm.get_random_password(ExcludePunctuation=True)["RandomPassword"]
-            sm.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString=password, VersionStages=["AWSPENDING"], RotationToken=event["RotationToken"])
+            sm.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString=password, VersionStages=["AWSPENDING"])
     # HERE
     if step == "testSecret":
         sm.get_secret_value(SecretId=arn, VersionId=token, VersionStage="AWSPENDING")
@@ -339,7 +341,7 @@ func (p *patient) store(name, value string) string {
 
 func (p *patient) exec(statement string) {
 	p.t.Helper()
-	apitest.Exec(p.t, p.db, strings.ReplaceAll(statement, "USER", p.user.Name))
+	apitest.Exec(p.t, p.db, strings.ReplaceAll(statement, "$USER", p.user.Name))
 }
 
 func (p *patient) describe() *secretsmanager.DescribeSecretOutput {

@@ -36,25 +36,31 @@ func permissionFaults() []fault {
 }
 
 func invokeFaults() []fault {
+	// once lets a rotation pass first: what is refused later names a function.
+	once := func(then func(*patient)) func(*patient) {
+		return func(p *patient) {
+			p.rotates()
+			then(p)
+		}
+	}
 	permitted := func(more func(*patient, *lambda.AddPermissionInput)) func(*patient) {
 		return func(p *patient) {
+			p.rotates()
 			p.forbid()
 			p.permit(func(in *lambda.AddPermissionInput) { more(p, in) })
 		}
 	}
 	return []fault{
-		{name: "no statement for Secrets Manager in the function's policy", code: "D20", plan: bare, ill: (*patient).forbid},
+		{name: "no statement for Secrets Manager in the function's policy", code: "D20", plan: bare, ill: once((*patient).forbid)},
 		{name: "the statement names another account", code: "D20", plan: bare,
 			ill: permitted(func(_ *patient, in *lambda.AddPermissionInput) { in.SourceAccount = new("999999999999") })},
 		{name: "the statement names another secret", code: "D20", plan: bare,
 			ill: permitted(func(p *patient, in *lambda.AddPermissionInput) { in.SourceArn = new(p.secret + "x") })},
 		{name: "the function has been deleted", code: "D20", plan: bare,
-			ill: func(p *patient) {
-				p.must(p.configure(nil))
-				p.follow()
+			ill: once(func(p *patient) {
 				_, err := p.Lambda.DeleteFunction(p.t.Context(), &lambda.DeleteFunctionInput{FunctionName: &p.function})
 				p.must(err)
-			},
+			}),
 			cure: func(p *patient) {
 				f := plain(p.t, p.name)
 				_, err := p.Lambda.CreateFunction(p.t.Context(), f.Input("arn:aws:iam::"+apitest.Account+":role/"+p.role))

@@ -94,7 +94,7 @@ func alternatingFaults() []fault {
 		{name: "the superuser's secret is of another host", code: "D18",
 			plan: alternating(func(_ *patient, _, master map[string]any) { master["host"] = "127.0.0.2" }), cure: remaster},
 		{name: "the user's password was changed in the database (alternating)", code: "D15", plan: alternating(nil),
-			ill:  func(p *patient) { p.exec("ALTER USER USER PASSWORD 'changed-Password-2'") },
-			cure: func(p *patient) { p.exec("ALTER USER USER PASSWORD '" + p.user.Password + "'") }},
+			ill:  func(p *patient) { p.exec("ALTER USER $USER PASSWORD 'changed-Password-2'") },
+			cure: func(p *patient) { p.exec("ALTER USER $USER PASSWORD '" + p.user.Password + "'") }},
 	}
 }

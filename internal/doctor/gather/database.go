@@ -189,7 +189,7 @@ func meant(all []database, e *doctor.Evidence) []database {
 // engineOf is the engine that the function is for; "" if nothing tells.
 func engineOf(e *doctor.Evidence) string {
 	f := e.Function
-	names := []string{f.Rotator, f.Handler, f.Name}
+	names := []string{f.Rotator, f.Tags[applicationTag], f.Handler, f.Name}
 	if f.Code != nil {
 		names = slices.Insert(names, 0, f.Code.Template)
 	}

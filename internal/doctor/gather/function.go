@@ -22,6 +22,9 @@ import (
 // 250 MB, the most that Lambda unpacks, is smaller than that (AWS docs).
 const maxCode = 128 << 20
 
+// fetchLimit is how long that may take.
+const fetchLimit = time.Minute
+
 // knownVariables are the environment variables of the rotation templates and
 // of Keyturn's rotators; of others only the names are kept.
 var knownVariables = []string{
@@ -168,6 +171,8 @@ func (l *look) code(ctx context.Context, f *doctor.Function, where *lambdatypes.
 // fetch downloads a code package. Its link needs no signature, and is never
 // part of an error: who has it can read the code.
 func (l *look) fetch(ctx context.Context, link string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
 		return nil, errors.New("the link to the code package cannot be read")

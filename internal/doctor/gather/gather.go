@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -59,6 +60,7 @@ type clients struct {
 	stacks  *cloudformation.Client
 	ec2     *ec2.Client
 	rds     *rds.Client
+	metrics *cloudwatch.Client
 }
 
 // Gatherer collects evidence from one account and region. It may be used by
@@ -108,6 +110,7 @@ func newClients(cfg aws.Config) clients {
 		secrets: secretsmanager.NewFromConfig(cfg), trail: cloudtrail.NewFromConfig(cfg), lambda: lambda.NewFromConfig(cfg),
 		logs: cloudwatchlogs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), kms: kms.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
 		stacks: cloudformation.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), rds: rds.NewFromConfig(cfg),
+		metrics: cloudwatch.NewFromConfig(cfg),
 	}
 }
 
@@ -121,12 +124,17 @@ func (g *Gatherer) tell(what string) {
 	g.options.Progress(what)
 }
 
+// healthLimit is how long the endpoint may take to say what it is.
+const healthLimit = 5 * time.Second
+
 // onKeyturn tells whether a Keyturn server answers at the endpoint, and
 // whether it holds functions to their VPC: its health page says so.
 func (g *Gatherer) onKeyturn(ctx context.Context) (keyturn, enforced bool) {
 	if g.endpoint == "" {
 		return false, true
 	}
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.endpoint+"/health", nil)
 	if err != nil {
 		return false, false

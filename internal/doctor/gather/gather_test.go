@@ -3,6 +3,7 @@ package gather_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -222,3 +223,50 @@ func (k *kit) user(name, policy string) aws.Config {
 	}
 	return cfg
 }
+
+// A survey on Keyturn, and the list of what rotates.
+func TestSurvey(t *testing.T) {
+	k := newKit(t)
+	bad := k.secret("bad", k.NewFunction(t, apitest.StepFunction(t, "raises", "setSecret", "raise")))
+	good := k.secret("good", k.NewFunction(t, apitest.StepFunction(t, "works", "", "")))
+	if _, err := k.Secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("plain"), SecretString: aws.String(canary)}); err != nil {
+		t.Fatal(err)
+	}
+	k.reported(bad, `$.status = "failed"`)
+	k.reported(good, `$.status = "succeeded"`)
+	g := gather.New(k.Config, gather.Options{})
+	ids, err := g.All(t.Context())
+	if slices.Sort(ids); err != nil || !slices.Equal(ids, []string{bad, good}) {
+		t.Errorf("got %v, %v", ids, err)
+	}
+	cfg := k.user("surveyor", gather.Policy("aws", apitest.Account, apitest.Region, ""))
+	s, err := gather.New(cfg, gather.Options{}).Survey(t.Context())
+	if err != nil || len(s.Secrets) != 2 || len(s.Gaps) > 0 || !s.Keyturn {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	slices.SortFunc(s.Secrets, func(a, b doctor.Surveyed) int { return strings.Compare(a.Name, b.Name) })
+	if x := s.Secrets[0]; x.Failures != 1 || x.LastFailure == nil || x.Pending == "" || x.Pending == x.Current || !x.SucceededAt.IsZero() || x.Function.Name != "raises" {
+		t.Errorf("got %+v", x)
+	}
+	if x := s.Secrets[1]; x.Failures != 0 || x.SucceededAt.IsZero() || x.LastRotatedAt.IsZero() || x.Current == "" || x.Function.Name != "works" {
+		t.Errorf("got %+v", x)
+	}
+	if _, err := gather.New(k.NewUser(t, "none"), gather.Options{}).Survey(t.Context()); err == nil || !strings.Contains(err.Error(), "secretsmanager:ListSecrets") {
+		t.Errorf("without permissions: got %v", err)
+	}
+}
+
+// A call that is cancelled is an error, and no evidence with gaps.
+func TestCancelled(t *testing.T) {
+	k := newKit(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errStop)
+	if e, err := gather.New(k.Config, gather.Options{}).Secret(ctx, "x"); !errors.Is(err, errStop) || e != nil {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if _, err := gather.New(k.Config, gather.Options{}).Survey(ctx); err == nil {
+		t.Error("the survey did not stop")
+	}
+}
+
+var errStop = errors.New("stop")

@@ -78,10 +78,34 @@ var (
 )
 
 // ours drops the invocations that name other secrets and not this one, and
-// finds the steps and tokens of the rest.
-func (l *look) ours(all []doctor.Invocation) []doctor.Invocation {
+// finds the steps and tokens of the rest. One that names only others counts
+// all the same where the engine ran a step and nothing else is of its time: a
+// function that fails at the superuser's secret may speak of nothing else.
+func (l *look) ours(list []doctor.Invocation) []doctor.Invocation {
 	tokens := l.tokens()
-	all = slices.DeleteFunc(all, func(inv doctor.Invocation) bool { return l.foreign(&inv, tokens) })
+	var all, others []doctor.Invocation
+	for _, inv := range list {
+		if l.foreign(&inv, tokens) {
+			others = append(others, inv)
+			continue
+		}
+		all = append(all, inv)
+	}
+	all = l.identify(all, tokens)
+	for _, inv := range l.identify(others, tokens) {
+		same := func(x doctor.Invocation) bool {
+			return x.Step == inv.Step && x.Token == inv.Token && x.StartedAt.Sub(inv.StartedAt).Abs() < longestStep
+		}
+		if inv.Token != "" && !slices.ContainsFunc(all, same) {
+			all = append(all, inv)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b doctor.Invocation) int { return a.StartedAt.Compare(b.StartedAt) })
+	return all
+}
+
+// identify finds the steps and tokens of invocations.
+func (l *look) identify(all []doctor.Invocation, tokens []string) []doctor.Invocation {
 	for i := range all {
 		inv := &all[i]
 		for _, line := range inv.Lines {

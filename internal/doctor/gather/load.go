@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	metrictypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/keyturn/keyturn/internal/doctor"
@@ -28,7 +30,7 @@ func (l *look) load(ctx context.Context) {
 		if !l.gap(err, "lambda:GetAccountSettings", "", "how many functions may run at once") && out.AccountLimit != nil {
 			load.AccountLimit, load.Unreserved = out.AccountLimit.ConcurrentExecutions, aws.ToInt32(out.AccountLimit.UnreservedConcurrentExecutions)
 		}
-	}, func(ctx context.Context) {
+	}, func(ctx context.Context) { l.throttles(ctx, load) }, func(ctx context.Context) {
 		list, err := l.rotating(ctx)
 		if l.gap(err, "secretsmanager:ListSecrets", "", "how many secrets rotate by the same function") {
 			return
@@ -46,6 +48,32 @@ func (l *look) load(ctx context.Context) {
 	})
 	l.note(func(e *doctor.Evidence) { e.Load = load })
 }
+
+// throttles sums CloudWatch's count of the function's throttled invocations
+// over the last day. Keyturn has no CloudWatch: there the engine's reports
+// tell of throttling.
+func (l *look) throttles(ctx context.Context, load *doctor.Load) {
+	name := functionName(l.e.Secret.FunctionARN)
+	if l.e.Keyturn || name == "" {
+		return
+	}
+	out, err := l.metrics.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
+		Namespace: aws.String("AWS/Lambda"), MetricName: aws.String("Throttles"), Statistics: []metrictypes.Statistic{metrictypes.StatisticSum},
+		Dimensions: []metrictypes.Dimension{{Name: aws.String("FunctionName"), Value: &name}}, Period: aws.Int32(int32(throttlePeriod.Seconds())),
+		StartTime: aws.Time(l.e.At.Add(-24 * time.Hour)), EndTime: &l.e.At,
+	})
+	if l.gap(err, "cloudwatch:GetMetricStatistics", "", "whether Lambda throttled the function") {
+		return
+	}
+	var sum float64
+	for _, p := range out.Datapoints {
+		sum += aws.ToFloat64(p.Sum)
+	}
+	load.Throttles = new(int64(sum))
+}
+
+// throttlePeriod is the length of CloudWatch's periods that are summed up.
+const throttlePeriod = time.Hour
 
 // summarize fills in what follows from the rest.
 func (l *look) summarize() {

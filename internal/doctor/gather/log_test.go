@@ -153,7 +153,9 @@ func TestBlot(t *testing.T) {
 func TestWindows(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 	at := func(minute int) time.Time { return start.Add(time.Duration(minute) * time.Minute) }
-	event := func(minute int, name, token string) doctor.Event { return doctor.Event{At: at(minute), Name: name, Token: token} }
+	event := func(minute int, name, token string) doctor.Event {
+		return doctor.Event{At: at(minute), Name: name, Token: token}
+	}
 	got := windows([]doctor.Event{
 		event(0, "RotationStarted", "a"), event(5, "RotationFailed", "a"), event(9, "RotationFailed", "a"),
 		event(60, "RotationFailed", "b"), // its beginning is not known

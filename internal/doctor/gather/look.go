@@ -23,6 +23,11 @@ type look struct {
 	mu   sync.Mutex
 	gaps *[]doctor.Gap
 	e    *doctor.Evidence
+	// statements are the policies of the function's role, if all of them
+	// could be read and no boundary narrows them.
+	statements map[string]string
+	// parameters are those of the function's stack.
+	parameters map[string]string
 }
 
 // part is a piece of the work.
@@ -119,7 +124,7 @@ func (l *look) surroundings(ctx context.Context) {
 		together(ctx, l.functionPolicy, l.provisioned, l.role, l.stack)
 	}
 	together(ctx, l.versions, l.resourcePolicy, l.key, l.load, rotations, function)
-	together(ctx, l.invocations, l.network, l.superuser)
+	together(ctx, l.invocations, l.network, l.superuser, l.keyDecisions)
 	l.summarize()
 }
 

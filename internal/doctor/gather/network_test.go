@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/doctor"
@@ -147,6 +148,7 @@ func TestPolicyIsEnough(t *testing.T) {
 		"secretsmanager:PutSecretValue " + secret: "implicitDeny", "secretsmanager:GetSecretValue " + superuser: "allowed",
 		"kms:Decrypt " + key: "allowed", "kms:GenerateDataKey " + key: "implicitDeny", "ec2:CreateNetworkInterface *": "allowed",
 	})
+	k.withoutSimulation(e)
 	wantPaths(t, e)
 	if e.Network.VPCID != v.id || e.Network.Enforced {
 		t.Errorf("got the network %s, enforced %v", e.Network.VPCID, e.Network.Enforced)
@@ -165,6 +167,27 @@ func wantDecisions(t *testing.T, e *doctor.Evidence, want map[string]string) {
 		if got[question] != answer {
 			t.Errorf("%s: got %q, want %q of %v", question, got[question], answer, got)
 		}
+	}
+}
+
+// withoutSimulation gathers as a user who may read the role's policies and not
+// simulate them: the answers are the same.
+func (k *kit) withoutSimulation(all *doctor.Evidence) {
+	k.t.Helper()
+	policy := strings.ReplaceAll(gather.Policy("aws", apitest.Account, apitest.Region, all.Secret.ARN), "iam:SimulatePrincipalPolicy", "iam:GetRole")
+	e := k.gather(k.user("reader", policy), all.Secret.ARN)
+	if len(e.Gaps) != 1 || e.Gaps[0].Action != "iam:SimulatePrincipalPolicy" {
+		k.t.Errorf("got the gaps %+v", e.Gaps)
+	}
+	short := func(list []doctor.Decision) (texts []string) {
+		for _, d := range list {
+			texts = append(texts, d.Action+" "+d.Resource+" "+d.Decision)
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	if diff := cmp.Diff(short(all.Role.Decisions), short(e.Role.Decisions)); diff != "" {
+		k.t.Errorf("decisions (-simulated +evaluated):\n%s", diff)
 	}
 }
 

@@ -15,6 +15,7 @@ var operations = []string{
 	"cloudformation:DescribeStacks",
 	"cloudformation:GetTemplateSummary",
 	"cloudtrail:LookupEvents",
+	"cloudwatch:GetMetricStatistics",
 	"ec2:DescribeInternetGateways",
 	"ec2:DescribeNatGateways",
 	"ec2:DescribeNetworkAcls",
@@ -55,7 +56,7 @@ var operations = []string{
 
 // prefixes maps the SDK's service IDs to IAM's prefixes.
 var prefixes = map[string]string{
-	"CloudFormation": "cloudformation", "CloudTrail": "cloudtrail", "CloudWatch Logs": "logs", "EC2": "ec2", "IAM": "iam", "KMS": "kms",
+	"CloudFormation": "cloudformation", "CloudTrail": "cloudtrail", "CloudWatch": "cloudwatch", "CloudWatch Logs": "logs", "EC2": "ec2", "IAM": "iam", "KMS": "kms",
 	"Lambda": "lambda", "RDS": "rds", "Secrets Manager": "secretsmanager", "STS": "sts",
 }
 

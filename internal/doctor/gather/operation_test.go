@@ -53,7 +53,7 @@ func TestClientsRefuseWhatIsNotListed(t *testing.T) {
 	of := reflect.ValueOf(g.clients)
 	for prefix, client := range map[string]any{
 		"secretsmanager": g.secrets, "cloudtrail": g.trail, "lambda": g.lambda, "logs": g.logs, "iam": g.iam, "kms": g.kms, "sts": g.sts,
-		"cloudformation": g.stacks, "ec2": g.ec2, "rds": g.rds,
+		"cloudformation": g.stacks, "ec2": g.ec2, "rds": g.rds, "cloudwatch": g.metrics,
 	} {
 		v := reflect.ValueOf(client)
 		for i := range v.NumMethod() {

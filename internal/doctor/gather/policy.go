@@ -39,7 +39,7 @@ var scopes = []struct {
 		"arn:P:rds:R:A:cluster:*", "arn:P:rds:R:A:db:*", "arn:P:rds:R:A:subgrp:*",
 	}},
 	{"WithoutResource", []string{
-		"cloudtrail:LookupEvents",
+		"cloudtrail:LookupEvents", "cloudwatch:GetMetricStatistics",
 		"ec2:DescribeInternetGateways", "ec2:DescribeNatGateways", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces",
 		"ec2:DescribeRouteTables", "ec2:DescribeSecurityGroupRules", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
 		"ec2:DescribeVpcAttribute", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs",

@@ -33,9 +33,16 @@ func (l *look) role(ctx context.Context) {
 	case !l.gap(err, "iam:GetRole", roleARN, "whom the role trusts") && out.Role != nil:
 		r.Found, r.Trust = true, document(out.Role.AssumeRolePolicyDocument)
 	}
+	whole := false
 	together(ctx,
-		func(ctx context.Context) { r.Statements = l.policies(ctx, roleARN, name) },
-		func(ctx context.Context) { r.Decisions = l.decisions(ctx, roleARN, l.questions()) })
+		func(ctx context.Context) { r.Statements, whole = l.policies(ctx, roleARN, name) },
+		func(ctx context.Context) { r.Decisions = l.simulations(ctx, roleARN, l.questions()) })
+	if whole && r.Found && out.Role.PermissionsBoundary == nil {
+		l.statements = r.Statements
+	}
+	if len(r.Decisions) == 0 {
+		r.Decisions = l.evaluate(l.questions())
+	}
 	r.Found = r.Found || len(r.Statements) > 0 || len(r.Decisions) > 0
 	l.note(func(e *doctor.Evidence) { e.Role = r })
 }
@@ -59,11 +66,18 @@ func document(escaped *string) string {
 	return text
 }
 
-// policies reads the documents of a role's policies, by name or ARN.
-func (l *look) policies(ctx context.Context, roleARN, name string) map[string]string {
+// policies reads the documents of a role's policies, by name or ARN; whole
+// tells whether all could be read.
+func (l *look) policies(ctx context.Context, roleARN, name string) (found map[string]string, whole bool) {
 	const missing = "what the role's policies say"
 	var mu sync.Mutex
-	found := map[string]string{}
+	found = map[string]string{}
+	failed := false
+	fail := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		failed = true
+	}
 	keep := func(name, text string) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -72,34 +86,41 @@ func (l *look) policies(ctx context.Context, roleARN, name string) map[string]st
 	together(ctx, func(ctx context.Context) {
 		list, err := l.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: &name})
 		if l.gap(err, "iam:ListRolePolicies", roleARN, missing) {
+			fail()
 			return
 		}
 		var parts []part
 		for _, policy := range list.PolicyNames {
 			parts = append(parts, func(ctx context.Context) {
 				out, err := l.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &name, PolicyName: &policy})
-				if !l.gap(err, "iam:GetRolePolicy", roleARN, missing) {
-					keep(policy, document(out.PolicyDocument))
+				if l.gap(err, "iam:GetRolePolicy", roleARN, missing) {
+					fail()
+					return
 				}
+				keep(policy, document(out.PolicyDocument))
 			})
 		}
 		together(ctx, parts...)
 	}, func(ctx context.Context) {
 		list, err := l.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: &name})
 		if l.gap(err, "iam:ListAttachedRolePolicies", roleARN, missing) {
+			fail()
 			return
 		}
 		var parts []part
 		for _, attached := range list.AttachedPolicies {
 			parts = append(parts, func(ctx context.Context) {
-				if text, ok := l.managed(ctx, aws.ToString(attached.PolicyArn)); ok {
-					keep(aws.ToString(attached.PolicyArn), text)
+				text, ok := l.managed(ctx, aws.ToString(attached.PolicyArn))
+				if !ok {
+					fail()
+					return
 				}
+				keep(aws.ToString(attached.PolicyArn), text)
 			})
 		}
 		together(ctx, parts...)
 	})
-	return found
+	return found, !failed
 }
 
 // managed reads the default version of a managed policy.
@@ -124,17 +145,14 @@ type question struct {
 	context  map[string]string
 }
 
-// questions are the calls of a rotation function (AWS docs): on the secret, on
-// its key, and what has no resource of its own. Those on the superuser's
-// secret follow once that is known.
+// questions are the calls of a rotation function (AWS docs): on the secret, and
+// what has no resource of its own. Those on keys and on the superuser's secret
+// follow once these are known.
 func (l *look) questions() []question {
 	secret := l.e.Secret
 	all := []question{
 		{secretActions, secret.ARN, l.secretContext()},
 		{[]string{"secretsmanager:GetRandomPassword"}, "*", nil},
-	}
-	if secret.KeyID != "" {
-		all = append(all, l.keyQuestion(secret.KeyID, secret.ARN, "kms:Decrypt", "kms:GenerateDataKey"))
 	}
 	if f := l.e.Function; f != nil {
 		group := l.logARN(f.LogGroup)
@@ -165,21 +183,38 @@ func (l *look) secretContext() map[string]string {
 	return c
 }
 
-// keyQuestion asks for a key with the encryption context of a secret.
-func (l *look) keyQuestion(keyID, secretARN string, actions ...string) question {
-	resource := keyID
-	if !strings.Contains(resource, ":key/") {
-		resource = l.keyARN(strings.TrimPrefix(keyID, "key/"))
+// keyDecisions asks whether the role may use the secret's key. AWS's own key
+// needs no permission in its account.
+func (l *look) keyDecisions(ctx context.Context) {
+	if k := l.e.Key; k != nil && k.Found && k.Manager != "AWS" {
+		l.decide(ctx, l.keyQuestion(k.ID, l.e.Secret.ARN, "kms:Decrypt", "kms:GenerateDataKey"))
 	}
-	return question{actions, resource, map[string]string{
+}
+
+// keyQuestion asks for a key, by its ARN, with the encryption context of a
+// secret.
+func (l *look) keyQuestion(keyARN, secretARN string, actions ...string) question {
+	return question{actions, keyARN, map[string]string{
 		"kms:EncryptionContext:SecretARN": secretARN,
 		"kms:ViaService":                  "secretsmanager." + l.e.Region + ".amazonaws.com",
 		"kms:CallerAccount":               l.e.Account,
 	}}
 }
 
-// decisions asks IAM whether the role may.
-func (l *look) decisions(ctx context.Context, roleARN string, questions []question) []doctor.Decision {
+// decide adds the answers to more questions to the role's.
+func (l *look) decide(ctx context.Context, questions ...question) {
+	if l.e.Role == nil || !l.e.Role.Found || len(questions) == 0 {
+		return
+	}
+	answers := l.simulations(ctx, l.e.Role.ARN, questions)
+	if len(answers) == 0 {
+		answers = l.evaluate(questions)
+	}
+	l.note(func(e *doctor.Evidence) { e.Role.Decisions = append(e.Role.Decisions, answers...) })
+}
+
+// simulations asks IAM whether the role may.
+func (l *look) simulations(ctx context.Context, roleARN string, questions []question) []doctor.Decision {
 	answers := make([][]doctor.Decision, len(questions))
 	var parts []part
 	for i, q := range questions {

@@ -46,6 +46,11 @@ func (l *look) stackOf(ctx context.Context, f *doctor.Function) *doctor.Stack {
 		return s
 	}
 	describeInto(s, own)
+	parameters := map[string]string{}
+	for _, p := range own.Parameters {
+		parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
+	}
+	l.note(func(*doctor.Evidence) { l.parameters = parameters })
 	root := id
 	if parent := aws.ToString(own.RootId); parent != "" {
 		root = parent

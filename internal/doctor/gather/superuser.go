@@ -29,22 +29,30 @@ func (l *look) superuser(ctx context.Context) {
 		s.ARN, s.Found, s.Service, s.KeyID, s.Tags, s.Labels = d.ARN, true, d.OwningService, d.KeyID, d.Tags, d.Labels
 	}
 	l.note(func(e *doctor.Evidence) { e.Superuser = s })
-	if l.e.Role == nil || !l.e.Role.Found {
-		return
-	}
 	more := []question{{[]string{"secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"}, s.ARN, nil}}
-	if s.KeyID != "" {
-		more = append(more, l.keyQuestion(s.KeyID, s.ARN, "kms:Decrypt"))
+	if key := l.superuserKey(ctx, s); key != "" {
+		more = append(more, l.keyQuestion(key, s.ARN, "kms:Decrypt"))
 	}
 	if s.Service != "" {
 		more = append(more, question{[]string{"rds:DescribeDBInstances", "rds:DescribeDBClusters"}, "*", nil})
 	}
-	decisions := l.decisions(ctx, l.e.Role.ARN, more)
-	l.note(func(e *doctor.Evidence) { e.Role.Decisions = append(e.Role.Decisions, decisions...) })
+	l.decide(ctx, more...)
+}
+
+// superuserKey is the ARN of the key that encrypts the superuser's secret; ""
+// for AWS's own, and for an alias of a key that may not be described.
+func (l *look) superuserKey(ctx context.Context, s *doctor.Superuser) string {
+	if s.KeyID == "" || strings.Contains(s.KeyID, ":key/") {
+		return s.KeyID
+	}
+	if k := l.keyOf(ctx, s.KeyID); k != nil && k.Found && k.Manager != "AWS" {
+		return k.ID
+	}
+	return ""
 }
 
 // superuserID finds the superuser's secret: in a function's variable, among
-// the calls of its role, in a value that was looked at, and last in the
+// the calls of its role, in the parameters of its stack, and last in the
 // policies of its role.
 func (l *look) superuserID() (id, from string) {
 	if f := l.e.Function; f != nil && f.Variables["SUPERUSER_SECRET_ARN"] != "" {
@@ -52,6 +60,11 @@ func (l *look) superuserID() (id, from string) {
 	}
 	if v := l.superuserCall(); v != nil {
 		return v.SecretID, v.Name + " of the function at " + v.At.Format("2006-01-02 15:04:05")
+	}
+	for _, name := range []string{"superuserSecretArn", "masterSecretArn"} {
+		if id := l.parameters[name]; strings.HasPrefix(id, "arn:") {
+			return id, "parameter " + name + " of the function's stack"
+		}
 	}
 	if l.e.Role == nil {
 		return "", ""

@@ -67,7 +67,7 @@ func Plan(d doctor.Diagnosis) []Step {
 		}
 		r := f.Remedies[0]
 		moves := r.Action.Kind == doctor.RemovePending || r.Action.Kind == doctor.PromotePending
-		if moves && labelled || slices.ContainsFunc(plan, func(s Step) bool { return sameChange(s.Action, *r.Action) }) {
+		if !complete(*r.Action) || moves && labelled || slices.ContainsFunc(plan, func(s Step) bool { return sameChange(s.Action, *r.Action) }) {
 			continue
 		}
 		labelled = labelled || moves
@@ -77,6 +77,21 @@ func Plan(d doctor.Diagnosis) []Step {
 		return cmp.Compare(slices.Index(order, a.Action.Kind), slices.Index(order, b.Action.Kind))
 	})
 	return plan
+}
+
+// complete tells whether an action names what it changes.
+func complete(a doctor.Action) bool {
+	switch a.Kind {
+	case doctor.RemovePending, doctor.PromotePending:
+		return a.Secret != "" && a.Version != ""
+	case doctor.Rotate:
+		return a.Secret != ""
+	case doctor.RaiseTimeout:
+		return a.Function != "" && a.Seconds > 0
+	case doctor.RaiseMemory:
+		return a.Function != "" && a.MB > 0
+	}
+	return a.Secret != "" && a.Function != ""
 }
 
 // sameChange tells whether two actions do the same, whatever comes after.

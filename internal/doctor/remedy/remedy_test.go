@@ -174,6 +174,7 @@ func TestPlan(t *testing.T) {
 		{Code: "D22", Remedies: first(doctor.Action{Kind: doctor.RemovePending, Secret: "s", Version: "v"})},
 		{Code: "D40", Remedies: first(doctor.Action{Kind: doctor.PromotePending, Secret: "s", Version: "v"})},
 		{Code: "D50"},
+		{Code: "D44", Remedies: first(doctor.Action{Kind: doctor.FreeConcurrency, Secret: "s"})}, // names no function
 	}}
 	plan := remedy.Plan(d)
 	want := []remedy.Step{{Action: permit, Code: "D20", Text: "do it"}, {Action: remove, Code: "D48", Text: "do it"}}

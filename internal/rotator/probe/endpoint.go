@@ -182,6 +182,11 @@ func handshake(conn net.Conn, secure *tls.Config) (tls.ConnectionState, error) {
 	return c.ConnectionState(), nil
 }
 
+// UnknownAuthority is the Code of the stage tls where the certificate is of an
+// authority that is not trusted where the probe runs. The function may trust
+// it all the same, unless the probe ran there.
+const UnknownAuthority = "unknown authority"
+
 // verify does what the rotators' own connections do.
 func verify(state tls.ConnectionState, secure *tls.Config) error {
 	leaf := state.PeerCertificates[0]
@@ -193,8 +198,12 @@ func verify(state tls.ConnectionState, secure *tls.Config) error {
 	if err == nil {
 		return nil
 	}
+	code := ""
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		code = UnknownAuthority
+	}
 	text := fmt.Sprintf("%v; the certificate is for %s, issued by %s, valid until %s", err, certificateNames(leaf), leaf.Issuer, leaf.NotAfter.UTC().Format(time.DateOnly))
-	return rotator.NewFailure(rotator.CauseTLS, "", text, err)
+	return rotator.NewFailure(rotator.CauseTLS, code, text, err)
 }
 
 // certificateNames are what a certificate is for.

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -349,7 +350,7 @@ func (t *target) failed(began time.Time, failed *rotator.Failure) {
 	}
 	last := stage(name, began, failed)
 	if name == stageTLS && t.at.secure != nil && !t.at.secure.OK && failed.Cause == rotator.CauseTLS {
-		last.Text = longer(last.Text, t.at.secure.Text)
+		last.Text, last.Code = longer(last.Text, t.at.secure.Text), cmp.Or(last.Code, t.at.secure.Code)
 	}
 	*s = append(*s, last)
 }

@@ -179,6 +179,9 @@ func TestPostgreSQL(t *testing.T) {
 			if text := got.Stages[len(got.Stages)-1].Text; !strings.Contains(text, c.part) {
 				t.Errorf("got %q, want %q in it", text, c.part)
 			}
+			if last := got.Stages[len(got.Stages)-1]; (last.Code == probe.UnknownAuthority) != (c.name == "unknown authority") {
+				t.Errorf("got code %q", last.Code)
+			}
 			if got.LogsIn && (!strings.HasPrefix(got.Server, "PostgreSQL ") || got.ReadOnly) {
 				t.Errorf("got server %q, read-only %v", got.Server, got.ReadOnly)
 			}

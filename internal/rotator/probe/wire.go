@@ -175,10 +175,10 @@ type greeting struct {
 
 // The capabilities that matter here.
 const (
-	withTLS         = 1 << 11
-	protocol41      = 1 << 9
-	secureConection = 1 << 15
-	pluginAuth      = 1 << 19
+	withTLS          = 1 << 11
+	protocol41       = 1 << 9
+	secureConnection = 1 << 15
+	pluginAuth       = 1 << 19
 )
 
 func readPacket(r io.Reader) (body []byte, err error) {
@@ -230,7 +230,7 @@ func packet(number byte, body []byte) []byte {
 	return append([]byte{byte(n), byte(n >> 8), byte(n >> 16), number}, body...)
 }
 
-const wanted = protocol41 | secureConection | pluginAuth
+const wanted = protocol41 | secureConnection | pluginAuth
 
 func (g greeting) requestTLS(w io.Writer) error {
 	if g.capabilities&withTLS == 0 {

@@ -225,9 +225,7 @@ func (s *Service) CreateDBInstanceReadReplica(ctx context.Context, call *wire.Ca
 		if in.DBInstanceClass != nil {
 			i.Class = *in.DBInstanceClass
 		}
-		if in.VpcSecurityGroupIds != nil {
-			i.SecurityGroups = in.VpcSecurityGroupIds
-		}
+		i.SecurityGroups = in.VpcSecurityGroupIds // not the source's (AWS docs)
 		group := in.DBSubnetGroupName
 		if group == nil {
 			group = orNil(source.SubnetGroup)

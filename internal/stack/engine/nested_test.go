@@ -134,6 +134,15 @@ func TestNestedRollbackContinued(t *testing.T) {
 	inner := *r.StackResourceDetail.PhysicalResourceId
 	w.demand(inner, types.StackStatusUpdateRollbackFailed)
 
+	if _, err := ann.Stacks.ContinueUpdateRollback(ctx, &cloudformation.ContinueUpdateRollbackInput{StackName: name}); err != nil {
+		t.Fatal(err)
+	}
+	ann.demand(*name, types.StackStatusUpdateRollbackFailed)
+	w.demand(inner, types.StackStatusUpdateRollbackFailed)
+	if want := `"Embedded stack ` + inner + ` was not successfully rolled back: The following resource(s) failed to update: [`; !strings.Contains(ann.story(*name), want) {
+		t.Errorf("want %s in\n%s", want, ann.story(*name))
+	}
+
 	permit(`"Action":"*"`)
 	if _, err := ann.Stacks.ContinueUpdateRollback(ctx, &cloudformation.ContinueUpdateRollbackInput{StackName: name}); err != nil {
 		t.Fatal(err)

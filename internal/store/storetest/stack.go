@@ -259,7 +259,7 @@ func testOperations(t *testing.T, open Open) {
 		}
 	}
 	op.Done, op.Phase, op.Order.Cancel, op.Sealed = true, record.Cleanup, "", []byte{6}
-	op.Order.Deleter = &record.Asker{AccessKeyID: "l", Account: stackAccount, RoleARN: "s", At: noon0, Force: true, Sealed: []byte{7}}
+	op.Order.Deleter = &record.Asker{AccessKeyID: "l", Account: stackAccount, RoleARN: "s", At: noon0, Sealed: []byte{7}}
 	op.Order.AskedAt = noon0
 	update(t, s, func(tx *store.Tx) error { return tx.SaveOperation(op) })
 	if diff := cmp.Diff(op, read(t, s, func(tx *store.Tx) (*record.Operation, error) { return tx.StackOperation("o1") })); diff != "" {
