@@ -129,6 +129,9 @@ func (c *Case) foreign() []*Event {
 }
 
 func checkLabelsMoved(c *Case) *Finding {
+	if c.outcome == abandoned {
+		return nil // the label went with the rotation: D43
+	}
 	f := c.bySymptom(labelsMoved, Likely, fmt.Sprintf("While %s rotated, AWSPENDING was no longer on version %s.", c.secretName(), c.token))
 	if f == nil {
 		return nil

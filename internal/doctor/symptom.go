@@ -102,7 +102,7 @@ var signatures = []signature{
 	sign(notMoved, `The finishSecret step returned, but`),
 	// The package and the process.
 	sign(wrongBuild, "version [`'\"]?GLIBC|GLIBC_[0-9.]+['\" ]* not found|invalid ELF header|wrong ELF class|cannot open shared object file|Exec format error|exec format error|undefined symbol"),
-	sign(noImport, `Unable to import module|Runtime\.ImportModuleError|Runtime\.HandlerNotFound|missing on module|Runtime\.UserCodeSyntaxError|Runtime\.InvalidEntrypoint|Cannot find module`),
+	sign(noImport, `Unable to import module|ModuleNotFoundError|ImportError: cannot import|Runtime\.ImportModuleError|Runtime\.HandlerNotFound|missing on module|Runtime\.UserCodeSyntaxError|Runtime\.InvalidEntrypoint|Cannot find module`),
 	sign(crashed, `Runtime\.ExitError|Runtime exited|signal: killed|MemoryError|Runtime\.OutOfMemory|No space left on device`),
 	sign(timedOut, `Task timed out after|Sandbox\.Timedout`),
 	// Permissions.
@@ -125,7 +125,7 @@ var signatures = []signature{
 	sign(notJSON, `JSONDecodeError|Expecting value|Expecting property name|Invalid secret value (?:json|JSON)|No JSON object could be decoded|not JSON at byte`),
 	sign(noCurrent, `can.t find the specified secret value for staging label: AWSCURRENT`),
 	sign(cloneName, `Unable to clone user`),
-	sign(noCharacters, `All characters have been excluded|GetRandomPassword operation.*(?:InvalidParameter|Validation)|environment variable PASSWORD_LENGTH|(?:InvalidParameter|Validation).*(?:PasswordLength|passwordLength|password length)|GetRandomPassword.*(?:InvalidParameterException|Validation)`),
+	sign(noCharacters, `Invalid (?:value|length|range) for parameter (?:PasswordLength|ExcludeCharacters)|All characters have been excluded|GetRandomPassword operation.*(?:InvalidParameter|Validation)|environment variable PASSWORD_LENGTH|(?:InvalidParameter|Validation).*(?:PasswordLength|passwordLength|password length)|GetRandomPassword.*(?:InvalidParameterException|Validation)`),
 	sign(writtenTwice, `ResourceExistsException|because that value is already in use for a version`),
 	sign(notImplemented, `NotImplementedError`),
 	// The database.

@@ -7,7 +7,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/keyturn/keyturn/examples"
 	"github.com/keyturn/keyturn/internal/apitest"
@@ -101,12 +100,6 @@ func functionFaults() []fault {
 			cure: recoded},
 		{name: "the function fails for a reason of its own", code: "K13",
 			plan: doing("setSecret", `raise ValueError("the other service is closed on Sundays")`), cure: recoded},
-		{name: "the server has no interpreter for the runtime", code: "K03",
-			plan: plan{code: plain, edit: func(f *apitest.Function) { f.Runtime = "ruby3.3" }},
-			cure: func(p *patient) {
-				runtime, _ := apitest.Python(p.t)
-				p.reconfigure(lambda.UpdateFunctionConfigurationInput{Runtime: lambdatypes.Runtime(runtime)})
-			}},
 	}
 }
 

@@ -15,7 +15,9 @@ func restored(p *patient) {
 	p.exec("ALTER USER $USER PASSWORD '" + p.user.Password + "' LOGIN VALID UNTIL 'infinity' CONNECTION LIMIT -1")
 }
 
-func altered(how string) func(*patient) { return func(p *patient) { p.exec("ALTER USER $USER " + how) } }
+func altered(how string) func(*patient) {
+	return func(p *patient) { p.exec("ALTER USER $USER " + how) }
+}
 
 var untrusting struct {
 	sync.Once

@@ -21,7 +21,7 @@ func valueFaults() []fault {
 		{name: "the engine is postgresql, not postgres", code: "D06", plan: valued(map[string]any{"engine": "postgresql"}), cure: puts},
 		{name: "the value is a bare password", code: "D07",
 			plan: plan{value: func(p *patient) string { return p.user.Password }}, cure: puts},
-		{name: "the value is a bare password (`--probe`)", code: "D07", probe: true,
+		{name: "the value is a bare password", code: "D07", probe: true,
 			plan: plan{value: func(p *patient) string { return p.user.Password }}, cure: puts},
 		{name: "the value is binary", code: "D08", plan: plan{binary: true}, cure: puts},
 		{name: "the secret has never had a value", code: "D09", plan: plan{without: true}, cure: puts},
