@@ -330,6 +330,9 @@ func (c *Case) findRuns() {
 			break
 		}
 	}
+	if c.run == nil && c.step != "" {
+		c.run = c.mistaken()
+	}
 	if c.outcome == unknown && c.stuck() && c.run == nil && len(c.runs) > 0 && c.step == "" {
 		c.run = c.runs[len(c.runs)-1]
 	}
@@ -341,6 +344,16 @@ func (c *Case) findRuns() {
 	if c.outcome == unknown && c.stuck() && c.run != nil && isFailed(c.run) {
 		c.outcome = failed
 	}
+}
+
+// mistaken returns the last invocation if it failed: that it is taken for
+// another step is then a mistake, as when a traceback names all steps. After a
+// step that failed there is no other.
+func (c *Case) mistaken() *Invocation {
+	if len(c.runs) == 0 || !isFailed(c.runs[len(c.runs)-1]) {
+		return nil
+	}
+	return c.runs[len(c.runs)-1]
 }
 
 // ofOther tells that an invocation was for another secret by the same

@@ -63,6 +63,10 @@ func checkNoEndpoint(c *Case) *Finding {
 	}
 	p := c.path("secretsmanager")
 	switch {
+	case strings.Contains(c.told.Text, "UnrecognizedClient") || strings.Contains(c.told.Text, "InvalidClientTokenId"):
+		f.Confidence = Possible
+		f.Cause = fmt.Sprintf("The Secrets Manager that %s calls does not know its credentials: it is another Region's or server's, or the function's role was deleted and made again.", c.functionName())
+		f.look("whether role %s is younger than the function: its environments keep a deleted role's credentials until they end", c.roleName())
 	case p.hop() != nil:
 		f.Confidence = Certain
 		p.mend(f)

@@ -138,7 +138,7 @@ var signatures = []signature{
 	sign(passwordRefused, `(?i)(?:password policy: |Unable to set the password.*(?:invalid character|not allowed in|ORA-0092[12]|ORA-0098[89]|ORA-0191[17])|ORA-0092[12]|ORA-00988|ORA-28003|syntax error at or near|Internal failure|contains (?:illegal|invalid|unsupported) character|password (?:is|does not|must|cannot).*(?:character|long|short|policy|complex))`),
 	sign(statementRefused, `(?i)Unable to set the password of user|permission denied|must be superuser|insufficient privilege|ORA-01031|ORA-28007|PASSWORD\(|ALTER USER|ALTER ROLE|CREATE (?:USER|ROLE)|Error encountered when attempting to set password|Unable to reset the users password|Unable to create user|only be granted by|ADMIN OPTION|cannot execute .* in a read-only|read-only`, stepSet),
 	// What says little.
-	sign(finishDenied, `RemoveFromVersionId|InvalidParameterException|InvalidRequestException`, stepFinish),
+	sign(finishDenied, `RemoveFromVersionId|UpdateSecretVersionStage operation|Secrets Manager: UpdateSecretVersionStage|InvalidParameterException|InvalidRequestException`, stepFinish),
 	sign(serverError, `^(?:\w+ failed: )?internal error$`),
 	sign(stepFailed, `Error when executing lambda|the function returned an error|TestRotationFailed|RotationFailed`),
 }
