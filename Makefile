@@ -24,7 +24,7 @@ RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./i
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/keyturn.
@@ -70,6 +70,11 @@ lint: ## Check format, vet, staticcheck and known vulnerabilities.
 .PHONY: bench
 bench: ## Measure against a bare net/http server, as ratios.
 	$(GO) run ./internal/bench
+
+.PHONY: doctor-corpus
+doctor-corpus: ## Make the doctor's faults for real and write the confusion table into docs/doctor.md.
+	@scripts/need $(DEMO_NEEDS)
+	$(GO) test ./internal/doctor/doctortest -run TestCorpus -count=1 -timeout 30m -update
 
 .PHONY: generate
 generate: ## Generate internal/api from the AWS service models in $KEYTURN_AWS_MODELS.

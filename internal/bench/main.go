@@ -32,7 +32,7 @@ func main() {
 	floor := flag.String("floor", "", "serve as a floor: bare or crypto (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
-	only := flag.String("only", "", "measure one section: requests or rotation; both when empty")
+	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor) or doctor; all when empty")
 	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
 	measure := func() error {
@@ -98,7 +98,7 @@ func run(ctx context.Context, only string, length time.Duration, many, due int) 
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
 		return fmt.Errorf("building keyturn: %w\n%s", err, out)
 	}
-	if only != "rotation" {
+	if only == "" || only == "requests" {
 		if err := measureRequests(ctx, binary, dir, length, many); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func run(ctx context.Context, only string, length time.Duration, many, due int) 
 	if only == "requests" {
 		return nil
 	}
-	return measureRotations(ctx, binary, dir, 2*length, due)
+	return measureRotations(ctx, binary, dir, 2*length, due, only)
 }
 
 // measureRequests runs the sections on single requests.

@@ -127,11 +127,24 @@ func (c *doctorCmd) diagnose(p *program, cfg aws.Config) (*doctor.Evidence, doct
 	if err != nil {
 		return nil, doctor.Diagnosis{}, err
 	}
+	if !e.Secret.Found {
+		return nil, doctor.Diagnosis{}, fmt.Errorf("looking at %s: %s", c.Secret, whyMissing(e))
+	}
 	if c.Probe || c.ProbeInFunction {
 		tell.show("trying the logins")
 		c.probe(p.ctx, cfg, e)
 	}
 	return e, doctor.Diagnose(e), nil
+}
+
+// whyMissing is the API's answer to the very first question.
+func whyMissing(e *doctor.Evidence) string {
+	for _, g := range e.Gaps {
+		if g.Action == "secretsmanager:DescribeSecret" {
+			return g.Error
+		}
+	}
+	return "there is nothing to look at"
 }
 
 func (c *doctorCmd) report(p *program, d doctor.Diagnosis, e *doctor.Evidence) error {

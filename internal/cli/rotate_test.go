@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -36,6 +37,7 @@ func TestRotateScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"secret": command(s.secret), "settled": command(s.settled), "hurry": command(s.hurry), "put": command(s.put), "cancel": command(s.cancel),
+			"unpermit": command(s.unpermit),
 		},
 	})
 }
@@ -147,4 +149,10 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// unpermit takes the right to invoke the secret's function away: NAME.
+func (m *meddler) unpermit(ctx context.Context, args []string) error {
+	_, err := m.Lambda.RemovePermission(ctx, &lambda.RemovePermissionInput{FunctionName: &args[0], StatementId: aws.String("SecretsManager")})
+	return err
 }

@@ -94,33 +94,67 @@ func TestRollbackOfAttachment(t *testing.T) {
 	}
 }
 
+// rotated waits until a secret has been rotated and nothing of that is left
+// to do, and returns where its labels are by then.
+func (w *world) rotated(name string, done func(map[string]string) bool) map[string]string {
+	w.t.Helper()
+	for until := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
+		if l := w.labels(name); l["AWSPENDING"] == "" && done(l) {
+			return l
+		}
+		if time.Now().After(until) {
+			w.t.Fatal("the secret was not rotated")
+		}
+	}
+}
+
+// rotating is a world with a rotation function.
+func rotating(t *testing.T) (w *world, function string) {
+	t.Helper()
+	runtime, python := apitest.Python(t)
+	w = &world{apitest.Start(t, apitest.Options{Interpreters: map[string]string{runtime: python}}), t}
+	w.occupy()
+	return w, w.NewFunction(t, apitest.StepFunction(t, "rotate", "", ""))
+}
+
 // A value that a rotation has put meanwhile stays: the service behind the
 // secret has it by now.
 func TestRollbackAfterRotation(t *testing.T) {
 	t.Parallel()
-	runtime, python := apitest.Python(t)
-	s := apitest.Start(t, apitest.Options{Interpreters: map[string]string{runtime: python}})
-	w := &world{s, t}
-	w.occupy()
-	arn := s.NewFunction(t, apitest.StepFunction(t, "rotate", "", ""))
+	w, arn := rotating(t)
 	name := aws.String("r")
 	w.create(&cloudformation.CreateStackInput{StackName: name, TemplateBody: secretTemplate(`"SecretString":"one"`, "")}, types.StackStatusCreateComplete)
 	w.fail(*name, *secretTemplate(`"SecretString":"two"`, trap("S")))
-	out, err := w.Secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
-		SecretId: aws.String("s"), RotationLambdaARN: &arn, RotationRules: nil, RotateImmediately: aws.Bool(true),
-	})
+	out, err := w.Secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{SecretId: aws.String("s"), RotationLambdaARN: &arn})
 	w.must(err)
-	rotated := func() map[string]string { return w.labels("s") }
-	for until := time.Now().Add(within); rotated()["AWSCURRENT"] != *out.VersionId || rotated()["AWSPENDING"] != ""; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatal("the secret was not rotated")
-		}
-	}
-	before := rotated()
+	before := w.rotated("s", func(l map[string]string) bool { return l["AWSCURRENT"] == *out.VersionId })
 	_, err = w.Stacks.RollbackStack(t.Context(), &cloudformation.RollbackStackInput{StackName: name})
 	w.must(err)
 	w.demand(*name, types.StackStatusUpdateRollbackComplete)
-	if diff := cmp.Diff(before, rotated()); diff != "" {
+	if diff := cmp.Diff(before, w.labels("s")); diff != "" {
 		t.Errorf("after the rollback (-before +now):\n%s", diff)
+	}
+}
+
+// A rollback changes the rules of a rotation back and rotates nothing; the
+// rotation that the update had begun comes to its end.
+func TestRollbackOfSchedule(t *testing.T) {
+	t.Parallel()
+	w, arn := rotating(t)
+	schedule := func(days, more string) *string {
+		return secretTemplate(`"SecretString":"one"`, `,"R":{"Type":"AWS::SecretsManager::RotationSchedule","Properties":{"SecretId":{"Ref":"S"},"RotationLambdaARN":"`+arn+
+			`","RotationRules":{"AutomaticallyAfterDays":`+days+`}}}`+more)
+	}
+	name := aws.String("rs")
+	w.create(&cloudformation.CreateStackInput{StackName: name, TemplateBody: schedule("7", "")}, types.StackStatusCreateComplete)
+	first := w.rotated("s", func(l map[string]string) bool { return l["value"] != "one" })
+	w.update(&cloudformation.UpdateStackInput{StackName: name, TemplateBody: schedule("8", trap("R"))}, types.StackStatusUpdateRollbackComplete)
+	second := w.rotated("s", func(l map[string]string) bool { return l["AWSCURRENT"] != first["AWSCURRENT"] })
+	if second["AWSPREVIOUS"] != first["AWSCURRENT"] {
+		t.Errorf("the secret was rotated twice: %s, want %s to be the previous version", second["AWSPREVIOUS"], first["AWSCURRENT"])
+	}
+	d, err := w.Secrets.DescribeSecret(t.Context(), &secretsmanager.DescribeSecretInput{SecretId: aws.String("s")})
+	if err != nil || d.RotationRules == nil || aws.ToInt64(d.RotationRules.AutomaticallyAfterDays) != 7 {
+		t.Errorf("got the rules %+v, %v, want 7 days", d.RotationRules, err)
 	}
 }

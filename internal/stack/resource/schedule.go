@@ -56,7 +56,8 @@ func (r *Request) schedule(ctx context.Context, p *scheduleProperties) (Result, 
 	if p.HostedRotationLambda != nil { // AWS: recorded
 		return Result{}, fault.New(fault.State, "To use the HostedRotationLambda property, you must use the AWS::SecretsManager transform")
 	}
-	now := p.RotateImmediatelyOnUpdate == nil || *p.RotateImmediatelyOnUpdate
+	// A rollback changes the rules back; no value changes for that.
+	now := !r.Rollback && (p.RotateImmediatelyOnUpdate == nil || *p.RotateImmediatelyOnUpdate)
 	token := r.token("rotate")
 	if r.Resumed {
 		d, err := r.describeSecret(ctx, p.SecretId)

@@ -14,6 +14,7 @@ import (
 const (
 	currentLabel  = "AWSCURRENT"
 	previousLabel = "AWSPREVIOUS"
+	pendingLabel  = "AWSPENDING"
 )
 
 // labels tell where a secret's labels were before a stack changed its value:
@@ -26,6 +27,8 @@ type labels struct {
 	Rotated time.Time
 	// Put is the version that the change made.
 	Put string
+	// finishing says that a rotation has just made its version current.
+	finishing bool
 }
 
 // labelsOf are those of a secret.
@@ -38,6 +41,7 @@ func labelsOf(d *api.DescribeSecretResponse) labels {
 		if slices.Contains(list, previousLabel) {
 			l.Previous = id
 		}
+		l.finishing = l.finishing || slices.Contains(list, currentLabel) && slices.Contains(list, pendingLabel)
 	}
 	if d.LastRotatedDate != nil {
 		l.Rotated = *d.LastRotatedDate
@@ -75,25 +79,33 @@ func (r *Request) restoreLabels(ctx context.Context, id string, own bool) error 
 	if err := json.Unmarshal([]byte(r.Remembered), &before); err != nil {
 		return fault.Wrap(err, "recalling a secret's labels")
 	}
-	d, err := r.describeSecret(ctx, id)
-	if err != nil {
-		return err
-	}
-	now := labelsOf(d)
-	if before.Current == "" || !before.Rotated.Equal(now.Rotated) || own && now.Current != before.Put {
-		return nil
-	}
-	if now.Current != before.Current {
-		if err := r.moveLabel(ctx, id, currentLabel, now.Current, before.Current); err != nil {
+	for {
+		d, err := r.describeSecret(ctx, id)
+		if err != nil {
 			return err
 		}
-		now.Previous = now.Current
+		now := labelsOf(d)
+		if before.Current == "" || now.finishing || !before.Rotated.Equal(now.Rotated) || own && now.Current != before.Put {
+			return nil
+		}
+		if now.Current == before.Current {
+			return r.restorePrevious(ctx, id, now.Previous, before.Previous)
+		}
+		if err := r.moveLabel(ctx, id, currentLabel, now.Current, before.Current); err == nil {
+			return r.restorePrevious(ctx, id, now.Current, before.Previous)
+		} else if d, failed := r.describeSecret(ctx, id); failed != nil || labelsOf(d).Current == now.Current {
+			return err
+		} // another one was faster: look again
 	}
-	if now.Previous == before.Previous || now.Previous == "" {
+}
+
+// restorePrevious moves AWSPREVIOUS back. The version that had it may be gone
+// by now, because it has had no label since.
+func (r *Request) restorePrevious(ctx context.Context, id, from, to string) error {
+	if from == to || from == "" {
 		return nil
 	}
-	// The version that was previous may be gone by now: it had no label.
-	return gone(r.moveLabel(ctx, id, previousLabel, now.Previous, before.Previous))
+	return gone(r.moveLabel(ctx, id, previousLabel, from, to))
 }
 
 // moveLabel moves a label from one version to another, or takes it away.
