@@ -190,11 +190,15 @@ func (c *Case) findRotation() {
 
 // overdueRun tells that what began can no longer be under way.
 func (c *Case) overdueRun() bool {
-	limit := patience
-	if c.Function != nil && c.Function.Timeout > 0 {
-		limit = min(max(4*c.Function.Timeout+5*time.Minute, patience), 70*time.Minute)
+	return !c.started.IsZero() && !c.At.IsZero() && c.At.Sub(c.started) > c.patience()
+}
+
+// patience is how long the four steps may take.
+func (c *Case) patience() time.Duration {
+	if c.Function == nil || c.Function.Timeout <= 0 {
+		return patience
 	}
-	return !c.started.IsZero() && !c.At.IsZero() && c.At.Sub(c.started) > limit
+	return min(max(4*c.Function.Timeout+5*time.Minute, patience), 70*time.Minute)
 }
 
 func (c *Case) fromEvents() {

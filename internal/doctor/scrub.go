@@ -1,10 +1,14 @@
 package doctor
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // redacted stands where something was left out.
@@ -104,6 +108,7 @@ func (f *Finding) clean() {
 func cleanGaps(gaps []Gap) []Gap {
 	all := slices.Clone(gaps)
 	for i := range all {
+		all[i].Action, all[i].Resource = plain(all[i].Action), plain(all[i].Resource)
 		all[i].Error, all[i].Missing = scrub(all[i].Error), scrub(all[i].Missing)
 	}
 	return all
@@ -143,5 +148,39 @@ func (e Evidence) MarshalJSON() ([]byte, error) {
 		s.Request = new(*e.Request)
 		s.Request.Text = scrub(e.Request.Text)
 	}
-	return json.Marshal(s)
+	s.Values = slices.Clone(e.Values)
+	for i := range s.Values {
+		v := &s.Values[i]
+		v.Host, v.Database, v.Username, v.Error, v.Problem = scrub(v.Host), scrub(v.Database), scrub(v.Username), scrub(v.Error), scrub(v.Problem)
+	}
+	if e.Function != nil {
+		s.Function = new(*e.Function)
+		s.Function.StateReason = scrub(e.Function.StateReason)
+		s.Function.Variables = maps.Clone(e.Function.Variables)
+		for name, value := range s.Function.Variables {
+			s.Function.Variables[name] = scrub(value)
+		}
+	}
+	b, err := json.Marshal(s)
+	return inert(b), err
 }
+
+// inert escapes what a terminal of eight bits takes for control characters,
+// and JSON lets pass.
+func inert(b []byte) []byte {
+	if !bytes.ContainsAny(b, controls) {
+		return b
+	}
+	var out []byte
+	for _, r := range string(b) {
+		if r >= 0x7f && r <= 0x9f {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
+}
+
+const controls = "\u007f\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f" +
+	"\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f"

@@ -73,33 +73,41 @@ type signature struct {
 	pattern *pattern
 	// steps limits it to these; nil for all.
 	steps []string
-	// lines limits it to the function's log.
-	lines bool
+	// service limits it to what services and the engine say: in the function's
+	// log, which its code writes, the same words prove nothing.
+	service bool
 }
 
 func sign(of symptom, text string, steps ...string) signature {
 	return signature{of: of, pattern: compiled(text), steps: steps}
 }
 
+// served is sign for what only services say.
+func served(of symptom, text string) signature {
+	s := sign(of, text)
+	s.service = true
+	return s
+}
+
 // signatures are those of AWS's templates, of the services' answers, and of
 // Keyturn's own texts.
 var signatures = []signature{
 	// What the services answer, and what keeps the function from running.
-	sign(cannotInvoke, `cannot invoke the specified Lambda function`),
-	sign(noFunction, `No Lambda rotation function ARN is associated|enable rotation on a secret that doesn.t already have a Lambda function ARN`),
-	sign(unfinished, `previous rotation isn.t complete`),
-	sign(bothSchedules, `cannot specify both rotation frequency and schedule expression`),
-	sign(badSchedule, `Invalid schedule expression|Rate in (?:hour|day) should be|Duration (?:must be at least|cannot be greater)|Starting hour and duration must be|AutomaticallyAfterDays must be`),
-	sign(notRotatable, `marked for deletion|currently marked deleted|not permitted on a replica secret|managed by an AWS service|not supported for a service-managed secret`),
-	sign(noInterpreter, `needs an interpreter that functions can run|configured for the runtime \S+ cannot run functions`),
-	sign(noConfinement, `Functions cannot run here, because nothing would keep them`),
-	sign(noHeldVPC, `this host cannot hold it to what the VPC allows`),
-	sign(roleRefused, `cannot be assumed by Lambda`),
-	sign(variablesSealed, `unable to decrypt the environment variables`),
-	sign(throttledFunction, `Rate [Ee]xceeded|TooManyRequestsException|ConcurrentInvocationLimitExceeded`),
-	sign(foreignWriter, `was not created by Lambda`),
-	sign(nothingStored, `The createSecret step returned, but`),
-	sign(notMoved, `The finishSecret step returned, but`),
+	served(cannotInvoke, `cannot invoke the specified Lambda function`),
+	served(noFunction, `No Lambda rotation function ARN is associated|enable rotation on a secret that doesn.t already have a Lambda function ARN`),
+	served(unfinished, `previous rotation isn.t complete`),
+	served(bothSchedules, `cannot specify both rotation frequency and schedule expression`),
+	served(badSchedule, `Invalid schedule expression|Rate in (?:hour|day) should be|Duration (?:must be at least|cannot be greater)|Starting hour and duration must be|AutomaticallyAfterDays must be`),
+	served(notRotatable, `marked for deletion|currently marked deleted|not permitted on a replica secret|managed by an AWS service|not supported for a service-managed secret`),
+	served(noInterpreter, `needs an interpreter that functions can run|configured for the runtime \S+ cannot run functions`),
+	served(noConfinement, `Functions cannot run here, because nothing would keep them`),
+	served(noHeldVPC, `this host cannot hold it to what the VPC allows`),
+	served(roleRefused, `cannot be assumed by Lambda`),
+	served(variablesSealed, `unable to decrypt the environment variables`),
+	served(throttledFunction, `Rate [Ee]xceeded|TooManyRequestsException|ConcurrentInvocationLimitExceeded`),
+	served(foreignWriter, `was not created by Lambda`),
+	served(nothingStored, `The createSecret step returned, but`),
+	served(notMoved, `The finishSecret step returned, but`),
 	// The package and the process.
 	sign(wrongBuild, "version [`'\"]?GLIBC|GLIBC_[0-9.]+['\" ]* not found|invalid ELF header|wrong ELF class|cannot open shared object file|Exec format error|exec format error|undefined symbol"),
 	sign(noImport, `Unable to import module|ModuleNotFoundError|ImportError: cannot import|Runtime\.ImportModuleError|Runtime\.HandlerNotFound|missing on module|Runtime\.UserCodeSyntaxError|Runtime\.InvalidEntrypoint|Cannot find module`),
@@ -202,6 +210,9 @@ func (c *Case) hasTimedOut() bool {
 	if c.run.TimedOut {
 		return true
 	}
+	if c.Function != nil && c.run.Took > 0 && c.run.Took < c.Function.Timeout*9/10 {
+		return false // whatever it writes
+	}
 	if slices.ContainsFunc(c.run.Lines, func(l Line) bool { return timeoutPattern.MatchString(l.Text) }) {
 		return true
 	}
@@ -214,6 +225,9 @@ func (c *Case) match(texts []text) bool {
 			continue
 		}
 		for _, t := range slices.Backward(texts) {
+			if s.service && t.line {
+				continue
+			}
 			if t.Text != c.refusal.Text && s.pattern.MatchString(t.Text) && !incidental(t.Text, s.of) {
 				c.symptom, c.told = s.of, t
 				return true
