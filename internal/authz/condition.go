@@ -90,9 +90,13 @@ func (q *inquiry) manner(name string) iam.Value {
 	case "calledvia":
 		return iam.List(q.via())
 	case "calledviafirst":
-		return iam.NonEmpty(strings.Join(q.via()[:min(1, len(q.via()))], ""))
+		if via := q.via(); len(via) > 0 {
+			return iam.Text(via[0])
+		}
 	case "calledvialast":
-		return iam.NonEmpty(strings.Join(q.via()[max(0, len(q.via())-1):], ""))
+		if via := q.via(); len(via) > 0 {
+			return iam.Text(via[len(via)-1])
+		}
 	case "multifactorauthpresent":
 		return given("false", !q.call.Principal.IssuedAt.IsZero()) // long-term keys have no such key (AWS docs)
 	}

@@ -45,7 +45,7 @@ type Spec struct {
 	// Environment are further variables.
 	Environment map[string]string
 	// Hold is how long alternating users keep the old password for readers
-	// that have not moved; 0 for not at all.
+	// that have not moved, such as "2d"; "" for not at all.
 	Hold string
 	// CABundle holds certificates of authorities in PEM form that the
 	// function trusts beside the system's.

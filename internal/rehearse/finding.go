@@ -73,6 +73,13 @@ func Codes() []Code {
 	}
 }
 
+// consequences are the findings that another one leads to, in the same trial.
+var consequences = map[Code][]Code{
+	SetBeforeStore: {SetInCreate},
+	WrongVersion:   {StoresNothing},
+	ChangesPending: {SetsNothing},
+}
+
 // follows tells that a finding is what any other leads to, and is left out
 // beside one.
 func (c Code) follows() bool {

@@ -156,13 +156,16 @@ type wire struct {
 	conns    connections
 }
 
+// wireHost is where wires listen.
+const wireHost = "127.0.0.1"
+
 func newWire(to string) (*wire, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", wireHost+":0")
 	if err != nil {
 		return nil, err
 	}
 	at := l.Addr().(*net.TCPAddr)
-	w := &wire{host: "127.0.0.1", port: at.Port, to: to, listener: l}
+	w := &wire{host: wireHost, port: at.Port, to: to, listener: l}
 	go w.accept()
 	return w, nil
 }

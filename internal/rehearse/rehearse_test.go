@@ -144,6 +144,10 @@ func TestWrongFunctions(t *testing.T) {
 		{"sets-nothing", rehearse.SetsNothing, nil},
 		{"does-not-promote", rehearse.DoesNotPromote, nil},
 		{"stores-nothing", rehearse.StoresNothing, nil},
+		{"wrong-version", rehearse.WrongVersion, nil},
+		{"changes-pending", rehearse.ChangesPending, nil},
+		{"sets-by-current-only", rehearse.NotIdempotent, []string{"repeat-setSecret", "kill-after-set"}},
+		{"logs-event", rehearse.LogsSecret, nil},
 		{"ignores-labels", rehearse.IgnoresLabels, []string{"foreign-put-set"}},
 		{"breaks-on-punctuation", rehearse.Punctuation, []string{"punctuation-current"}},
 	} {

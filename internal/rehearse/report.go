@@ -75,11 +75,16 @@ func (t *trial) conclude() {
 	found, events, struck, unable := slices.Clone(t.found), slices.Clone(t.events), t.struck, t.unable
 	t.mu.Unlock()
 	cause := slices.ContainsFunc(found, func(f Finding) bool { return !f.Warning && !f.Code.follows() })
-	sets := slices.ContainsFunc(found, func(f Finding) bool { return f.Code == SetBeforeStore })
+	leftOut := map[Code]bool{}
+	for _, f := range found {
+		for _, code := range consequences[f.Code] {
+			leftOut[code] = true
+		}
+	}
 	r := t.result
 	r.Findings, r.Course, r.Outcome, r.Note = nil, nil, Passed, ""
 	for _, f := range found {
-		if cause && f.Code.follows() || sets && f.Code == SetInCreate {
+		if cause && f.Code.follows() || leftOut[f.Code] {
 			continue
 		}
 		f.Title, f.Remedy = f.Code.Title(), f.Code.Remedy()

@@ -185,9 +185,12 @@ func (s *server) makeFunction(ctx context.Context, name string, f *Function, tim
 	if err != nil {
 		return "", err
 	}
-	variables := maps.Clone(f.Environment)
-	if variables == nil {
-		variables = map[string]string{}
+	variables := map[string]string{}
+	for name, content := range f.Environment {
+		if strings.HasPrefix(name, "AWS_ENDPOINT_URL") {
+			content = gateway // no service's calls go anywhere else
+		}
+		variables[name] = content
 	}
 	for _, variable := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "SECRETS_MANAGER_ENDPOINT"} {
 		variables[variable] = gateway

@@ -112,13 +112,10 @@ func (d *database) trust(s *Shadow) error {
 	return nil
 }
 
-// local are hosts whose certificates hold for the wire too.
-var local = []string{"127.0.0.1", "localhost"}
-
 // address implements target. A certificate names the database's host, which
 // the wire is not, unless both are this machine.
 func (s *shadows) address() string {
-	if s.secure != nil && s.host != local[0] {
+	if s.secure != nil && s.host != wireHost {
 		return ""
 	}
 	return s.database.address()

@@ -243,12 +243,21 @@ func (t *trial) converge(ctx context.Context, end rotate.Status) (bool, error) {
 	if end == rotate.Succeeded {
 		return true, nil
 	}
-	code := DoesNotConverge
-	if t.fault.act == actPunctuateCurrent || t.fault.act == actPunctuateNew {
-		code = Punctuation
-	}
-	t.explainFailure(code, "the rotation succeeds when it is repeated without the fault")
+	t.explainFailure(t.blame(), "the rotation succeeds when it is repeated without the fault")
 	return false, nil
+}
+
+// blame is the finding for a rotation that does not succeed after the fault.
+func (t *trial) blame() Code {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch f := t.fault; {
+	case f.act == actPunctuateCurrent || f.act == actPunctuateNew:
+		return Punctuation
+	case (f.at == after || f.at == effective) && t.failed.Step == f.step && t.struck > 0:
+		return NotIdempotent // the step does not find what it had done before it was cut off
+	}
+	return DoesNotConverge
 }
 
 // pause is between two looks at the engine's reports.

@@ -118,9 +118,6 @@ const leaseBound = lease + 25*time.Second
 // The other takes them over when their leases end, repeats that step, and
 // completes them; whatever the first then does has no effect.
 func TestNodeLostDuringRotations(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes longer than a lease")
-	}
 	for name, lose := range map[string]func(p *pair){
 		"killed": func(p *pair) { p.a.Kill() },
 		"frozen": func(p *pair) { p.a.Signal(syscall.SIGSTOP) },

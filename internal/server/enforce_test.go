@@ -395,6 +395,8 @@ func TestEnforceRotation(t *testing.T) {
 		t.Errorf("the log does not end after the line about credentials:\n%s", log)
 	}
 	v.https(true)
+	_, err = s.Lambda.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: &function, Timeout: aws.Int32(30)})
+	v.must(err)
 	succeeded := func(string) bool {
 		out, err := s.Secrets.DescribeSecret(t.Context(), &secretsmanager.DescribeSecretInput{SecretId: secret.ARN})
 		v.must(err)

@@ -70,6 +70,11 @@ func decodeJSON(body string) (document, error) {
 	r := jsonReader{body: body, decoder: json.NewDecoder(strings.NewReader(body)), order: map[string][]string{}}
 	r.decoder.UseNumber()
 	v, err := r.value(0, "")
+	return newDocument(v, r.order, err)
+}
+
+// newDocument makes a document of what was read, with the reader's error.
+func newDocument(v any, order map[string][]string, err error) (document, error) {
 	if err != nil {
 		return document{}, err
 	}
@@ -77,7 +82,7 @@ func decodeJSON(body string) (document, error) {
 	if !ok {
 		return document{}, errStructure()
 	}
-	return document{tree: tree, order: r.order}, nil
+	return document{tree: tree, order: order}, nil
 }
 
 // jsonReader reads a text that is known to be well-formed.

@@ -32,14 +32,7 @@ func decodeYAML(body string) (document, error) {
 	}
 	r := yamlReader{order: map[string][]string{}}
 	v, err := r.value(node, 0, "")
-	if err != nil {
-		return document{}, err
-	}
-	tree, ok := v.(map[string]any)
-	if !ok {
-		return document{}, errStructure()
-	}
-	return document{tree: tree, order: r.order}, nil
+	return newDocument(v, r.order, err)
 }
 
 type yamlReader struct{ order map[string][]string }

@@ -45,6 +45,9 @@ var special = map[string][]struct{ holds, file string }{
 // Do answers a request.
 func (s *shelf) Do(r *http.Request) (*http.Response, error) {
 	if r.URL.Host == "code.example.net" {
+		s.mu.Lock()
+		s.seen["code"]++
+		s.mu.Unlock()
 		return response(http.StatusOK, s.code), nil
 	}
 	body := []byte{}
@@ -300,6 +303,17 @@ func wantNetworkOnAWS(t *testing.T, e *doctor.Evidence) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ways (-want +got):\n%s", diff)
 	}
+}
+
+// With NoCode the function's code is not fetched.
+func TestNoCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, cfg := onAWS(t)
+		e, err := gather.New(cfg, gather.Options{NoCode: true}).Secret(t.Context(), "app/db")
+		if err != nil || e.Function == nil || e.Function.Code != nil || s.seen["code"] != 0 {
+			t.Errorf("got %v, %+v after %v", err, e.Function, s.seen)
+		}
+	})
 }
 
 // A survey lists every secret that rotates or did, and looks at each function

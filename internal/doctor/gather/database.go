@@ -32,7 +32,7 @@ func (l *look) databases(ctx context.Context) []database {
 	var instances []rdstypes.DBInstance
 	var clusters []rdstypes.DBCluster
 	var subnets []rdstypes.DBSubnetGroup
-	together(ctx, func(ctx context.Context) {
+	l.together(ctx, func(ctx context.Context) {
 		p := rds.NewDescribeDBInstancesPaginator(l.rds, &rds.DescribeDBInstancesInput{})
 		for n := 0; p.HasMorePages() && n < maxDatabasePages; n++ {
 			page, err := p.NextPage(ctx)

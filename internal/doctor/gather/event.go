@@ -42,7 +42,7 @@ func (l *look) events(ctx context.Context) {
 			found[i] = slices.DeleteFunc(all, func(v doctor.Event) bool { return !l.about(v) })
 		})
 	}
-	together(ctx, parts...)
+	l.together(ctx, parts...)
 	rotations := slices.Concat(found...)
 	times := windows(rotations, l.e.At)
 	if len(times) == 0 {
@@ -50,7 +50,7 @@ func (l *look) events(ctx context.Context) {
 	}
 	whole := window{times[0].from.Add(-clockSkew), times[len(times)-1].to.Add(clockSkew)}
 	var onSecret, ofFunction []doctor.Event
-	together(ctx,
+	l.together(ctx,
 		func(ctx context.Context) {
 			onSecret = l.lookup(ctx, trailtypes.LookupAttributeKeyResourceName, l.e.Secret.ARN, whole, maxSecretPages)
 		},

@@ -44,7 +44,7 @@ func (l *look) function(ctx context.Context) {
 	}
 	l.tell("function")
 	f, code := l.functionOf(ctx, functionARN)
-	if f != nil && code != nil {
+	if f != nil && code != nil && !l.options.NoCode {
 		f.Code = l.code(ctx, f, code)
 	}
 	l.note(func(e *doctor.Evidence) { e.Function = f })
@@ -119,11 +119,11 @@ func configured(f *doctor.Function, c *lambda.GetFunctionConfigurationOutput) {
 		f.Architecture = string(c.Architectures[0])
 	}
 	f.Timeout, f.MemoryMB = time.Duration(aws.ToInt32(c.Timeout))*time.Second, aws.ToInt32(c.MemorySize)
-	f.State, f.StateReason, f.LastUpdateStatus = string(c.State), aws.ToString(c.StateReason), string(c.LastUpdateStatus)
+	f.State, f.StateReason, f.LastUpdateStatus = string(c.State), blot(aws.ToString(c.StateReason)), string(c.LastUpdateStatus)
 	if at, err := time.Parse(lambdaTime, aws.ToString(c.LastModified)); err == nil {
 		f.ModifiedAt = at.UTC()
 	}
-	f.RoleARN, f.Rotator = aws.ToString(c.Role), archive.Rotator(f.Handler)
+	f.RoleARN, f.Rotator = aws.ToString(c.Role), rotatorOf(f)
 	if v := c.VpcConfig; v != nil {
 		f.VPCID, f.SubnetIDs, f.GroupIDs = aws.ToString(v.VpcId), v.SubnetIds, v.SecurityGroupIds
 	}
@@ -137,10 +137,25 @@ func configured(f *doctor.Function, c *lambda.GetFunctionConfigurationOutput) {
 			if !slices.Contains(knownVariables, name) {
 				value = ""
 			}
-			f.Variables[name] = value
+			f.Variables[name] = blot(value)
 		}
 	}
 }
+
+// rotatorOf is the built-in rotator that a function runs; "" for other code. A
+// handler alone says nothing: rotator.lambda_handler is a Python function in
+// rotator.py.
+func rotatorOf(f *doctor.Function) string {
+	name := archive.Rotator(f.Handler)
+	_, strategy, _ := strings.Cut(name, ".")
+	if !strings.HasPrefix(f.Runtime, "provided") || name != "command" && !slices.Contains(strategies, strategy) {
+		return ""
+	}
+	return name
+}
+
+// strategies are the ends of the names of built-in rotators.
+var strategies = []string{"alternating", "keytab", "managed", "overlap", "single", "superuser", "token"}
 
 // unqualified is a function's ARN without version or alias.
 func unqualified(functionARN string) string {

@@ -43,6 +43,14 @@ type Options struct {
 	// Rate is the number of calls to each service a second; 10 if zero on
 	// AWS's own endpoints, unlimited elsewhere. CloudTrail gets 2 at most.
 	Rate float64
+	// NoCode leaves the function's code package alone. A server that looks
+	// for its tenants sets it: whoever can upload code decides what reading it
+	// costs.
+	NoCode bool
+	// OwnLog reads the log group /aws/lambda/NAME alone. A server that reads
+	// with more rights than who is told the findings sets it: a function's
+	// owner may name any group as its own.
+	OwnLog bool
 	// Progress, if not nil, is told in words what is being looked at. Calls
 	// do not overlap.
 	Progress func(string)

@@ -29,7 +29,10 @@ func (l *look) invocations(ctx context.Context) {
 			l.gap(err, "logs:FilterLogEvents", l.logARN(group), "what the function logged, and how long it took")
 		})
 	}
-	together(ctx, parts...)
+	l.together(ctx, parts...)
+	if ctx.Err() != nil {
+		return
+	}
 	all := l.ours(parseLog(slices.Concat(found...)))
 	if len(all) > maxInvocations {
 		all = all[len(all)-maxInvocations:]
@@ -40,7 +43,7 @@ func (l *look) invocations(ctx context.Context) {
 // logGroup is the function's log group: as configured, or Lambda's own where
 // the configuration could not be read.
 func (l *look) logGroup() string {
-	if f := l.e.Function; f != nil && f.LogGroup != "" {
+	if f := l.e.Function; f != nil && f.LogGroup != "" && !l.options.OwnLog {
 		return f.LogGroup
 	}
 	if name := functionName(l.e.Secret.FunctionARN); name != "" {

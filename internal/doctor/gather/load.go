@@ -25,7 +25,7 @@ func (l *look) load(ctx context.Context) {
 		return
 	}
 	load := &doctor.Load{}
-	together(ctx, func(ctx context.Context) {
+	l.together(ctx, func(ctx context.Context) {
 		out, err := l.lambda.GetAccountSettings(ctx, &lambda.GetAccountSettingsInput{})
 		if !l.gap(err, "lambda:GetAccountSettings", "", "how many functions may run at once") && out.AccountLimit != nil {
 			load.AccountLimit, load.Unreserved = out.AccountLimit.ConcurrentExecutions, aws.ToInt32(out.AccountLimit.UnreservedConcurrentExecutions)

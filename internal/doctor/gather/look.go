@@ -33,13 +33,30 @@ type look struct {
 // part is a piece of the work.
 type part func(context.Context)
 
-// together runs parts side by side and returns when all are done.
-func together(ctx context.Context, parts ...part) {
+// together runs parts side by side and returns when all are done. What they
+// read is other people's: one that panics leaves a gap and ends nothing else.
+func (l *look) together(ctx context.Context, parts ...part) {
 	var wg sync.WaitGroup
 	for _, p := range parts {
-		wg.Go(func() { p(ctx) })
+		wg.Go(func() {
+			defer l.recovered()
+			p(ctx)
+		})
 	}
 	wg.Wait()
+}
+
+// recovered turns a panic into a gap. Its text is not told: it may hold what
+// was read.
+func (l *look) recovered() {
+	if recover() == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*l.gaps = append(*l.gaps, doctor.Gap{
+		Action: "keyturn:Read", Resource: "*", Error: "an answer could not be read: a fault of this program", Missing: "a part of the evidence",
+	})
 }
 
 // note changes the evidence.
@@ -100,7 +117,7 @@ func (l *look) gap(err error, action, resource, missing string) bool {
 func (g *Gatherer) Secret(ctx context.Context, secretID string) (*doctor.Evidence, error) {
 	e := &doctor.Evidence{At: time.Now().UTC(), Region: g.region, Endpoint: g.endpoint}
 	l := &look{Gatherer: g, e: e, gaps: &e.Gaps}
-	together(ctx, l.caller, l.server, func(ctx context.Context) { l.secret(ctx, secretID) })
+	l.together(ctx, l.caller, l.server, func(ctx context.Context) { l.secret(ctx, secretID) })
 	if e.Secret.Found {
 		l.surroundings(ctx)
 	}
@@ -114,17 +131,17 @@ func (g *Gatherer) Secret(ctx context.Context, secretID string) (*doctor.Evidenc
 // surroundings follows the secret to everything that has to do with it.
 func (l *look) surroundings(ctx context.Context) {
 	var rotations part = func(ctx context.Context) {
-		together(ctx, l.events, l.reports)
+		l.together(ctx, l.events, l.reports)
 	}
 	var function part = func(ctx context.Context) {
 		l.function(ctx)
 		if l.e.Function == nil || !l.e.Function.Found {
 			return
 		}
-		together(ctx, l.functionPolicy, l.provisioned, l.role, l.stack)
+		l.together(ctx, l.functionPolicy, l.provisioned, l.role, l.stack)
 	}
-	together(ctx, l.versions, l.resourcePolicy, l.key, l.load, rotations, function)
-	together(ctx, l.invocations, l.network, l.superuser, l.keyDecisions)
+	l.together(ctx, l.versions, l.resourcePolicy, l.key, l.load, rotations, function)
+	l.together(ctx, l.invocations, l.network, l.superuser, l.keyDecisions)
 	l.summarize()
 }
 

@@ -25,7 +25,7 @@ func (l *look) network(ctx context.Context) {
 	var s *network.Snapshot
 	var all []database
 	whole := true
-	together(ctx, func(ctx context.Context) {
+	l.together(ctx, func(ctx context.Context) {
 		if f.VPCID != "" {
 			s, whole = l.snapshot(ctx, f.VPCID)
 		}

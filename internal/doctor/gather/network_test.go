@@ -149,6 +149,7 @@ func TestPolicyIsEnough(t *testing.T) {
 		"kms:Decrypt " + key: "allowed", "kms:GenerateDataKey " + key: "implicitDeny", "ec2:CreateNetworkInterface *": "allowed",
 	})
 	k.withoutSimulation(e)
+	k.narrowed(e)
 	wantPaths(t, e)
 	if e.Network.VPCID != v.id || e.Network.Enforced {
 		t.Errorf("got the network %s, enforced %v", e.Network.VPCID, e.Network.Enforced)
@@ -167,6 +168,22 @@ func wantDecisions(t *testing.T, e *doctor.Evidence, want map[string]string) {
 		if got[question] != answer {
 			t.Errorf("%s: got %q, want %q of %v", question, got[question], answer, got)
 		}
+	}
+}
+
+// narrowed gathers with the policy that names the function, its log, role and
+// stack, and the keys and secrets that are known: nothing is missing, and no
+// other function is open.
+func (k *kit) narrowed(all *doctor.Evidence) {
+	k.t.Helper()
+	policy := gather.PolicyFor(all)
+	for _, wide := range []string{"function:*", "log-group:*", "role/*", "secret:*", "key/*"} {
+		if strings.Contains(policy, wide) {
+			k.t.Errorf("the narrow policy has %s", wide)
+		}
+	}
+	if e := k.gather(k.user("narrow", policy), all.Secret.ARN); len(e.Gaps) > 0 || e.Stack == nil || e.Superuser == nil || len(e.Invocations) == 0 {
+		k.t.Errorf("got gaps %+v", e.Gaps)
 	}
 }
 

@@ -3,6 +3,9 @@ package gather
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/keyturn/keyturn/internal/doctor"
+	"github.com/keyturn/keyturn/internal/rotate"
 )
 
 // statement is one of the policy that Policy prints.
@@ -48,23 +51,57 @@ var scopes = []struct {
 }
 
 // Policy returns the policy document by which a caller can gather everything
-// about a secret and nothing else. Actions without resources in IAM are on "*".
-// An empty secretARN stands for every secret of the account and region, as a
-// survey needs it.
+// about a secret and nothing else. Actions without resources in IAM are on "*";
+// what is not known from the secret's ARN, such as its function, is every one of
+// the account and region: PolicyFor knows more. An empty secretARN stands for
+// every secret of the account and region, as a survey needs it.
 func Policy(partition, account, region, secretARN string) string {
+	return policy(partition, account, region, secretARN, nil)
+}
+
+// PolicyFor is Policy narrowed to what evidence that was gathered once names:
+// the secret's function with its log, role, stack and key. A secret that gets
+// another function needs another policy.
+func PolicyFor(e *doctor.Evidence) string {
+	narrow := map[string][]string{}
+	if f := e.Function; f != nil && f.Found {
+		plain := unqualified(f.ARN)
+		narrow["Function"] = []string{plain, plain + ":*"}
+		groups := "arn:" + e.Partition + ":logs:" + e.Region + ":" + e.Account + ":log-group:"
+		narrow["Logs"] = []string{groups + f.LogGroup + ":*"}
+		if e.Keyturn {
+			narrow["Logs"] = append(narrow["Logs"], groups+rotate.EngineGroup+":*")
+		}
+		narrow["Role"] = []string{f.RoleARN}
+	}
+	if u := e.Superuser; u != nil {
+		narrow["SuperuserSecret"] = []string{u.ARN}
+	}
+	if k := e.Key; k != nil && k.Found && (e.Superuser == nil || e.Superuser.KeyID == "") {
+		narrow["Key"] = []string{k.ID}
+	}
+	if s := e.Stack; s != nil && s.ID != "" {
+		narrow["Stack"] = []string{s.ID, "arn:" + e.Partition + ":cloudformation:" + e.Region + ":" + e.Account + ":stack/" + s.RootName + "/*"}
+	}
+	return policy(e.Partition, e.Account, e.Region, e.Secret.ARN, narrow)
+}
+
+func policy(partition, account, region, secretARN string, narrow map[string][]string) string {
 	if secretARN == "" {
 		secretARN = "arn:" + partition + ":secretsmanager:" + region + ":" + account + ":secret:*"
 	}
 	parts := strings.NewReplacer(":P:", ":"+partition+":", ":R:", ":"+region+":", ":A:", ":"+account+":")
 	var all []statement
 	for _, s := range scopes {
-		x := statement{Sid: s.sid, Effect: "Allow", Action: s.actions}
-		for _, r := range s.resources {
-			if r == "S" {
-				r = secretARN
+		x := statement{Sid: s.sid, Effect: "Allow", Action: s.actions, Resource: narrow[s.sid]}
+		if x.Resource == nil {
+			for _, r := range s.resources {
+				if r == "S" {
+					r = secretARN
+				}
+				// Twice, as neighbours share a colon.
+				x.Resource = append(x.Resource, parts.Replace(parts.Replace(r)))
 			}
-			// Twice, as neighbours share a colon.
-			x.Resource = append(x.Resource, parts.Replace(parts.Replace(r)))
 		}
 		all = append(all, x)
 	}

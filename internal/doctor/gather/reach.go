@@ -32,7 +32,7 @@ type Reach struct {
 func (g *Gatherer) Network(ctx context.Context, function, to string) (*Reach, error) {
 	r := &Reach{}
 	l := &look{Gatherer: g, gaps: &r.Gaps, e: &doctor.Evidence{At: time.Now().UTC(), Region: g.region, Network: &doctor.Network{}}}
-	together(ctx, l.caller, l.server, func(ctx context.Context) { r.Function, _ = l.functionOf(ctx, function) })
+	l.together(ctx, l.caller, l.server, func(ctx context.Context) { r.Function, _ = l.functionOf(ctx, function) })
 	r.Enforced = l.e.Network.Enforced
 	f := r.Function
 	if f == nil {
@@ -46,7 +46,7 @@ func (g *Gatherer) Network(ctx context.Context, function, to string) (*Reach, er
 	}
 	s, whole := &network.Snapshot{Account: l.e.Account, Region: l.e.Region}, true
 	var all []database
-	together(ctx, func(ctx context.Context) {
+	l.together(ctx, func(ctx context.Context) {
 		if f.VPCID != "" {
 			s, whole = l.snapshot(ctx, f.VPCID)
 		}

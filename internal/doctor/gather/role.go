@@ -34,7 +34,7 @@ func (l *look) role(ctx context.Context) {
 		r.Found, r.Trust = true, document(out.Role.AssumeRolePolicyDocument)
 	}
 	whole := false
-	together(ctx,
+	l.together(ctx,
 		func(ctx context.Context) { r.Statements, whole = l.policies(ctx, roleARN, name) },
 		func(ctx context.Context) { r.Decisions = l.simulations(ctx, roleARN, l.questions()) })
 	if whole && r.Found && out.Role.PermissionsBoundary == nil {
@@ -83,7 +83,7 @@ func (l *look) policies(ctx context.Context, roleARN, name string) (found map[st
 		defer mu.Unlock()
 		found[name] = text
 	}
-	together(ctx, func(ctx context.Context) {
+	l.together(ctx, func(ctx context.Context) {
 		list, err := l.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: &name})
 		if l.gap(err, "iam:ListRolePolicies", roleARN, missing) {
 			fail()
@@ -100,7 +100,7 @@ func (l *look) policies(ctx context.Context, roleARN, name string) (found map[st
 				keep(policy, document(out.PolicyDocument))
 			})
 		}
-		together(ctx, parts...)
+		l.together(ctx, parts...)
 	}, func(ctx context.Context) {
 		list, err := l.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: &name})
 		if l.gap(err, "iam:ListAttachedRolePolicies", roleARN, missing) {
@@ -118,7 +118,7 @@ func (l *look) policies(ctx context.Context, roleARN, name string) (found map[st
 				keep(aws.ToString(attached.PolicyArn), text)
 			})
 		}
-		together(ctx, parts...)
+		l.together(ctx, parts...)
 	})
 	return found, !failed
 }
@@ -220,7 +220,7 @@ func (l *look) simulations(ctx context.Context, roleARN string, questions []ques
 	for i, q := range questions {
 		parts = append(parts, func(ctx context.Context) { answers[i] = l.simulate(ctx, roleARN, q) })
 	}
-	together(ctx, parts...)
+	l.together(ctx, parts...)
 	return slices.Concat(answers...)
 }
 

@@ -66,7 +66,7 @@ func (l *look) snapshot(ctx context.Context, vpcID string) (s *network.Snapshot,
 			failed[i] = l.gap(err, "ec2:"+operation, "", missing)
 		}
 	}
-	together(ctx, parts...)
+	l.together(ctx, parts...)
 	s.Region = l.e.Region
 	alignEndpoints(s)
 	return s, !slices.Contains(failed, true)

@@ -41,7 +41,7 @@ func (g *Gatherer) Survey(ctx context.Context) (*doctor.Survey, error) {
 			events[i] = l.lookup(ctx, trailtypes.LookupAttributeKeyEventName, name, window{s.Since, s.At}, maxSurveyPages)
 		})
 	}
-	together(ctx, parts...)
+	l.together(ctx, parts...)
 	if failed != nil {
 		return nil, fmt.Errorf("listing the secrets: %w", failed)
 	}
@@ -123,7 +123,7 @@ func (l *look) surveyFunctions(ctx context.Context, list []doctor.Surveyed) {
 			}
 		})
 	}
-	atMost(ctx, maxAtOnce, parts)
+	l.atMost(ctx, maxAtOnce, parts)
 	for i := range list {
 		if f := byARN[list[i].FunctionARN]; f != nil {
 			list[i].Function, list[i].Stack = f.function, f.stack
@@ -135,13 +135,14 @@ func (l *look) surveyFunctions(ctx context.Context, list []doctor.Surveyed) {
 const maxAtOnce = 16
 
 // atMost runs parts, at most n of them at once.
-func atMost(ctx context.Context, n int, parts []part) {
+func (l *look) atMost(ctx context.Context, n int, parts []part) {
 	var wg sync.WaitGroup
 	free := make(chan struct{}, n)
 	for _, p := range parts {
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
+			defer l.recovered()
 			p(ctx)
 		})
 	}

@@ -335,11 +335,11 @@ func TestEgressGo(t *testing.T) {
 	noTCP, noUDP := greeter(t, "127.0.0.1")
 	r := newRules("tcp "+okTCP, "udp "+okUDP)
 	k := newKit(t, func(cfg *Config) { cfg.Egress = r.egress() })
-	s := spec(t, buildProvided(t, "dialer"), func(s *Spec) { provided(s); inVPC(s); s.Timeout = time.Minute })
+	s := spec(t, buildProvided(t, "dialer"), func(s *Spec) { provided(s); inVPC(s); s.Timeout = 3 * time.Minute })
 	type count struct{ Hello, Timeout, Other int }
 	const times = 100
 	got := decode[map[string]count](t, []byte(k.value(s, encodeString(map[string]any{
-		"Networks": []string{"tcp", "udp", "tcp", "udp"}, "Addresses": []string{okTCP, okUDP, noTCP, noUDP}, "Times": times, "Wait": 4000,
+		"Networks": []string{"tcp", "udp", "tcp", "udp"}, "Addresses": []string{okTCP, okUDP, noTCP, noUDP}, "Times": times, "Waits": []int{60, 60, 3, 3},
 	}))))
 	want := map[string]count{okTCP: {Hello: times}, okUDP: {Hello: times}, noTCP: {Timeout: times}, noUDP: {Timeout: times}}
 	if diff := cmp.Diff(want, got); diff != "" {

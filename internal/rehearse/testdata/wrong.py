@@ -109,8 +109,27 @@ def connect_by_url(value):
         return None
 
 
+def create_elsewhere(client, arn, token, _):
+    client.put_secret_value(SecretId=arn, SecretString=json.dumps(fresh(client, arn)), VersionStages=["AWSPENDING"])
+
+
+def set_another(client, arn, token, proof):
+    value = read(client, arn, "AWSPENDING", token)
+    value["password"] = fresh(client, arn)["password"]
+    set_password(read(client, arn, "AWSCURRENT"), value)
+    client.put_secret_value(SecretId=arn, SecretString=json.dumps(value), VersionStages=["AWSPENDING"])
+
+
+def set_by_current(client, arn, token, _):
+    set_password(read(client, arn, "AWSCURRENT"), read(client, arn, "AWSPENDING", token))
+
+
 right_set = good.set_secret
 BUGS = {
+    "wrong-version": {"createSecret": create_elsewhere},
+    "changes-pending": {"setSecret": set_another},
+    "sets-by-current-only": {"setSecret": set_by_current},
+    "logs-event": {},
     "": {},
     "not-idempotent": {"createSecret": create_without_looking},
     "set-before-store": {"createSecret": create_after_setting, "setSecret": nothing},
@@ -135,6 +154,8 @@ def lambda_handler(event, context):
         good.must_run, good.read = lambda *_: True, read_any
     if bug == "breaks-on-punctuation":
         good.connect = connect_by_url
-    if bug in ("promotes-untested",) and event["Step"] == "testSecret":
+    if bug == "promotes-untested" and event["Step"] == "testSecret":
         return
+    if bug == "logs-event":
+        print(event)
     return good.lambda_handler(event, context)

@@ -70,45 +70,35 @@ func (s *session) copyLimits(ctx context.Context, from, to string) error {
 }
 
 func (s *session) copyPermissions(ctx context.Context, from, to string) error {
-	source, err := s.permissions(ctx, from, "permissions")
-	if err != nil {
-		return err
-	}
-	target, err := s.permissions(ctx, to, "permissions")
-	if err != nil {
-		return err
-	}
-	for _, p := range target {
-		if slices.ContainsFunc(source, p.sameVhost) {
-			continue
-		}
-		if err := s.remove(ctx, path("permissions", p.Vhost, to)); err != nil {
-			return err
-		}
-	}
-	return s.permit(ctx, "permissions", to, source)
+	return s.copyRules(ctx, "permissions", permission.sameVhost, from, to)
 }
 
 // copyTopics removes all rules of a vhost where there is one too many: no
 // other way is known to all versions.
 func (s *session) copyTopics(ctx context.Context, from, to string) error {
-	source, err := s.permissions(ctx, from, "topic-permissions")
+	return s.copyRules(ctx, "topic-permissions", permission.sameExchange, from, to)
+}
+
+// copyRules copies the permissions of a kind, after it has removed those for
+// which the source has none of the same place.
+func (s *session) copyRules(ctx context.Context, kind string, same func(p, q permission) bool, from, to string) error {
+	source, err := s.permissions(ctx, from, kind)
 	if err != nil {
 		return err
 	}
-	target, err := s.permissions(ctx, to, "topic-permissions")
+	target, err := s.permissions(ctx, to, kind)
 	if err != nil {
 		return err
 	}
 	for _, p := range target {
-		if slices.ContainsFunc(source, p.sameExchange) {
+		if slices.ContainsFunc(source, func(q permission) bool { return same(p, q) }) {
 			continue
 		}
-		if err := s.remove(ctx, path("topic-permissions", p.Vhost, to)); err != nil {
+		if err := s.remove(ctx, path(kind, p.Vhost, to)); err != nil {
 			return err
 		}
 	}
-	return s.permit(ctx, "topic-permissions", to, source)
+	return s.permit(ctx, kind, to, source)
 }
 
 func (p permission) sameVhost(q permission) bool { return p.Vhost == q.Vhost }

@@ -24,10 +24,11 @@ type cdk struct {
 	t   *testing.T
 }
 
-// newCDK installs the CDK below the build folder, once for all runs.
+// newCDK installs the CDK below the build folder, once for all runs; in a
+// folder that "./..." leaves out, as the CDK brings Go templates along.
 func newCDK(t *testing.T, s *apitest.Server, runtime string) *cdk {
 	t.Helper()
-	dir := filepath.Join(apitest.Root(), "build", "cdk")
+	dir := filepath.Join(apitest.Root(), "build", ".cdk")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

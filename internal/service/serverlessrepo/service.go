@@ -86,6 +86,17 @@ func (s *Service) find(call *wire.Call, id string) (*application.Application, er
 	return app, nil
 }
 
+// findVersion is find with the semantic version that is asked for, or the
+// latest.
+func (s *Service) findVersion(call *wire.Call, id string, asked *string) (*application.Application, string, error) {
+	app, err := s.find(call, id)
+	if err != nil {
+		return nil, "", err
+	}
+	v, err := version(app, asked)
+	return app, v, err
+}
+
 // version returns the semantic version that is asked for, or the latest.
 func version(app *application.Application, asked *string) (string, error) {
 	switch {
@@ -102,11 +113,7 @@ const created = "2026-11-22T00:00:00.000Z"
 
 // GetApplication describes an application and one version of it.
 func (s *Service) GetApplication(_ context.Context, call *wire.Call, in *api.GetApplicationRequest) (*api.GetApplicationResponse, error) {
-	app, err := s.find(call, *in.ApplicationId)
-	if err != nil {
-		return nil, err
-	}
-	v, err := version(app, in.SemanticVersion)
+	app, v, err := s.findVersion(call, *in.ApplicationId, in.SemanticVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -204,11 +211,7 @@ func (s *Service) ListApplicationVersions(_ context.Context, call *wire.Call, in
 // ListApplicationDependencies lists the applications nested in one: there are
 // none.
 func (s *Service) ListApplicationDependencies(_ context.Context, call *wire.Call, in *api.ListApplicationDependenciesRequest) (*api.ListApplicationDependenciesResponse, error) {
-	app, err := s.find(call, *in.ApplicationId)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := version(app, in.SemanticVersion); err != nil {
+	if _, _, err := s.findVersion(call, *in.ApplicationId, in.SemanticVersion); err != nil {
 		return nil, err
 	}
 	return &api.ListApplicationDependenciesResponse{Dependencies: []api.ApplicationDependencySummary{}}, nil

@@ -70,11 +70,7 @@ func (t template) expires() *string {
 // CreateCloudFormationTemplate makes the template of an application. Its
 // status is PREPARING in the answer (AWS docs), and ACTIVE ever after.
 func (s *Service) CreateCloudFormationTemplate(_ context.Context, call *wire.Call, in *api.CreateCloudFormationTemplateRequest) (*api.CreateCloudFormationTemplateResponse, error) {
-	app, err := s.find(call, *in.ApplicationId)
-	if err != nil {
-		return nil, err
-	}
-	v, err := version(app, in.SemanticVersion)
+	app, v, err := s.findVersion(call, *in.ApplicationId, in.SemanticVersion)
 	if err != nil {
 		return nil, err
 	}

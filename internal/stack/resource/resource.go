@@ -14,6 +14,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/keyturn/keyturn/internal/stack"
 )
@@ -114,31 +115,34 @@ type Handler struct {
 }
 
 // Lookup returns the handler of a resource type; nil if there is none.
-func Lookup(typ string) *Handler { return handlers[typ] }
+func Lookup(typ string) *Handler { return handlers()[typ] }
 
 // Schema returns the schema of a resource type; nil if there is none.
 func Schema(typ string) *stack.Schema {
-	if h := handlers[typ]; h != nil {
+	if h := handlers()[typ]; h != nil {
 		return h.Schema
 	}
 	return nil
 }
 
 // Types returns the names of all resource types, sorted.
-func Types() []string { return slices.Sorted(maps.Keys(handlers)) }
+func Types() []string { return slices.Sorted(maps.Keys(handlers())) }
 
-// handlers are the handlers by type.
-var handlers = table(
-	secretHandler(), secretPolicyHandler(), scheduleHandler(), attachmentHandler(),
-	functionHandler(), permissionHandler(), versionHandler(), functionAliasHandler(), layerHandler(), invokeConfigHandler(),
-	roleHandler(), userHandler(), groupHandler(), additionHandler(), accessKeyHandler(), policyHandler(), managedPolicyHandler(),
-	ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
-	vpcHandler(), subnetHandler(), securityGroupHandler(), ruleHandler(false), ruleHandler(true), endpointHandler(), networkACLHandler(), entryHandler(),
-	aclAssociationHandler(), routeTableHandler(), routeHandler(), tableAssociationHandler(), gatewayHandler(), gatewayAttachmentHandler(), natHandler(),
-	addressHandler(), instanceHandler(), clusterHandler(), subnetGroupHandler(),
-	stackHandler(), metadataHandler(), waitHandleHandler(), waitHandler(),
-	keyHandler(), keyAliasHandler(), logGroupHandler(),
-)
+// handlers are the handlers by type, made when the first stack needs them:
+// most processes of the program never see one.
+var handlers = sync.OnceValue(func() map[string]*Handler {
+	return table(
+		secretHandler(), secretPolicyHandler(), scheduleHandler(), attachmentHandler(),
+		functionHandler(), permissionHandler(), versionHandler(), functionAliasHandler(), layerHandler(), invokeConfigHandler(),
+		roleHandler(), userHandler(), groupHandler(), additionHandler(), accessKeyHandler(), policyHandler(), managedPolicyHandler(),
+		ownPolicyHandler(roleHolder), ownPolicyHandler(userHolder), ownPolicyHandler(groupHolder),
+		vpcHandler(), subnetHandler(), securityGroupHandler(), ruleHandler(false), ruleHandler(true), endpointHandler(), networkACLHandler(), entryHandler(),
+		aclAssociationHandler(), routeTableHandler(), routeHandler(), tableAssociationHandler(), gatewayHandler(), gatewayAttachmentHandler(), natHandler(),
+		addressHandler(), instanceHandler(), clusterHandler(), subnetGroupHandler(),
+		stackHandler(), metadataHandler(), waitHandleHandler(), waitHandler(),
+		keyHandler(), keyAliasHandler(), logGroupHandler(),
+	)
+})
 
 func table(list ...*Handler) map[string]*Handler {
 	byType := make(map[string]*Handler, len(list))

@@ -19,7 +19,7 @@ type event struct {
 	Networks  []string
 	Addresses []string
 	Times     int
-	Wait      int // milliseconds
+	Waits     []int // in seconds, by address
 }
 
 type count struct{ Hello, Timeout, Other int }
@@ -45,7 +45,7 @@ func handle(ctx context.Context, e event) (map[string]*count, error) {
 		counts[address] = c
 		for range e.Times {
 			wg.Go(func() {
-				err := greet(ctx, e.Networks[i], address, time.Duration(e.Wait)*time.Millisecond)
+				err := greet(ctx, e.Networks[i], address, time.Duration(e.Waits[i])*time.Second)
 				mu.Lock()
 				defer mu.Unlock()
 				switch timeout, ok := errors.AsType[net.Error](err); {

@@ -1,12 +1,56 @@
 package gather
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/doctor"
+	"github.com/keyturn/keyturn/internal/rotator/builtin"
 )
+
+// A panic in one part is a gap, and the others go on.
+func TestPanicIsAGap(t *testing.T) {
+	e := &doctor.Evidence{}
+	l := &look{e: e, gaps: &e.Gaps}
+	done := false
+	panics := func(context.Context) { panic("with the secret hunter2") }
+	l.together(t.Context(), panics, func(context.Context) { done = true })
+	l.atMost(t.Context(), 1, []part{panics})
+	if !done || len(e.Gaps) != 2 || strings.Contains(e.Gaps[0].Error, "hunter2") {
+		t.Errorf("got %v and the gaps %+v", done, e.Gaps)
+	}
+}
+
+// Every built-in rotator is known as one, and nothing else.
+func TestRotatorOf(t *testing.T) {
+	for _, name := range append(builtin.Names(), "postgres.managed") {
+		if got := rotatorOf(&doctor.Function{Runtime: "provided.al2023", Handler: "rotator." + name}); got != name {
+			t.Errorf("got %q, want %q", got, name)
+		}
+	}
+	for _, f := range []doctor.Function{
+		{Runtime: "python3.12", Handler: "rotator.lambda_handler"}, {Runtime: "python3.12", Handler: "rotator.postgres.single"},
+		{Runtime: "provided.al2023", Handler: "rotator.main"}, {Runtime: "provided.al2023", Handler: "bootstrap"},
+	} {
+		if got := rotatorOf(&f); got != "" {
+			t.Errorf("%s %s: got %q", f.Runtime, f.Handler, got)
+		}
+	}
+}
+
+// With OwnLog a function cannot point the reader at another's log.
+func TestOwnLog(t *testing.T) {
+	for own, want := range map[bool]string{false: "/payroll", true: "/aws/lambda/f"} {
+		l := &look{Gatherer: &Gatherer{options: Options{OwnLog: own}}, e: &doctor.Evidence{
+			Secret: doctor.Secret{FunctionARN: "arn:aws:lambda:eu-west-1:123456789012:function:f"}, Function: &doctor.Function{LogGroup: "/payroll"},
+		}}
+		if got := l.logGroup(); got != want {
+			t.Errorf("own %v: got %s, want %s", own, got, want)
+		}
+	}
+}
 
 func TestSuperuserID(t *testing.T) {
 	const (
@@ -32,7 +76,7 @@ func TestSuperuserID(t *testing.T) {
 		{name: "nothing"},
 		{name: "variable", variables: map[string]string{"SUPERUSER_SECRET_ARN": super}, events: []doctor.Event{started, read}, want: super, from: "variable"},
 		{name: "call", events: []doctor.Event{started, read}, parameters: map[string]string{"masterSecretArn": third}, want: super, from: "GetSecretValue"},
-		{name: "call of another", events: []doctor.Event{started, {At: read.At, Name: "GetSecretValue", Principal: role + "x", SecretID: super}}},
+		{name: "call of another", events: []doctor.Event{started, {At: read.At, Name: "GetSecretValue", Principal: strings.Replace(role, "/r/", "/other/", 1), SecretID: super}}},
 		{name: "call outside of rotations", events: []doctor.Event{started, {At: at.Add(-time.Hour), Name: "GetSecretValue", Principal: role, SecretID: super}}},
 		{name: "a secret that rotates itself", events: []doctor.Event{started, read, {At: read.At, Name: "PutSecretValue", Principal: role, SecretID: super}}},
 		{name: "parameter", parameters: map[string]string{"masterSecretArn": super}, policies: map[string]string{"p": allows(third)}, want: super, from: "parameter"},
