@@ -282,3 +282,28 @@ func TestRefusedFromHere(t *testing.T) {
 		t.Errorf("got %s", describe(d))
 	}
 }
+
+// TestUnknownEvents does not call a rotation stuck that may be under way.
+func TestUnknownEvents(t *testing.T) {
+	d := Diagnose(well(func(e *Evidence) {
+		stuckOn(e, true)
+		e.Events, e.At = nil, began.Add(30*time.Minute)
+		e.Gaps = []Gap{{Action: "cloudtrail:LookupEvents", Error: "AccessDeniedException", Denied: true}}
+	}))
+	if len(d.Findings) != 1 || d.Findings[0].Confidence != Possible || action(d, RemovePending) != nil {
+		t.Errorf("got %s", describe(d))
+	}
+}
+
+// TestRetryComesFirst advises to wait where the server tries again by itself.
+func TestRetryComesFirst(t *testing.T) {
+	e := well(failedIn(stepCreate, 300*ms, "[ERROR] KeyError: 'SecretString'"), reported(stepCreate, "the function returned an error: KeyError"), func(e *Evidence) {
+		e.Reports = append(e.Reports, Report{At: began.Add(2 * time.Second), Token: versionT, Status: "retrying", RetryAt: e.At.Add(20 * time.Second)})
+	})
+	d := Diagnose(e)
+	for _, f := range d.Findings {
+		if f.Code == "D48" && (!strings.Contains(f.Remedies[0].Text, "tries again at") || strings.Contains(f.Cause, "stuck")) || action(d, RemovePending) != nil {
+			t.Errorf("got %+v", f)
+		}
+	}
+}
