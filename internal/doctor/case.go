@@ -324,6 +324,7 @@ func (c *Case) findRuns() {
 		}
 		c.runs = append(c.runs, inv)
 	}
+	c.runs = c.runs[max(0, len(c.runs)-maxRuns):]
 	if !c.failing() && (c.outcome != unknown || !c.stuck()) {
 		return
 	}
@@ -401,7 +402,7 @@ func stepOf(inv *Invocation) string {
 var failurePattern = compiled(`\[ERROR\]|"level":\s*"ERROR"|Traceback|Task timed out|Runtime\.[A-Z]|errorMessage|Exception\b`)
 
 func isFailed(inv *Invocation) bool {
-	return inv.TimedOut || slices.ContainsFunc(inv.Lines, func(l Line) bool { return failurePattern.MatchString(l.Text) })
+	return inv.TimedOut || slices.ContainsFunc(lastLines(inv), func(l Line) bool { return failurePattern.MatchString(l.Text) })
 }
 
 // collectTexts gathers what can show a symptom.
@@ -423,14 +424,23 @@ func (c *Case) collectTexts() {
 	if c.run == nil {
 		return
 	}
-	for _, l := range c.run.Lines {
+	for _, l := range lastLines(c.run) {
 		c.texts = append(c.texts, text{Fact: logFact(c.run, l), line: true})
 	}
 }
 
 func logFact(inv *Invocation, l Line) Fact {
-	return Fact{Source: "log", At: l.At, Where: strings.TrimSpace(inv.Stream + " " + inv.RequestID), Text: l.Text}
+	return Fact{Source: "log", At: l.At, Where: strings.TrimSpace(inv.Stream + " " + inv.RequestID), Text: l.Text[:min(len(l.Text), 2*maxText)]}
 }
+
+// A function writes what it likes: no more than this of it is read. Why a step
+// failed stands at its end.
+const (
+	maxRuns  = 24
+	maxLines = 50
+)
+
+func lastLines(inv *Invocation) []Line { return inv.Lines[max(0, len(inv.Lines)-maxLines):] }
 
 // find returns the last text that matches.
 func (c *Case) find(pattern *pattern) (text, bool) {
@@ -446,7 +456,7 @@ func (c *Case) find(pattern *pattern) (text, bool) {
 // matches.
 func (c *Case) findRun(pattern *pattern) (Fact, bool) {
 	for _, inv := range slices.Backward(c.runs) {
-		for _, l := range slices.Backward(inv.Lines) {
+		for _, l := range slices.Backward(lastLines(inv)) {
 			if pattern.MatchString(l.Text) {
 				return logFact(inv, l), true
 			}

@@ -190,7 +190,7 @@ func checkAlreadyCurrent(c *Case) *Finding {
 	var shown Fact
 	steps := map[string]bool{}
 	for _, inv := range c.runs {
-		for _, l := range inv.Lines {
+		for _, l := range lastLines(inv) {
 			if alreadyCurrent.MatchString(l.Text) {
 				shown = logFact(inv, l)
 				steps[stepOf(inv)] = true
@@ -199,7 +199,7 @@ func checkAlreadyCurrent(c *Case) *Finding {
 	}
 	// A retry after finishSecret has done its work says so too, and rightly.
 	if len(steps) == 0 || !steps[stepCreate] && !steps[stepSet] || len(c.runs) > 0 && slices.ContainsFunc(c.runs, func(inv *Invocation) bool {
-		return slices.ContainsFunc(inv.Lines, func(l Line) bool { return setPattern.MatchString(l.Text) })
+		return slices.ContainsFunc(lastLines(inv), func(l Line) bool { return setPattern.MatchString(l.Text) })
 	}) {
 		return nil
 	}

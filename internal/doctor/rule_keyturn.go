@@ -215,7 +215,7 @@ func (c *Case) unexplained() *Finding {
 	if c.run != nil {
 		f.Cause = fmt.Sprintf("%s of %s failed with an error that no rule knows.", cmp.Or(c.step, "The rotation"), c.secretName())
 		f.Confidence = Likely
-		for _, l := range c.run.Lines {
+		for _, l := range lastLines(c.run) {
 			if failurePattern.MatchString(l.Text) || strings.Contains(l.Text, c.step+":") && c.step != "" {
 				f.fact(logFact(c.run, l))
 			}

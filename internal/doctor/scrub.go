@@ -21,25 +21,30 @@ const maxText = 1000
 // hidden says what looks like a secret in a line that a function wrote. What
 // is kept is the first group, and the second where there is one. It errs on
 // the side of hiding: a reader of a report can look the line up.
+// A pattern is only tried where the line, in lower case, has one of its words.
 var hidden = []struct {
+	words   []string
 	pattern *pattern
 	keep    string
 }{
-	{compiled(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
+	{[]string{"private key"}, compiled(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
 	// Members of JSON, also JSON inside a JSON text, and of Python's and Go's way to show one.
-	{compiled(`(?i)(\\*["'](?:[\w.-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|secretaccesskey|secret_?key|private_?key|api_?key|credential|token)|pwd|pass|pw)\\*["']\s*[:=]\s*)(?:\\+"(?:[^"\\]|\\\\\\.|\\[^"])*\\+"|\\+'[^']*\\+'|b?"(?:\\.|[^"\\])*"|b?'(?:\\.|[^'\\])*'|\[[^\]]*\]?|\{[^}]*\}?|[^\s,}\]]+)`), "${1}" + redacted},
+	{words, compiled(`(?i)((?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|secretaccesskey|secret_?key|private_?key|api_?key|credential|token|["'](?:pwd|pass|pw))\\*["']\s*[:=]\s*)(?:\\+"(?:[^"\\]|\\\\\\.|\\[^"])*\\+"|\\+'[^']*\\+'|b?"(?:\\.|[^"\\])*"|b?'(?:\\.|[^'\\])*'|\[[^\]]*\]?|\{[^}]*\}?|[^\s,}\]]+)`), "${1}" + redacted},
 	// SQL.
-	{compiled(`(?i)(\b(?:identified\s+(?:with\s+\S+\s+)?by|password|old_password|values)\s*(?:=\s*)?(?:password\s*)?\(?\s*)N?(?:'(?:''|\\.|[^'\\])*'?|"(?:""|\\.|[^"\\])*"?)`), "${1}" + redacted},
+	{[]string{"identified", "password", "values"}, compiled(`(?i)(\b(?:identified\s+(?:with\s+\S+\s+)?by|password|old_password|values)\s*(?:=\s*)?(?:password\s*)?\(?\s*)N?(?:'(?:''|\\.|[^'\\])*'?|"(?:""|\\.|[^"\\])*"?)`), "${1}" + redacted},
 	// name=value, name: value.
-	{compiled(`(?i)(\b[\w-]*(?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|session_token|secret_access_key|secretaccesskey|private_?key|api_?key)\b(?:\s*=\s*|\s*:\s*=?\s*))(?:\{[^}]*\}?|'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
-	{compiled(`(?i)(\b(?:pwd|pass|pw|token)\s*=\s*)(?:'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
+	{words, compiled(`(?i)((?:password|passwd|passphrase|secretstring|secretbinary|rotationtoken|sessiontoken|session_token|secret_access_key|secretaccesskey|private_?key|api_?key)\b(?:\s*=\s*|\s*:\s*=?\s*))(?:\{[^}]*\}?|'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
+	{words, compiled(`(?i)(\b(?:pwd|pass|pw|token)\s*=\s*)(?:'[^']*'?|"[^"]*"?|[^\s,;&)]+)`), "${1}" + redacted},
 	// user:password@host in a URL.
-	{compiled(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)[^\s@]*(@)`), "${1}" + redacted + "${2}"},
+	{[]string{"://"}, compiled(`([a-zA-Z0-9]://[^\s:/@]*:)[^\s@]*(@)`), "${1}" + redacted + "${2}"},
 	// Authorization headers and temporary credentials.
-	{compiled(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`), "${1}" + redacted},
-	{compiled(`(\bX-Amz-(?:Security-Token|Signature|Credential)[=:]\s*)[^\s&"']+`), "${1}" + redacted},
-	{compiled(`\bSCRAM-SHA-256\$\d+:[^\s"']+`), redacted},
+	{[]string{"bearer", "basic"}, compiled(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`), "${1}" + redacted},
+	{[]string{"x-amz"}, compiled(`(\bX-Amz-(?:Security-Token|Signature|Credential)[=:]\s*)[^\s&"']+`), "${1}" + redacted},
+	{[]string{"scram-sha"}, compiled(`\bSCRAM-SHA-256\$\d+:[^\s"']+`), redacted},
 }
+
+// words are what names of secret members have in them.
+var words = []string{"pass", "pwd", "pw", "secret", "token", "key", "credential"}
 
 // harmless are texts of known failures that look like an assignment.
 var harmless = compiled(`^(?:authentication failed|policy|expired|required|refused|incorrect|too (?:short|weak)|must|does|is|was|may|cannot|could|failed)`)
@@ -50,7 +55,11 @@ func scrub(s string) string {
 	if len(s) > 4*maxText {
 		s = s[:4*maxText]
 	}
+	lower := strings.ToLower(s)
 	for _, h := range hidden {
+		if !slices.ContainsFunc(h.words, func(word string) bool { return strings.Contains(lower, word) }) {
+			continue
+		}
 		s = h.pattern.get().ReplaceAllStringFunc(s, func(found string) string {
 			if _, after, ok := strings.Cut(found, ": "); ok && harmless.MatchString(after) {
 				return found
@@ -115,7 +124,8 @@ func cleanGaps(gaps []Gap) []Gap {
 }
 
 // MarshalJSON leaves out of the lines that functions and servers wrote what
-// looks like a secret: a report with its evidence is made to be handed on.
+// looks like a secret, and all but the last lines of an invocation: a report
+// with its evidence is made to be handed on.
 func (e Evidence) MarshalJSON() ([]byte, error) {
 	type shape Evidence // which has no such method
 	s := shape(e)
@@ -130,7 +140,7 @@ func (e Evidence) MarshalJSON() ([]byte, error) {
 	}
 	s.Invocations = slices.Clone(e.Invocations)
 	for i := range s.Invocations {
-		lines := slices.Clone(s.Invocations[i].Lines)
+		lines := slices.Clone(lastLines(&s.Invocations[i]))
 		for j := range lines {
 			lines[j].Text = scrub(lines[j].Text)
 		}

@@ -213,7 +213,7 @@ func (c *Case) hasTimedOut() bool {
 	if c.Function != nil && c.run.Took > 0 && c.run.Took < c.Function.Timeout*9/10 {
 		return false // whatever it writes
 	}
-	if slices.ContainsFunc(c.run.Lines, func(l Line) bool { return timeoutPattern.MatchString(l.Text) }) {
+	if slices.ContainsFunc(lastLines(c.run), func(l Line) bool { return timeoutPattern.MatchString(l.Text) }) {
 		return true
 	}
 	return c.failing() && c.Function != nil && c.Function.Timeout > 0 && c.run.Took >= c.Function.Timeout
@@ -297,7 +297,7 @@ func (c *Case) lastWord() Fact {
 	if c.run == nil {
 		return Fact{}
 	}
-	for _, l := range slices.Backward(c.run.Lines) {
+	for _, l := range slices.Backward(lastLines(c.run)) {
 		t := strings.TrimSpace(l.Text)
 		if t == "" || timeoutPattern.MatchString(t) || platformPattern.MatchString(t) {
 			continue
