@@ -100,11 +100,32 @@ func (s *Service) group(tx *store.Tx, call *wire.Call, t target) (*loggroup.Grou
 	if err := s.authorize(call, "", at, g); err != nil {
 		return nil, err
 	}
+	if err := own(call, at); err != nil {
+		return nil, err
+	}
 	if g == nil {
 		return nil, errNoGroup.For(at.group)
 	}
 	call.Resources = []trail.Resource{{Type: groupType, Name: g.ARN()}}
 	return g, nil
+}
+
+// ownPrefix begins the names of the log groups in which the server itself
+// reports, such as of rotations. Clients act on what stands there, so nobody
+// else writes it: they are only read. AWS has no such groups.
+const ownPrefix = "/keyturn/"
+
+// reading are the actions that change nothing of a group.
+var reading = map[string]bool{
+	"logs:DescribeLogStreams": true, "logs:FilterLogEvents": true, "logs:GetLogEvents": true, "logs:ListTagsForResource": true, "logs:ListTagsLogGroup": true,
+}
+
+// own refuses a call that would change a log group of the server's.
+func own(call *wire.Call, at address) error {
+	if !strings.HasPrefix(at.group, ownPrefix) || reading[call.Action()] {
+		return nil
+	}
+	return fault.New(refused, "Log groups whose names begin with %s are the server's own and can only be read.", ownPrefix).For(at.group)
 }
 
 // groupType is what the trail calls a log group.
@@ -115,6 +136,9 @@ const groupType = "AWS::Logs::LogGroup"
 func (s *Service) authorizeNew(call *wire.Call, in *api.CreateLogGroupRequest) error {
 	at := resolve(call, *in.LogGroupName, "")
 	if err := s.authorize(call, "", at, nil); err != nil {
+		return err
+	}
+	if err := own(call, at); err != nil {
 		return err
 	}
 	if len(in.Tags) > 0 {
