@@ -4,11 +4,25 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Text returns the line for a terminal: the time of day in UTC, then what
-// the engine or the function said.
-func (l Line) Text() string {
+// the engine or the function said. Of control characters only ends of lines
+// and tabs are left: what functions write is not to steer the terminal.
+func (l Line) Text() string { return plain(l.text()) }
+
+// plain takes the control characters out of a text, also those of eight bits.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+func (l Line) text() string {
 	at := l.Time.UTC().Format("15:04:05.000")
 	if l.Report == nil {
 		return at + "    | " + strings.ReplaceAll(l.Log, "\n", "\n                | ")
