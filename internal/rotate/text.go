@@ -8,20 +8,18 @@ import (
 )
 
 // Text returns the line for a terminal: the time of day in UTC, then what
-// the engine or the function said.
-//
-// Control characters are left out: functions and drivers write what they
-// like, and a terminal would obey.
-func (l Line) Text() string { return printable(l.text()) }
+// the engine or the function said. Of control characters only ends of lines
+// and tabs are left: what functions write is not to steer the terminal.
+func (l Line) Text() string { return plain(l.text()) }
 
-// printable drops what a terminal takes for more than text.
-func printable(s string) string {
+// plain takes the control characters out of a text, also those of eight bits.
+func plain(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1
 		}
 		return r
-	}, s)
+	}, text)
 }
 
 func (l Line) text() string {

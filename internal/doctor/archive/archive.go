@@ -33,6 +33,16 @@ const (
 	maxSource = 4 << 20
 	// maxSources is how many source files are read.
 	maxSources = 200
+	// maxText is how much of a package is read as source, in bytes.
+	maxText = 32 << 20
+	// maxFileTokens and maxTokens bound what source is taken apart into: the
+	// tokens of a file and of all files. AWS's templates have some thousands.
+	maxFileTokens = 600_000
+	maxTokens     = 1_200_000
+	// maxCalls is how many calls that put a value are looked at.
+	maxCalls = 100
+	// maxInstalled is how many modules of libraries are noted.
+	maxInstalled = 10_000
 	// maxNatives is how many native modules are listed.
 	maxNatives = 500
 )
@@ -78,7 +88,13 @@ type bundle struct {
 	names []string // sorted
 	dirs  map[string]bool
 	left  int64 // how much more may be unpacked
-	code  *doctor.Code
+	text  int64 // how much more may be read as source
+	// unread tells that there is source which was not looked at.
+	unread bool
+	// tokens is how many more source may be taken apart into.
+	tokens int
+	found  map[string]place // what find has found
+	code   *doctor.Code
 }
 
 // entryMark begins each entry of a zip file's directory.
@@ -95,7 +111,10 @@ func open(data []byte) (*bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the package: %w", err)
 	}
-	b := &bundle{files: map[string]*zip.File{}, dirs: map[string]bool{}, left: maxUnpacked, code: &doctor.Code{}}
+	b := &bundle{
+		files: map[string]*zip.File{}, dirs: map[string]bool{}, found: map[string]place{},
+		left: maxUnpacked, text: maxText, tokens: maxTokens, code: &doctor.Code{},
+	}
 	for _, f := range z.File {
 		name := path.Clean(strings.ReplaceAll(f.Name, `\`, "/"))
 		if strings.HasSuffix(f.Name, "/") || strings.HasPrefix(name, "../") || strings.HasPrefix(name, "/") {
@@ -165,6 +184,20 @@ func (b *bundle) start(name string, limit int64) (data []byte, ok bool) {
 
 // source unpacks a source file.
 func (b *bundle) source(name string) (string, bool) {
-	data, ok := b.read(name, maxSource)
+	data, ok := b.read(name, min(maxSource, b.text))
+	b.text -= int64(len(data))
+	b.unread = b.unread || !ok
 	return string(data), ok
+}
+
+// mayTake is how many tokens the next file may have.
+func (b *bundle) mayTake() int { return min(maxFileTokens, b.tokens) }
+
+// took counts the tokens of a file. One that has more than it may is not
+// looked at.
+func (b *bundle) took(n int, whole bool) {
+	b.tokens -= n
+	if !whole {
+		b.code.Truncated, b.unread = true, true
+	}
 }

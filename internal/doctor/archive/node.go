@@ -22,20 +22,25 @@ func (b *bundle) inspectNode(handler string) {
 		return
 	}
 	b.code.HandlerFile = file
-	scripts := b.scripts(file)
-	if len(scripts) == 0 {
-		b.code.HandlerProblem = "the file " + file + " cannot be unpacked or is too large"
-		return
-	}
 	export, _, _ := strings.Cut(function, ".")
-	b.code.HandlerFound = exports(scripts[0], export)
-	if !b.code.HandlerFound {
-		b.code.HandlerProblem = "the file " + file + " exports no " + export
-	}
-	u := uses{}
-	for _, tokens := range scripts {
+	u, read := uses{}, false
+	b.scripts(file, func(name string, tokens []token) {
 		u.mentioned = u.mentioned || mentions(tokens)
 		u.countNode(tokens)
+		if name == file {
+			read = true
+			b.code.HandlerFound = exports(tokens, export)
+		}
+	})
+	switch {
+	case !read:
+		b.code.HandlerProblem = "the file " + file + " cannot be unpacked or is too large"
+		return
+	case !b.code.HandlerFound:
+		b.code.HandlerProblem = "the file " + file + " exports no " + export
+	}
+	if b.unread {
+		u.unseen()
 	}
 	b.code.PassesToken = u.verdict()
 }
@@ -50,23 +55,28 @@ func (b *bundle) nodeFile(base string) string {
 	return ""
 }
 
-// scripts are the tokens of a file and of those that it requires, its own
-// first.
-func (b *bundle) scripts(file string) [][]token {
-	var all [][]token
+// scripts shows the tokens of a file and of those that it requires, its own
+// first. They are good until the next file's.
+func (b *bundle) scripts(file string, show func(name string, tokens []token)) {
+	var tokens []token
 	queue, seen := []string{file}, map[string]bool{file: true}
-	for len(queue) > 0 {
+	for read := 0; len(queue) > 0; read++ {
 		file, queue = queue[0], queue[1:]
-		if len(all) == maxSources {
-			b.code.Truncated = true
-			break
+		if read == maxSources {
+			b.code.Truncated, b.unread = true, true
+			return
 		}
 		source, ok := b.source(file)
 		if !ok {
 			continue
 		}
-		tokens := scriptTokens(source)
-		all = append(all, tokens)
+		var whole bool
+		tokens, whole = scriptTokens(source, tokens[:0], b.mayTake())
+		b.took(len(tokens), whole)
+		if !whole {
+			continue
+		}
+		show(file, tokens)
 		for i, t := range tokens {
 			if t.kind != text || !strings.HasPrefix(t.text, "./") && !strings.HasPrefix(t.text, "../") || i == 0 {
 				continue
@@ -81,25 +91,30 @@ func (b *bundle) scripts(file string) [][]token {
 			}
 		}
 	}
-	return all
 }
 
 // exports tells whether a script gives a name to its callers: by exports.x,
 // module.exports, or export. A script that hands its exports on from
 // elsewhere may.
 func exports(tokens []token, wanted string) bool {
+	last := -1 // where the name stands last
+	for i, t := range tokens {
+		if t.text == wanted {
+			last = i
+		}
+	}
 	for i, t := range tokens {
 		rest := tokens[i+1:]
 		switch {
 		case t.is(name, "exports") && follows(rest, "."+wanted), t.is(name, "exports") && follows(rest, "[") && len(rest) > 1 && rest[1].text == wanted,
-			t.is(name, "exports") && follows(rest, "=") && slices.ContainsFunc(rest, func(u token) bool { return u.text == wanted }):
+			t.is(name, "exports") && follows(rest, "=") && last > i:
 			return true
 		case t.is(name, "export"):
 			if exportsName(rest, wanted) {
 				return true
 			}
 		case t.is(name, "__export"), t.is(name, "__exportStar"), t.is(name, "defineProperty"):
-			if slices.ContainsFunc(rest, func(u token) bool { return u.text == wanted }) {
+			if last > i {
 				return true
 			}
 		case t.is(name, "exports") && follows(rest, "=") && follows(rest[1:], "require"):
@@ -132,7 +147,7 @@ func exportsName(rest []token, wanted string) bool {
 			return true
 		case i == 0 && t.op("{"):
 			for _, u := range rest[1:] {
-				if u.op("}") {
+				if u.op("}") || u.op("{") { // which no list has within
 					return false
 				}
 				if u.is(name, wanted) {
@@ -164,6 +179,9 @@ func (u *uses) countNode(tokens []token) {
 
 // countObject looks at the first argument of a call.
 func (u *uses) countObject(call []token) {
+	if u.full() {
+		return
+	}
 	args := arguments(call)
 	if len(args) == 0 || !args[0][0].op("{") {
 		u.unknown++ // a variable, or what a function returns

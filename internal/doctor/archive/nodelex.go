@@ -4,10 +4,13 @@ import "strings"
 
 // scriptTokens takes JavaScript apart. Templates are strings, and what they
 // hold is not looked at; regular expressions are told from division by what
-// stands before.
-func scriptTokens(source string) []token {
-	var all []token
+// stands before. The tokens are appended to all, which is empty; whole is
+// false if there are more than limit.
+func scriptTokens(source string, all []token, limit int) (tokens []token, whole bool) {
 	for source != "" {
+		if len(all) >= limit {
+			return all, false
+		}
 		c := source[0]
 		switch {
 		case c == ' ', c == '\t', c == '\r', c == '\n':
@@ -36,7 +39,7 @@ func scriptTokens(source string) []token {
 			source = source[1:]
 		}
 	}
-	return all
+	return all, true
 }
 
 // scriptName splits source after the name that it begins with.

@@ -71,11 +71,29 @@ type program struct {
 type source struct {
 	module string
 	lines  []line
+	// holders are the variables that are given the token as a member; nil
+	// until they are asked for.
+	holders map[string]bool
+}
+
+// place is where a module is.
+type place struct {
+	file   string
+	opaque bool
 }
 
 // find returns the file of a module, or tells that there is one which cannot
 // be read: compiled, native, or a folder without a file of its own.
 func (b *bundle) find(module string) (file string, opaque bool) {
+	at, known := b.found[module]
+	if !known {
+		at.file, at.opaque = b.lookUp(module)
+		b.found[module] = at
+	}
+	return at.file, at.opaque
+}
+
+func (b *bundle) lookUp(module string) (file string, opaque bool) {
 	base := strings.ReplaceAll(module, ".", "/")
 	for _, file := range []string{base + "/__init__.py", base + ".py"} {
 		if b.has(file) {
@@ -109,14 +127,19 @@ func (p *program) follow(module string) {
 		return
 	}
 	if len(p.sources) == maxSources {
-		p.code.Truncated = true
+		p.code.Truncated, p.unread = true, true
 		return
 	}
 	text, ok := p.source(file)
 	if !ok {
 		return
 	}
-	s := &source{module: module, lines: pythonLines(text)}
+	lines, count, whole := pythonLines(text, p.mayTake())
+	p.took(count, whole)
+	if !whole {
+		return
+	}
+	s := &source{module: module, lines: lines}
 	p.sources = append(p.sources, s)
 	folder := module
 	if path.Base(file) != "__init__.py" {
@@ -127,6 +150,10 @@ func (p *program) follow(module string) {
 	}
 }
 
+// maxModule is how long the name of a module may be that is followed, in
+// bytes.
+const maxModule = 1000
+
 // resolve follows an import, or notes that nothing holds it. folder is the
 // package that relative imports begin at.
 func (p *program) resolve(i imported, folder string) {
@@ -135,6 +162,9 @@ func (p *program) resolve(i imported, folder string) {
 			folder, _ = cutLast(folder)
 		}
 		i.module = strings.Trim(folder+"."+i.module, ".")
+	}
+	if len(i.module) > maxModule || strings.Count(i.module, ".") > maxDepth {
+		return
 	}
 	top, _, _ := strings.Cut(i.module, ".")
 	if top == "" || slices.Contains(given, top) || isStandard(top, p.version) {
@@ -185,7 +215,9 @@ func (b *bundle) installed() map[string]bool {
 			file, _, _ := strings.Cut(strings.TrimSpace(entry), ",")
 			top, _, _ := strings.Cut(file, "/")
 			top, _, _ = strings.Cut(top, ".")
-			all[top] = true
+			if len(all) < maxInstalled {
+				all[strings.Clone(top)] = true
+			}
 		}
 	}
 	return all

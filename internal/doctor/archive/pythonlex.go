@@ -27,10 +27,14 @@ func (l line) begins(words ...string) bool {
 const tabWidth = 8
 
 // pythonLines takes Python source apart. Source that is no Python gives lines
-// that make no sense, and no error.
-func pythonLines(source string) []line {
+// that make no sense, and no error. count is how many tokens they have; whole
+// is false if there are more than limit.
+func pythonLines(source string, limit int) (lines []line, count int, whole bool) {
 	s := &scanner{rest: strings.TrimPrefix(source, "\ufeff"), fresh: true}
 	for s.rest != "" {
+		if s.count >= limit {
+			return nil, s.count, false
+		}
 		if s.fresh {
 			s.indentation()
 			continue
@@ -38,7 +42,7 @@ func pythonLines(source string) []line {
 		s.next()
 	}
 	s.end()
-	return s.lines
+	return s.lines, s.count, true
 }
 
 type scanner struct {
@@ -46,6 +50,7 @@ type scanner struct {
 	lines []line
 	cur   line
 	depth int
+	count int // of tokens
 	// fresh tells that a new line begins.
 	fresh bool
 }
@@ -75,7 +80,10 @@ func (s *scanner) indentation() {
 	}
 }
 
-func (s *scanner) add(k kind, t string) { s.cur.tokens = append(s.cur.tokens, token{k, t}) }
+func (s *scanner) add(k kind, t string) {
+	s.count++
+	s.cur.tokens = append(s.cur.tokens, token{k, t})
+}
 
 func (s *scanner) next() {
 	c := s.rest[0]
@@ -87,11 +95,11 @@ func (s *scanner) next() {
 			s.fresh = true
 		}
 	case c == '#':
-		_, after, found := strings.Cut(s.rest, "\n")
-		s.rest = after
-		if found {
-			s.rest = "\n" + after
+		end := strings.IndexByte(s.rest, '\n')
+		if end < 0 {
+			end = len(s.rest)
 		}
+		s.rest = s.rest[end:]
 	case c == ' ', c == '\t', c == '\r', c == '\f':
 		s.rest = s.rest[1:]
 	case c == '\\':
@@ -152,5 +160,5 @@ func (s *scanner) operator() {
 		s.end()
 		return
 	}
-	s.cur.tokens = append(s.cur.tokens, t)
+	s.add(t.kind, t.text)
 }

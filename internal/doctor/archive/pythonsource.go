@@ -55,7 +55,9 @@ func binds(l line, wanted string) bool {
 // function is a def with its body.
 type function struct {
 	name string
-	body []line
+	// inline is what follows the head on its line, and body the lines below.
+	inline []token
+	body   []line
 }
 
 // functions are the module's, those inside others included.
@@ -69,15 +71,9 @@ func (s *source) functions() []function {
 		if !head.begins("def") || len(head.tokens) < 2 {
 			continue
 		}
-		f := function{name: head.tokens[1].text}
-		if rest := afterColon(head.tokens); len(rest) > 0 {
-			f.body = append(f.body, line{indent: l.indent + 1, tokens: rest})
-		}
-		for _, next := range s.lines[i+1:] {
-			if next.indent <= l.indent {
-				break
-			}
-			f.body = append(f.body, next)
+		f := function{name: head.tokens[1].text, inline: afterColon(head.tokens), body: s.lines[i+1:]}
+		if end := slices.IndexFunc(f.body, func(next line) bool { return next.indent <= l.indent }); end >= 0 {
+			f.body = f.body[:end]
 		}
 		all = append(all, f)
 	}
@@ -104,7 +100,11 @@ func afterColon(tokens []token) []token {
 // written yet. Its comment, log lines and pass do not count.
 func (f function) onlyRaises() bool {
 	raises := false
-	for _, l := range f.body {
+	lines := f.body
+	if len(f.inline) > 0 {
+		lines = append([]line{{tokens: f.inline}}, lines...)
+	}
+	for _, l := range lines {
 		switch {
 		case len(l.tokens) == 1 && l.tokens[0].kind == text, l.begins("pass"), l.begins("print", "("),
 			l.begins("logger", "."), l.begins("logging", "."), l.begins("log", "."):

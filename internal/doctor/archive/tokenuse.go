@@ -15,6 +15,22 @@ type uses struct {
 	mentioned bool
 }
 
+// unseen notes that there is more than was looked at.
+func (u *uses) unseen() {
+	u.unknown++
+	u.mentioned = true
+}
+
+// full tells whether there are more calls than are looked at, of each of
+// which the arguments are read.
+func (u *uses) full() bool {
+	if u.with+u.without+u.unknown < maxCalls {
+		return false
+	}
+	u.unknown = max(u.unknown, 1)
+	return true
+}
+
 // verdict is what can be told of all calls together; nil for nothing.
 func (u uses) verdict() *bool {
 	switch {
@@ -37,6 +53,9 @@ func mentions(tokens []token) bool {
 // passesToken tells whether every put_secret_value gets the rotation token.
 func (p *program) passesToken() *bool {
 	u := uses{}
+	if p.unread {
+		u.unseen()
+	}
 	for _, s := range p.sources {
 		for _, l := range s.lines {
 			u.mentioned = u.mentioned || mentions(l.tokens)
@@ -52,6 +71,9 @@ func (p *program) passesToken() *bool {
 
 // countPython looks at what follows the name of the operation in a module.
 func (u *uses) countPython(s *source, after []token) {
+	if u.full() {
+		return
+	}
 	if len(after) == 0 || !after[0].op("(") {
 		u.unknown++ // it is called by another name
 		return
@@ -79,9 +101,15 @@ func (u *uses) countPython(s *source, after []token) {
 // putsToken tells whether a module has a statement that gives a variable the
 // token as a member.
 func (s *source) putsToken(variable string) bool {
-	return slices.ContainsFunc(s.lines, func(l line) bool {
-		return l.begins(variable) && len(l.tokens) > 1 && l.tokens[1].kind == operator && mentions(l.tokens[1:])
-	})
+	if s.holders == nil {
+		s.holders = map[string]bool{}
+		for _, l := range s.lines {
+			if len(l.tokens) > 1 && l.tokens[0].kind != text && l.tokens[1].kind == operator && mentions(l.tokens[1:]) {
+				s.holders[l.tokens[0].text] = true
+			}
+		}
+	}
+	return s.holders[variable]
 }
 
 // steps are the names of the steps, as functions are usually named after

@@ -100,11 +100,26 @@ func (s *Service) group(tx *store.Tx, call *wire.Call, t target) (*loggroup.Grou
 	if err := s.authorize(call, "", at, g); err != nil {
 		return nil, err
 	}
+	if err := own(call, at); err != nil {
+		return nil, err
+	}
 	if g == nil {
 		return nil, errNoGroup.For(at.group)
 	}
 	call.Resources = []trail.Resource{{Type: groupType, Name: g.ARN()}}
 	return g, nil
+}
+
+// writing are the actions that say what stands in a log group.
+var writing = map[string]bool{"logs:CreateLogStream": true, "logs:DeleteLogStream": true, "logs:PutLogEvents": true}
+
+// own refuses a call that would write where the server itself reports, such
+// as of rotations: clients act on what stands there. AWS has no such groups.
+func own(call *wire.Call, at address) error {
+	if !loggroup.Reserved(at.group) || !writing[call.Action()] {
+		return nil
+	}
+	return fault.New(refused, "Log groups whose names begin with /keyturn/ are written by the server alone.").For(at.group)
 }
 
 // groupType is what the trail calls a log group.

@@ -67,6 +67,7 @@ const (
 	exclusive   fault.Kind = "exclusive parameters"
 	tooManyTags fault.Kind = "too many tags"
 	unsupported fault.Kind = "unsupported operation"
+	refused     fault.Kind = "the server's own log group"
 )
 
 // codes are the service's error codes: all 400 (AWS: recorded).
@@ -79,6 +80,7 @@ var codes = map[fault.Kind]wire.Code{
 	exclusive:        {Name: "ValidationException", Status: 400},
 	tooManyTags:      {Name: "TooManyTagsException"},
 	unsupported:      {Name: "InvalidOperationException"},
+	refused:          {Name: "AccessDeniedException", Status: 400},
 }
 
 // Texts of errors (AWS: recorded).
