@@ -181,7 +181,7 @@ func (c *doctorCmd) fix(p *program, cfg aws.Config, e *doctor.Evidence, d doctor
 	if len(d.Findings) == 0 {
 		return nil
 	}
-	plan := remedy.Plan(d)
+	plan := remedy.Plan(d, e)
 	if len(plan) == 0 {
 		_, _ = fmt.Fprintln(p.stdout, "\nNothing of this is done by --fix: the remedies are yours to apply.")
 		return exitError(exitFindings)
@@ -190,9 +190,18 @@ func (c *doctorCmd) fix(p *program, cfg aws.Config, e *doctor.Evidence, d doctor
 	if agreed, err := c.agreed(p); err != nil || !agreed {
 		return err
 	}
+	// The question may have waited for minutes.
+	e, d, err := c.diagnose(p, cfg)
+	if err != nil {
+		return err
+	}
+	if still := remedy.Still(plan, remedy.Plan(d, e)); len(still) < len(plan) {
+		_, _ = fmt.Fprintln(p.stderr, "keyturn: nothing was changed: it is no longer as it was when the plan was made; ask keyturn doctor again")
+		return exitError(exitFindings)
+	}
 	surgeon := remedy.New(cfg)
 	for _, s := range plan {
-		done, err := surgeon.Apply(p.ctx, s.Action)
+		done, err := surgeon.Apply(p.ctx, s)
 		if errors.Is(err, remedy.ErrStale) {
 			_, _ = fmt.Fprintf(p.stderr, "keyturn: stopped at %q: %s\n", s.Action.Kind, problem(err))
 			return exitError(exitFindings)
@@ -212,6 +221,9 @@ func showPlan(w io.Writer, plan []remedy.Step) {
 	_, _ = fmt.Fprintln(w, "\nTo be done:")
 	for i, s := range plan {
 		_, _ = fmt.Fprintf(w, "%3d. %s: %s\n", i+1, s.Code, s.Action.Kind)
+		for _, command := range s.Commands {
+			_, _ = fmt.Fprintf(w, "     %s\n", command)
+		}
 		if s.Text != "" {
 			_, _ = fmt.Fprintf(w, "     %s\n", s.Text)
 		}

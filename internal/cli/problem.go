@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -51,11 +52,24 @@ var errNoCredentials = errors.New(`no credentials: set AWS_ACCESS_KEY_ID and AWS
 
 // problem is what people get to read of an error. In place of the SDK's report
 // on a request it has what the service said, or that nobody did.
-func problem(err error) string {
+func problem(err error) string { return printable(said(err)) }
+
+// printable leaves out what a terminal takes for more than text: services
+// repeat what others wrote.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+func said(err error) string {
 	text := err.Error()
 	call, isCall := errors.AsType[*smithy.OperationError](err)
-	if said, ok := errors.AsType[smithy.APIError](err); ok && isCall {
-		return strings.Replace(text, call.Error(), said.ErrorCode()+": "+said.ErrorMessage(), 1)
+	if answer, ok := errors.AsType[smithy.APIError](err); ok && isCall {
+		return strings.Replace(text, call.Error(), answer.ErrorCode()+": "+answer.ErrorMessage(), 1)
 	}
 	sent, ok := errors.AsType[*url.Error](err)
 	if !ok {

@@ -190,11 +190,15 @@ func (c *Case) findRotation() {
 
 // overdueRun tells that what began can no longer be under way.
 func (c *Case) overdueRun() bool {
-	limit := patience
-	if c.Function != nil && c.Function.Timeout > 0 {
-		limit = min(max(4*c.Function.Timeout+5*time.Minute, patience), 70*time.Minute)
+	return !c.started.IsZero() && !c.At.IsZero() && c.At.Sub(c.started) > c.patience()
+}
+
+// patience is how long the four steps may take.
+func (c *Case) patience() time.Duration {
+	if c.Function == nil || c.Function.Timeout <= 0 {
+		return patience
 	}
-	return !c.started.IsZero() && !c.At.IsZero() && c.At.Sub(c.started) > limit
+	return min(max(4*c.Function.Timeout+5*time.Minute, patience), 70*time.Minute)
 }
 
 func (c *Case) fromEvents() {
@@ -320,6 +324,7 @@ func (c *Case) findRuns() {
 		}
 		c.runs = append(c.runs, inv)
 	}
+	c.runs = c.runs[max(0, len(c.runs)-maxRuns):]
 	if !c.failing() && (c.outcome != unknown || !c.stuck()) {
 		return
 	}
@@ -329,6 +334,9 @@ func (c *Case) findRuns() {
 			c.run = inv
 			break
 		}
+	}
+	if c.run == nil && c.step != "" {
+		c.run = c.mistaken()
 	}
 	if c.outcome == unknown && c.stuck() && c.run == nil && len(c.runs) > 0 && c.step == "" {
 		c.run = c.runs[len(c.runs)-1]
@@ -341,6 +349,16 @@ func (c *Case) findRuns() {
 	if c.outcome == unknown && c.stuck() && c.run != nil && isFailed(c.run) {
 		c.outcome = failed
 	}
+}
+
+// mistaken returns the last invocation if it failed: that it is taken for
+// another step is then a mistake, as when a traceback names all steps. After a
+// step that failed there is no other.
+func (c *Case) mistaken() *Invocation {
+	if len(c.runs) == 0 || !isFailed(c.runs[len(c.runs)-1]) {
+		return nil
+	}
+	return c.runs[len(c.runs)-1]
 }
 
 // ofOther tells that an invocation was for another secret by the same
@@ -384,7 +402,7 @@ func stepOf(inv *Invocation) string {
 var failurePattern = compiled(`\[ERROR\]|"level":\s*"ERROR"|Traceback|Task timed out|Runtime\.[A-Z]|errorMessage|Exception\b`)
 
 func isFailed(inv *Invocation) bool {
-	return inv.TimedOut || slices.ContainsFunc(inv.Lines, func(l Line) bool { return failurePattern.MatchString(l.Text) })
+	return inv.TimedOut || slices.ContainsFunc(lastLines(inv), func(l Line) bool { return failurePattern.MatchString(l.Text) })
 }
 
 // collectTexts gathers what can show a symptom.
@@ -406,14 +424,23 @@ func (c *Case) collectTexts() {
 	if c.run == nil {
 		return
 	}
-	for _, l := range c.run.Lines {
+	for _, l := range lastLines(c.run) {
 		c.texts = append(c.texts, text{Fact: logFact(c.run, l), line: true})
 	}
 }
 
 func logFact(inv *Invocation, l Line) Fact {
-	return Fact{Source: "log", At: l.At, Where: strings.TrimSpace(inv.Stream + " " + inv.RequestID), Text: l.Text}
+	return Fact{Source: "log", At: l.At, Where: strings.TrimSpace(inv.Stream + " " + inv.RequestID), Text: l.Text[:min(len(l.Text), 2*maxText)]}
 }
+
+// A function writes what it likes: no more than this of it is read. Why a step
+// failed stands at its end.
+const (
+	maxRuns  = 24
+	maxLines = 50
+)
+
+func lastLines(inv *Invocation) []Line { return inv.Lines[max(0, len(inv.Lines)-maxLines):] }
 
 // find returns the last text that matches.
 func (c *Case) find(pattern *pattern) (text, bool) {
@@ -429,7 +456,7 @@ func (c *Case) find(pattern *pattern) (text, bool) {
 // matches.
 func (c *Case) findRun(pattern *pattern) (Fact, bool) {
 	for _, inv := range slices.Backward(c.runs) {
-		for _, l := range slices.Backward(inv.Lines) {
+		for _, l := range slices.Backward(lastLines(inv)) {
 			if pattern.MatchString(l.Text) {
 				return logFact(inv, l), true
 			}

@@ -78,18 +78,42 @@ func (c *Case) promoteCommand() string {
 	return c.aws(words...)
 }
 
-// setVariable changes one environment variable of the function and leaves
-// the others, which the API replaces as a whole.
-func (c *Case) setVariable(name, value string) string {
-	get := c.onFunction("get-function-configuration", "--query", "{Variables: Environment.Variables}", "--output", "json")
-	change := "jq --arg v " + quote(value) + " " + quote(".Variables."+name+" = $v")
-	return c.onFunction("update-function-configuration") + ` --environment "$(` + get + " | " + change + `)"`
+// setVariable changes environment variables of the function, given as names
+// and values, and leaves the others, which the API replaces as a whole. They go
+// through a file, not through arguments that other users see, and nothing is
+// done where the function's key does not let them be read.
+func (c *Case) setVariable(pairs ...string) []string {
+	change, arguments := "", ""
+	for i := 0; i+1 < len(pairs); i += 2 {
+		name := "v" + strconv.Itoa(i/2)
+		arguments += " --arg " + name + " " + quote(pairs[i+1])
+		change += " | .[" + strconv.Quote(pairs[i]) + "] = $" + name
+	}
+	program := `if .Error then error("the variables cannot be read") else {Variables: ((.Variables // {})` + change + `)} end`
+	return []string{
+		"umask 077",
+		c.onFunction("get-function-configuration", "--query", "Environment", "--output", "json") + " > environment.json",
+		"jq" + arguments + " " + quote(program) + " environment.json > changed.json",
+		c.onFunction("update-function-configuration", "--environment", "file://changed.json"),
+		"rm -f environment.json changed.json",
+	}
 }
 
-// putRolePolicy adds an inline policy that allows the actions on the
-// resources to the function's role.
-func (c *Case) putRolePolicy(name, document string) string {
-	return c.aws("iam", "put-role-policy", "--role-name", c.roleName(), "--policy-name", name, "--policy-document", document)
+// publishCommands bring a change of the function to the version or alias by
+// which the secret names it.
+func (c *Case) publishCommands() []string {
+	publish := c.onFunction("publish-version", "--query", "Version", "--output", "text")
+	if _, err := strconv.Atoi(c.qualifier()); err == nil {
+		return []string{c.aws("secretsmanager", "rotate-secret", "--secret-id", c.secretID(), "--no-rotate-immediately") +
+			" --rotation-lambda-arn " + quote(c.functionID()) + `:"$(` + publish + `)"`}
+	}
+	return []string{c.onFunction("update-alias", "--name", c.qualifier()) + ` --function-version "$(` + publish + `)"`}
+}
+
+// putRolePolicy adds an inline policy under a name of the doctor's own: one of
+// the same name would be replaced.
+func (c *Case) putRolePolicy(code, document string) string {
+	return c.aws("iam", "put-role-policy", "--role-name", c.roleName(), "--policy-name", "keyturn-doctor-"+code, "--policy-document", document)
 }
 
 func (c *Case) roleName() string {
@@ -135,3 +159,12 @@ func seconds(d time.Duration) string {
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + " ms" }
+
+// serviceHost is the regional host of a service.
+func (c *Case) serviceHost(service string) string {
+	suffix := ".amazonaws.com"
+	if strings.HasPrefix(c.Region, "cn-") {
+		suffix += ".cn"
+	}
+	return service + "." + c.Region + suffix
+}

@@ -62,6 +62,7 @@ func Diagnose(e *Evidence) Diagnosis {
 	c.fallback(&d)
 	name(d.Findings, all)
 	for i := range d.Findings {
+		c.complete(&d.Findings[i])
 		d.Findings[i].clean()
 	}
 	return d
@@ -72,6 +73,9 @@ func order(all []Finding) {
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(surety(a.Confidence), surety(b.Confidence)), cmp.Compare(b.weight, a.weight))
 	})
+	for i := range all {
+		all[i].Consequence = all[i].rank == rankConsequence
+	}
 	if len(all) == 0 || all[0].rank == rankRisk || all[0].rank == rankConsequence {
 		return
 	}
@@ -205,32 +209,66 @@ func (c *Case) retryLine() string {
 // has to be mended.
 func (c *Case) again(f *Finding, fixes bool) *Finding {
 	id := c.secretID()
+	if line := c.retryLine(); line != "" {
+		f.cure("Then wait:"+line+" That goes on with the same version, so that no label has to be moved.", "")
+		fixes = false
+	}
+	fixes = fixes && (!c.stuck() || c.proven())
+	const unproven = " That is not proven: keyturn doctor --probe logs in and tells."
 	switch {
 	case c.mayRemove():
-		f.cure("Then take AWSPENDING off version "+c.pending+" and rotate again: "+c.live.why+"."+c.retryLine(), "",
-			c.removePendingCommand(), c.rotateCommand())
+		risk := ""
+		if !c.proven() {
+			risk = "Who knows only the log may err:" + unproven
+		}
+		f.cure("Then take AWSPENDING off version "+c.pending+" and rotate again: "+c.live.why+".", risk, c.removePendingCommand(), c.rotateCommand())
 		if fixes {
 			f.act(Action{Kind: RemovePending, Secret: id, Version: c.pending, Rotates: true})
 		}
 	case c.mayPromote():
-		f.cure("Then finish forward: make the pending version the current one, because "+c.live.why+". Rotate again afterwards to see that it works."+c.retryLine(),
-			"If the database did not take the pending password after all, AWSCURRENT does not log in until the label is moved back.",
-			c.promoteCommand(), c.rotateCommand())
-		if fixes {
+		risk := "If the database did not take the pending password after all, AWSCURRENT does not log in until the label is moved back."
+		if !c.proven() {
+			risk += unproven
+		}
+		f.cure("Then finish forward: make the pending version the current one, because "+c.live.why+". Rotate again afterwards to see that it works.",
+			risk, c.promoteCommand(), c.rotateCommand())
+		if fixes && c.live.by.Source == "probe" {
 			f.act(Action{Kind: PromotePending, Secret: id, Version: c.pending, Rotates: true})
 		}
 	case c.stuck():
-		f.cure("Then take AWSPENDING off version "+c.pending+" and rotate again, once it is known that the database does not have its password."+c.retryLine(),
+		f.cure("Then take AWSPENDING off version "+c.pending+" and rotate again, once it is known that the database does not have its password.",
 			"If the database does have it, the version that logs in loses its label: its id still reads it for at least a day. "+
 				"keyturn doctor --probe tells which password is live.",
 			c.removePendingCommand(), c.rotateCommand())
 	default:
-		f.cure("Then rotate again."+c.retryLine(), "", c.rotateCommand())
+		f.cure("Then rotate again.", "", c.rotateCommand())
 		if fixes {
 			f.act(Action{Kind: Rotate, Secret: id, Rotates: true})
 		}
 	}
 	return f
+}
+
+// complete adds to the commands of a remedy what they need: a version or alias
+// sees a change of the function only once it is published, and files with a
+// value are to go.
+func (c *Case) complete(f *Finding) {
+	for i := range f.Remedies {
+		r := &f.Remedies[i]
+		joined := strings.Join(r.Commands, " ")
+		if strings.Contains(joined, "lambda update-function-") && c.qualifier() != "" {
+			r.Commands = append(r.Commands, c.publishCommands()...)
+		}
+		for _, file := range []string{"value.json", "superuser.json"} {
+			if strings.Contains(joined, "file://"+file) {
+				r.Text += " Write " + file + " where only you can read it (umask 077)."
+				r.Commands = append(r.Commands, "rm -f "+file)
+			}
+		}
+		if strings.Contains(joined, "put-role-policy") && r.Risk == "" {
+			r.Risk = "It replaces an inline policy of the same name, should there be one."
+		}
+	}
 }
 
 // list joins names for a sentence.

@@ -33,6 +33,10 @@ type Finding struct {
 	// Remedies are what to do, the best first.
 	Remedies []Remedy `json:"remedies"`
 
+	// Consequence tells that it follows from the first finding, which is to be
+	// mended before.
+	Consequence bool `json:"consequence,omitempty"`
+
 	// rank and weight order findings: the lower rank and, of one rank and
 	// confidence, the greater weight come first.
 	rank, weight int

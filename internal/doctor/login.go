@@ -321,7 +321,10 @@ func (c *Case) refusedCredentials() (confidence Confidence, facts []Fact, ok boo
 		return "", nil, false
 	}
 	if p, all := v.refused(); all {
-		return Certain, []Fact{probeFact(p)}, true
+		if p.From == "function" || c.worksFrom(p.From, true) {
+			return Certain, []Fact{probeFact(p)}, true
+		}
+		return Likely, []Fact{probeFact(p)}, true
 	}
 	for _, p := range c.Probes {
 		if p.LogsIn && p.Label != "superuser" {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -63,6 +64,10 @@ func checkNoEndpoint(c *Case) *Finding {
 	}
 	p := c.path("secretsmanager")
 	switch {
+	case strings.Contains(c.told.Text, "UnrecognizedClient") || strings.Contains(c.told.Text, "InvalidClientTokenId"):
+		f.Confidence = Possible
+		f.Cause = fmt.Sprintf("The Secrets Manager that %s calls does not know its credentials: it is another Region's or server's, or the function's role was deleted and made again.", c.functionName())
+		f.look("whether role %s is younger than the function: its environments keep a deleted role's credentials until they end", c.roleName())
 	case p.hop() != nil:
 		f.Confidence = Certain
 		p.mend(f)
@@ -93,7 +98,11 @@ func (c *Case) subnetWords() []string {
 	if c.Function == nil || len(c.Function.SubnetIDs) == 0 {
 		return []string{"--subnet-ids", "SUBNET_ID"}
 	}
-	return append(append([]string{"--subnet-ids"}, c.Function.SubnetIDs...), append([]string{"--security-group-ids"}, c.Function.GroupIDs...)...)
+	words := append([]string{"--subnet-ids"}, c.Function.SubnetIDs...)
+	if len(c.Function.GroupIDs) > 0 {
+		words = append(append(words, "--security-group-ids"), c.Function.GroupIDs...)
+	}
+	return words
 }
 
 var hostRegion = compiled(`secretsmanager(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.`)
@@ -102,7 +111,7 @@ var hostRegion = compiled(`secretsmanager(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.`)
 // right.
 func (c *Case) wrongVariable(f *Finding) bool {
 	const variable = "SECRETS_MANAGER_ENDPOINT"
-	right := cmp.Or(c.Endpoint, "https://secretsmanager."+c.Region+".amazonaws.com")
+	right := cmp.Or(c.Endpoint, "https://"+c.serviceHost("secretsmanager"))
 	said := "the environment variable " + variable
 	switch value, set := c.variable(variable); {
 	case strings.Contains(c.told.Text, "'"+variable+"'") || !set && c.template() != "" && c.Function != nil && c.Function.Variables != nil && c.Function.Rotator == "":
@@ -116,14 +125,14 @@ func (c *Case) wrongVariable(f *Finding) bool {
 	case set && regionOf(value) == "" && c.path("secretsmanager") == nil && strings.Contains(value, "://") && c.Endpoint != "" && !sameHost(value, c.Endpoint):
 		f.Cause = fmt.Sprintf("%s calls Secrets Manager at %s, and nothing answers there.", c.functionName(), value)
 		f.saw("GetFunctionConfiguration", "%s is %s", said, value)
-		f.cure("Correct the variable.", "", c.setVariable(variable, right))
+		f.cure("Correct the variable.", "", c.setVariable(variable, right)...)
 		return true
 	default:
 		return false
 	}
 	f.Confidence = Certain
 	f.saw("GetFunctionConfiguration", "%s", said)
-	f.cure("Correct the variable.", "", c.setVariable(variable, right))
+	f.cure("Correct the variable.", "", c.setVariable(variable, right)...)
 	return true
 }
 
@@ -159,7 +168,10 @@ func checkCutOff(c *Case) *Finding {
 		if p := c.path("secretsmanager"); p.hop() != nil {
 			p.mend(f)
 		} else {
-			f.cure("Let the endpoint's policy admit the function's role.", "", c.aws("ec2", "modify-vpc-endpoint", "--vpc-endpoint-id", "VPC_ENDPOINT_ID", "--reset-policy"))
+			f.Confidence = Likely
+			f.cure("Let the endpoint's policy admit the function's role: add to its statements that of the Allow below. "+
+				`{"Effect":"Allow","Principal":{"AWS":"`+c.roleARN()+`"},"Action":"secretsmanager:*","Resource":"`+c.secretID()+`"}`,
+				"A statement for too many opens the endpoint to them.", c.aws("ec2", "describe-vpc-endpoints", "--query", "VpcEndpoints[].[VpcEndpointId,ServiceName,PolicyDocument]"))
 		}
 		return c.again(f, false)
 	}
@@ -258,7 +270,7 @@ func (c *Case) keyOfRole(f *Finding, id string) {
 		f.saw("GetKeyPolicy", "a condition on kms:EncryptionContext does not name %s", c.Secret.ARN)
 	}
 	f.cure("Let the role decrypt and make data keys with this key, through Secrets Manager.", "",
-		c.putRolePolicy("rotation-key", allow(id, "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey")))
+		c.putRolePolicy("D03", allow(id, "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey")))
 }
 
 var allSecretActions = []string{"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"}
@@ -274,6 +286,10 @@ func checkDenied(c *Case) *Finding {
 	if d := c.refused(action, ""); d != nil && action != "" {
 		f.fact(decisionFact(d))
 	}
+	if !c.confirmed(action) {
+		f.Confidence = Likely
+		f.look("whether the simulation of the role's policies and the trail say the same: a line of a log is all that says so here")
+	}
 	switch {
 	case strings.Contains(c.told.Text, "explicit deny in a resource-based policy") || strings.Contains(c.Secret.Policy, `"Deny"`) && strings.Contains(c.told.Text, "explicit deny"):
 		f.Cause += " The secret's own policy denies it."
@@ -281,12 +297,39 @@ func checkDenied(c *Case) *Finding {
 		f.cure("Except the function's role from the Deny in the secret's policy.", "", c.aws("secretsmanager", "get-resource-policy", "--secret-id", c.secretID()))
 	case strings.Contains(c.told.Text, "permissions boundary"):
 		f.cure("Widen the role's permissions boundary.", "", c.aws("iam", "get-role", "--role-name", c.roleName(), "--query", "Role.PermissionsBoundary"))
-	case strings.HasPrefix(action, "secretsmanager:") && action != "secretsmanager:GetRandomPassword" || action == "":
-		f.cure("Grant the role the four actions of a rotation on the secret's full ARN.", "", c.putRolePolicy("rotation", allow(c.secretID(), allSecretActions...)))
+	case slices.Contains(allSecretActions, action) || action == "":
+		f.cure("Grant the role the four actions of a rotation on the secret's full ARN.", "", c.putRolePolicy("D04", allow(c.secretID(), allSecretActions...)))
+	case slices.Contains(grantable, action):
+		f.cure("Grant the role "+action+".", "", c.putRolePolicy("D04", allow("*", action)))
 	default:
-		f.cure("Grant the role "+action+".", "", c.putRolePolicy("rotation-"+lastWord(strings.ReplaceAll(action, ":", "-")), allow("*", action)))
+		f.cure("Rotation functions do not need "+action+": find out why this one calls it, before anybody grants it.", "", c.logsCommand())
 	}
 	return c.again(f, false)
+}
+
+// grantable are the actions beside those on the secret that rotation functions
+// need. Nothing else is ever advised to be granted: the line that asks for it
+// may be written by whoever may change the function.
+var grantable = []string{
+	"secretsmanager:GetRandomPassword", "rds:DescribeDBInstances", "rds:DescribeDBClusters", "redshift:DescribeClusters",
+	"redshift-serverless:ListNamespaces", "redshift-serverless:ListWorkgroups", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents",
+	"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DetachNetworkInterface",
+	"elasticache:DescribeUsers", "ds:DescribeDirectories", "timestream-influxdb:GetDbInstance", "cloudtrail:LookupEvents",
+}
+
+// confirmed tells that more than a line of the function's log says that the
+// role may not do something: the simulation, or the trail.
+func (c *Case) confirmed(action string) bool {
+	if action == "" {
+		return false
+	}
+	if c.refused(action, "") != nil {
+		return true
+	}
+	_, name, _ := strings.Cut(action, ":")
+	return c.lastEvent(func(ev *Event) bool {
+		return ev.Name == name && strings.Contains(ev.ErrorCode, "AccessDenied") && c.byFunction(ev)
+	}) >= 0
 }
 
 // deniedIn returns the action that a refusal is about.
@@ -421,7 +464,7 @@ func checkCloneName(c *Case) *Finding {
 		return nil
 	}
 	if e := c.engine(); e == "mysql" || e == "aurora-mysql" || strings.Contains(c.told.Text, "exceed 16 characters") {
-		f.cure("MySQL 5.7 and newer allow 32 characters: say so to the function.", "", c.setVariable("USERNAME_CHARACTER_LIMIT", "32"))
+		f.cure("MySQL 5.7 and newer allow 32 characters: say so to the function.", "", c.setVariable("USERNAME_CHARACTER_LIMIT", "32")...)
 	} else {
 		f.cure("Use a user with a shorter name.", "Programs that name the user themselves have to follow.", c.putCommand())
 	}
@@ -439,7 +482,7 @@ func checkPasswordSettings(c *Case) *Finding {
 		}
 	}
 	f.cure("Exclude less, and ask for 1 to 4096 characters, at least one of each class that is required.", "",
-		c.setVariable("EXCLUDE_CHARACTERS", `:/@"'\`), c.setVariable("PASSWORD_LENGTH", "32"))
+		c.setVariable("EXCLUDE_CHARACTERS", `:/@"'\`, "PASSWORD_LENGTH", "32")...)
 	return c.again(f, false)
 }
 

@@ -91,7 +91,12 @@ func checkFinish(c *Case) *Finding {
 				f.fact(eventFact(ev))
 			}
 		}
-		return c.again(f, true)
+		if len(f.Facts) == 1 {
+			f.Confidence = Likely
+		}
+		f.look("which of the two passwords the database takes: keyturn doctor --probe %s", quote(c.secretID()))
+		return f.cure("Find out which version is right: that of the function, or the one that was made current meanwhile. Then move AWSCURRENT to it, or take AWSPENDING off, and rotate again.",
+			"The other one does not log in any more.", c.aws("secretsmanager", "list-secret-version-ids", "--secret-id", c.secretID()))
 	}
 	if !strings.Contains(c.told.Text, "AccessDenied") && !strings.Contains(c.told.Text, "not authorized") {
 		f.Confidence = Likely
@@ -100,7 +105,7 @@ func checkFinish(c *Case) *Finding {
 	if d := c.refused("secretsmanager:UpdateSecretVersionStage", ""); d != nil {
 		f.fact(decisionFact(d))
 	}
-	f.cure("Grant it on the secret's full ARN.", "", c.putRolePolicy("rotation", allow(c.secretID(), allSecretActions...)))
+	f.cure("Grant it on the secret's full ARN.", "", c.putRolePolicy("D39", allow(c.secretID(), allSecretActions...)))
 	return c.again(f, false)
 }
 
@@ -185,7 +190,7 @@ func checkAlreadyCurrent(c *Case) *Finding {
 	var shown Fact
 	steps := map[string]bool{}
 	for _, inv := range c.runs {
-		for _, l := range inv.Lines {
+		for _, l := range lastLines(inv) {
 			if alreadyCurrent.MatchString(l.Text) {
 				shown = logFact(inv, l)
 				steps[stepOf(inv)] = true
@@ -194,7 +199,7 @@ func checkAlreadyCurrent(c *Case) *Finding {
 	}
 	// A retry after finishSecret has done its work says so too, and rightly.
 	if len(steps) == 0 || !steps[stepCreate] && !steps[stepSet] || len(c.runs) > 0 && slices.ContainsFunc(c.runs, func(inv *Invocation) bool {
-		return slices.ContainsFunc(inv.Lines, func(l Line) bool { return setPattern.MatchString(l.Text) })
+		return slices.ContainsFunc(lastLines(inv), func(l Line) bool { return setPattern.MatchString(l.Text) })
 	}) {
 		return nil
 	}
@@ -268,9 +273,8 @@ func checkThrottled(c *Case) *Finding {
 	}
 	if fn != nil && fn.Reserved != nil {
 		f.cure("Take the reserved concurrency away, or reserve at least 10 (concurrency = invocations a second x seconds of one).",
-			"Without a limit the function may open more connections to the database at once.", c.onFunction("delete-function-concurrency"))
-		f.act(Action{Kind: FreeConcurrency, Secret: c.secretID(), Function: c.functionARN(), Rotates: true})
-		return c.again(f, true)
+			"Somebody may have set it to switch the function off, or to spare the database: ask first.", c.onFunction("delete-function-concurrency"))
+		return c.again(f, false)
 	}
 	f.cure("Spread the windows of the secrets that rotate by the function, or ask for a higher limit of the account.", "",
 		c.aws("lambda", "get-account-settings"))
@@ -319,7 +323,14 @@ func checkRoleCalls(c *Case) *Finding {
 	}
 	if strings.Contains(ev.ErrorCode, "AccessDenied") {
 		action := strings.TrimSuffix(ev.Source, ".amazonaws.com") + ":" + ev.Name
-		f.cure("Grant the role "+action+".", "", c.putRolePolicy("rotation", allow(c.secretID(), append([]string{action}, allSecretActions...)...)))
+		switch {
+		case slices.Contains(allSecretActions, action):
+			f.cure("Grant the role the four actions of a rotation on the secret's full ARN.", "", c.putRolePolicy("D45", allow(c.secretID(), allSecretActions...)))
+		case slices.Contains(grantable, action):
+			f.cure("Grant the role "+action+".", "", c.putRolePolicy("D45", allow("*", action)))
+		default:
+			f.cure("Rotation functions do not need "+action+": find out why this one calls it, before anybody grants it.", "", c.logsCommand())
+		}
 	} else {
 		f.cure("Look at the call and what it was refused for.", "", c.logsCommand())
 	}
@@ -333,8 +344,15 @@ func expectedError(ev *Event) bool {
 }
 
 func checkCurrentDead(c *Case) *Finding {
-	if c.failing() || c.stuck() || c.live.current != no || len(c.Probes) == 0 || c.outcome == running || c.outcome == held {
+	if c.failing() || c.stuck() || c.outcome == running || c.outcome == held {
 		return nil
+	}
+	p, refused := c.login().refused()
+	if c.live.current != no {
+		if !refused {
+			return nil
+		}
+		return c.maybeDead(p)
 	}
 	f := c.finding(Certain, fmt.Sprintf("AWSCURRENT of %s does not log in, although no rotation failed.", c.secretName())).as(rankBroken)
 	f.Step = ""
@@ -353,8 +371,22 @@ func checkCurrentDead(c *Case) *Finding {
 		}
 		return f
 	}
-	f.Cause += " The password was changed in the database alone, or the user is gone or locked."
+	f.Cause += " Another login of the secret works from the same place."
 	return f.cure("Set the user's password as a superuser of the database and store it.", "Programs that hold the password that the database has now lose it.", c.putCommand(), c.rotateCommand())
+}
+
+// maybeDead is a password that was refused where nothing else worked either:
+// the place may be what is refused.
+func (c *Case) maybeDead(p Probe) *Finding {
+	if p.From == "function" {
+		f := c.finding(Certain, fmt.Sprintf("AWSCURRENT of %s does not log in from the function, although no rotation failed: the password was changed in the database, or the user is gone.", c.secretName()), probeFact(p)).as(rankBroken)
+		f.Step = ""
+		return f.cure("Set the user's password as a superuser of the database and store it.", "Programs that hold the password that the database has now lose it.", c.putCommand(), c.rotateCommand())
+	}
+	f := c.finding(Possible, fmt.Sprintf("AWSCURRENT of %s is refused from here. Servers refuse a right password from a place that they do not know with the same answer.", c.secretName()), probeFact(p)).as(rankRisk)
+	f.Step = ""
+	f.look("the same login from inside the function's network: keyturn doctor --probe-in-function %s", quote(c.secretID()))
+	return f.cure("Change nothing before a login from where the programs run has failed too.", "A password that is reset although it works ends those programs' logins.")
 }
 
 func checkEverySecond(c *Case) *Finding {
@@ -389,7 +421,7 @@ func checkEverySecond(c *Case) *Finding {
 	}
 	f.look("the rights of the user and of its clone, and who owns the objects")
 	return f.cure("Grant rights to a role that both users have, and let it own the objects; Keyturn's rotators copy rights in every rotation with KEYTURN_SYNC_PRIVILEGES=true.", "",
-		c.setVariable("KEYTURN_SYNC_PRIVILEGES", "true"))
+		c.setVariable("KEYTURN_SYNC_PRIVILEGES", "true")...)
 }
 
 func checkStuck(c *Case) *Finding {
@@ -400,6 +432,16 @@ func checkStuck(c *Case) *Finding {
 		return nil
 	}
 	f := c.finding(Certain, fmt.Sprintf("AWSPENDING of %s is stuck on version %s, which is not the current one, so RotateSecret is refused.", c.secretName(), c.pending)).as(rankConsequence)
+	if c.retryLine() != "" {
+		f.Cause = fmt.Sprintf("AWSPENDING of %s is on version %s until the rotation succeeds or is given up; RotateSecret is refused as long.", c.secretName(), c.pending)
+	}
+	if g := c.gap("cloudtrail:"); g != nil && c.outcome == unknown && !c.live.byProbe() {
+		f.Confidence = Possible
+		f.Cause = fmt.Sprintf("AWSPENDING of %s is on version %s, which is not the current one. Whether a rotation is under way is not known, because its events could not be read.", c.secretName(), c.pending)
+		f.look("the labels a while later, and the events: %s", g.Error)
+		f.saw("DescribeSecret", "AWSPENDING is on %s, AWSCURRENT on %s", c.pending, c.current)
+		return f.cure("Wait until it has ended.", "", c.aws("secretsmanager", "describe-secret", "--secret-id", c.secretID()))
+	}
 	f.saw("DescribeSecret", "AWSPENDING is on %s, AWSCURRENT on %s", c.pending, c.current)
 	failures := 0
 	for i := range c.Events {
@@ -428,5 +470,5 @@ func (c *Case) young() bool {
 	if c.started.After(at) {
 		at = c.started
 	}
-	return !at.IsZero() && !c.At.IsZero() && c.At.Sub(at) < patience
+	return !at.IsZero() && !c.At.IsZero() && c.At.Sub(at) < c.patience()
 }

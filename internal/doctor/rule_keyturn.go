@@ -63,7 +63,7 @@ func checkHoldOver(c *Case) *Finding {
 	f.Step = stepSet
 	value, _ := c.variable("KEYTURN_HOLD")
 	return f.cure("Restart who is named, and make the hold longer than they keep a password"+map[bool]string{true: "", false: " (it is " + value + ")"}[value == ""]+".", "",
-		c.setVariable("KEYTURN_HOLD", "48h"))
+		c.setVariable("KEYTURN_HOLD", "48h")...)
 }
 
 func checkInterpreter(c *Case) *Finding {
@@ -121,7 +121,7 @@ func checkRole(c *Case) *Finding {
 	}
 	f.cure("Make the role again with the rights of a rotation function, or name another.", "",
 		c.aws("iam", "create-role", "--role-name", c.roleName(), "--assume-role-policy-document", trust),
-		c.putRolePolicy("rotation", allow(c.secretID(), allSecretActions...)))
+		c.putRolePolicy("K06", allow(c.secretID(), allSecretActions...)))
 	return c.again(f, false)
 }
 
@@ -177,7 +177,7 @@ func checkHoldDenied(c *Case) *Finding {
 	if f == nil {
 		return nil
 	}
-	f.cure("Let the role look events up, or remove the variable.", "", c.putRolePolicy("rotation-hold", allow("*", "cloudtrail:LookupEvents")))
+	f.cure("Let the role look events up, or remove the variable.", "", c.putRolePolicy("K10", allow("*", "cloudtrail:LookupEvents")))
 	return c.again(f, false)
 }
 
@@ -215,7 +215,7 @@ func (c *Case) unexplained() *Finding {
 	if c.run != nil {
 		f.Cause = fmt.Sprintf("%s of %s failed with an error that no rule knows.", cmp.Or(c.step, "The rotation"), c.secretName())
 		f.Confidence = Likely
-		for _, l := range c.run.Lines {
+		for _, l := range lastLines(c.run) {
 			if failurePattern.MatchString(l.Text) || strings.Contains(l.Text, c.step+":") && c.step != "" {
 				f.fact(logFact(c.run, l))
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keyturn/keyturn/internal/arn"
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/schedule"
@@ -78,6 +79,7 @@ const (
 	noPolicy
 	noStatement
 	wrongCondition
+	explicitDeny
 )
 
 func (c *Case) admission() admission {
@@ -96,16 +98,20 @@ func (c *Case) admission() admission {
 	if parts := strings.Split(c.functionARN(), ":"); len(parts) > 4 {
 		account = parts[4]
 	}
-	ask := func(value func(key string) iam.Value) bool {
+	ask := func(value func(key string) iam.Value) iam.Decision {
 		request := iam.Request{
 			Principal: iam.Principal{Type: iam.Service, InvokedBy: "secretsmanager.amazonaws.com"}, Action: "lambda:InvokeFunction",
 			Resource: c.functionARN(), ResourceAccount: account, Context: value,
 		}
-		return iam.Evaluate(&request, &iam.Policies{Resource: policy}).Allowed()
+		return iam.Evaluate(&request, &iam.Policies{Resource: policy})
 	}
 	known := map[string]iam.Value{"aws:sourcearn": iam.Text(c.Secret.ARN), "aws:sourceaccount": iam.Text(c.Account), "lambda:functionarn": iam.Text(c.functionARN())}
-	if ask(func(key string) iam.Value { return known[key] }) {
+	decision := ask(func(key string) iam.Value { return known[key] })
+	switch {
+	case decision.Allowed():
 		return admitted
+	case decision.Effect == iam.ExplicitDeny:
+		return explicitDeny
 	}
 	if strings.Contains(f.Policy, "secretsmanager.amazonaws.com") {
 		return wrongCondition
@@ -151,9 +157,15 @@ func checkCannotInvoke(c *Case) *Finding {
 		f.saw("GetPolicy", "%s", cmp.Or(c.Function.Policy, "the function has no resource policy"))
 	}
 	f.not("D44", "a throttled call is answered otherwise")
-	f.cure("Let Secrets Manager invoke the function on behalf of this account.",
-		"", c.onFunction("add-permission", append([]string{"--statement-id", "SecretsManager" + c.Account, "--action", "lambda:InvokeFunction",
-			"--principal", "secretsmanager.amazonaws.com", "--source-account", c.Account}, c.qualifierWords()...)...))
+	if why == explicitDeny {
+		f.Cause = fmt.Sprintf("The policy of %s denies Secrets Manager to invoke it. Somebody has wanted that.", c.functionName())
+		f.saw("GetPolicy", "%s", c.Function.Policy)
+		f.cure("Find out why it is denied; then take the Deny out of the policy.", "What the Deny is for is lost.", c.onFunction("get-policy", c.qualifierWords()...))
+		return c.again(f, false)
+	}
+	f.cure("Let Secrets Manager invoke the function for this secret.",
+		"", c.onFunction("add-permission", append([]string{"--statement-id", "SecretsManagerRotation-" + lastWord(c.secretName()), "--action", "lambda:InvokeFunction",
+			"--principal", "secretsmanager.amazonaws.com", "--source-account", c.Account, "--source-arn", c.Secret.ARN}, c.qualifierWords()...)...))
 	f.act(Action{Kind: AddPermission, Secret: c.secretID(), Function: c.functionARN(), Rotates: true})
 	return c.again(f, true)
 }
@@ -246,14 +258,30 @@ func checkCallerDenied(c *Case) *Finding {
 	}
 	f := c.finding(Certain, fmt.Sprintf("Who asked for the rotation of %s lacks %s.", c.secretName(), action), shown)
 	f.not("D20", "the answer is about the caller, not about Secrets Manager and the function")
-	who := cmp.Or(c.Caller, "PRINCIPAL_ARN")
+	kind, name, who := c.callerAs()
+	document := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"secretsmanager:RotateSecret","Resource":"` + plain(c.secretID()) +
+		`"},{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":"` + plain(cmp.Or(c.functionARN(), "*")) + `"}]}`
 	f.cure("Grant whoever rotates RotateSecret on the secret and InvokeFunction on the function. Setting rotation up by the console also needs "+
-		"iam:CreateRole, iam:AttachRolePolicy, lambda:AddPermission and CloudFormation.", "",
+		"iam:CreateRole, iam:AttachRolePolicy, lambda:AddPermission and CloudFormation.", "It replaces an inline policy of the same name, should there be one.",
 		c.aws("iam", "simulate-principal-policy", "--policy-source-arn", who, "--action-names", "secretsmanager:RotateSecret", "--resource-arns", c.secretID()),
-		c.aws("iam", "create-policy", "--policy-name", "rotate-"+lastWord(c.secretName()), "--policy-document",
-			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"secretsmanager:RotateSecret","Resource":"`+plain(c.secretID())+
-				`"},{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":"`+plain(cmp.Or(c.functionARN(), "*"))+`"}]}`))
+		c.aws("iam", "put-"+kind+"-policy", "--"+kind+"-name", name, "--policy-name", "keyturn-doctor-D23", "--policy-document", document))
 	return f
+}
+
+// callerAs says what the caller is, user or role, its name and its ARN, by
+// which policies are put and simulated: a session's is its role's.
+func (c *Case) callerAs() (kind, name, principal string) {
+	a, ok := arn.Parse(c.Caller)
+	parts := strings.Split(a.Resource, "/")
+	switch {
+	case ok && parts[0] == "assumed-role" && len(parts) > 2:
+		return "role", parts[1], "arn:" + cmp.Or(c.Partition, "aws") + ":iam::" + a.Account + ":role/" + parts[1]
+	case ok && parts[0] == "role" && len(parts) > 1:
+		return "role", parts[len(parts)-1], c.Caller
+	case ok && parts[0] == "user" && len(parts) > 1:
+		return "user", parts[len(parts)-1], c.Caller
+	}
+	return "user", "USER_NAME", "PRINCIPAL_ARN"
 }
 
 // lastWord makes a policy's name of a secret's.

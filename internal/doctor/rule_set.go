@@ -151,7 +151,7 @@ func checkBrokenTLS(c *Case) *Finding {
 		}
 		f.cure("Put a host name into the secret that the certificate has, not an address or an alias.", "A new value becomes AWSCURRENT at once. Take the password over exactly.", c.putCommand())
 		if c.Function == nil || c.Function.Rotator != "" {
-			f.cure("Or let the function trust the authority.", "", c.setVariable("KEYTURN_CA_BUNDLE", "/var/task/ca.pem"))
+			f.cure("Or let the function trust the authority.", "", c.setVariable("KEYTURN_CA_BUNDLE", "/var/task/ca.pem")...)
 		}
 	}
 	c.excludeLogins(f, "D14")
@@ -256,7 +256,7 @@ func checkCurrentLogin(c *Case) *Finding {
 	confidence := Likely
 	if _, ok := c.login().spoke(refusing()...); ok {
 		confidence = Certain
-	} else if p, ok := c.login().refused(); ok && p.Label == labelCurrent {
+	} else if p, ok := c.login().refused(); ok && (p.From == "function" || c.worksFrom(p.From, true)) {
 		confidence = Certain
 	}
 	if c.login().slow && confidence != Certain {
@@ -279,16 +279,11 @@ func checkCurrentLogin(c *Case) *Finding {
 	return c.again(f, false)
 }
 
-var superuserARNPattern = compiled(`(?:master|admin) secret (\S+)`)
-
 func checkSuperuserLogin(c *Case) *Finding {
 	if c.symptom != superuserLogin {
 		return nil
 	}
-	arn := c.superuserARN()
-	if m := superuserARNPattern.FindStringSubmatch(c.told.Text); m != nil {
-		arn = strings.TrimRight(m[1], ":.")
-	}
+	arn := c.superuserARN() // never that of a line: the superuser's password goes there
 	f := c.bySymptom(superuserLogin, Likely, fmt.Sprintf("The superuser of %s does not log in with its secret %s.", c.secretName(), arn))
 	if s, ok := c.login().spoke(refusing()...); ok {
 		f.Confidence, f.Cause = Certain, f.Cause+" The database refuses its password."
@@ -324,13 +319,20 @@ func checkSuperuserSecret(c *Case) *Finding {
 	default:
 		return nil
 	}
-	arn := cmp.Or(c.otherSecretIn(c.told.Text), c.superuserARN())
-	f := c.bySymptom(superuserDenied, Certain, fmt.Sprintf("The role of %s may not read the superuser's secret %s.", c.functionName(), arn))
+	arn, named := c.superuserARN(), c.otherSecretIn(c.told.Text)
+	f := c.bySymptom(superuserDenied, Likely, fmt.Sprintf("The role of %s may not read %s, which it takes for its superuser's secret.", c.functionName(), named))
 	f.not("D04", "the refusal is about another secret than "+c.secretName())
+	if named != arn {
+		f.look("whether %s is the superuser's secret at all, that masterarn names: keyturn doctor --probe %s", named, quote(c.secretID()))
+		f.cure("If it is, grant the role secretsmanager:GetSecretValue and DescribeSecret on its full ARN; if not, find out why the function wants to read it.", "")
+		return c.again(f, false)
+	}
 	if d := c.refused("secretsmanager:GetSecretValue", arn); d != nil {
 		f.fact(decisionFact(d))
 	}
-	f.cure("Grant the role reading on the superuser's full ARN.", "", c.putRolePolicy("rotation-superuser", allow(arn, "secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret")))
+	f.Confidence = Certain
+	f.Cause = fmt.Sprintf("The role of %s may not read the superuser's secret %s.", c.functionName(), arn)
+	f.cure("Grant the role reading on the superuser's full ARN.", "", c.putRolePolicy("D17", allow(arn, "secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret")))
 	return c.again(f, false)
 }
 
@@ -341,7 +343,7 @@ func checkOtherHost(c *Case) *Finding {
 	}
 	f.fact(c.hosts())
 	f.cure("Write the same host, spelt the same, into both secrets.", "The new value becomes AWSCURRENT at once. Take the password over exactly.", c.putCommand())
-	f.cure("If the one is a replica of the other, let the role ask RDS.", "", c.putRolePolicy("rotation-rds", allow("*", "rds:DescribeDBInstances", "rds:DescribeDBClusters")))
+	f.cure("If the one is a replica of the other, let the role ask RDS.", "", c.putRolePolicy("D35", allow("*", "rds:DescribeDBInstances", "rds:DescribeDBClusters")))
 	return c.again(f, false)
 }
 
@@ -378,7 +380,7 @@ func checkPasswordRefused(c *Case) *Finding {
 		}
 	}
 	f.cure("Leave out the characters that the database does not take, and make the password as long and mixed as its policy asks.", "",
-		c.setVariable("EXCLUDE_CHARACTERS", `:/@"'\`), c.setVariable("PASSWORD_LENGTH", "32"))
+		c.setVariable("EXCLUDE_CHARACTERS", `:/@"'\`, "PASSWORD_LENGTH", "32")...)
 	f.look("the database's own log and its rules for passwords")
 	return c.again(f, false)
 }
@@ -415,7 +417,7 @@ func checkRDS(c *Case) *Finding {
 	t := c.told.Text
 	switch {
 	case strings.Contains(t, "AccessDenied") || strings.Contains(t, "not authorized"):
-		f.cure("Let the role ask RDS.", "", c.putRolePolicy("rotation-rds", allow("*", "rds:DescribeDBInstances", "rds:DescribeDBClusters")))
+		f.cure("Let the role ask RDS.", "", c.putRolePolicy("D35", allow("*", "rds:DescribeDBInstances", "rds:DescribeDBClusters")))
 	case strings.Contains(t, "found when using") || strings.Contains(t, "NotFound") || strings.Contains(t, "exceeds the maximum"):
 		f.Cause = fmt.Sprintf("The server that the superuser's secret %s is tagged with does not exist any more.", c.superuserARN())
 		f.cure("Use the superuser's secret of the server that there is: correct masterarn.", "The new value becomes AWSCURRENT at once. Take the password over exactly.", c.putCommand())
@@ -451,7 +453,7 @@ func checkCacheUser(c *Case) *Finding {
 	f := c.finding(Certain, "", c.told.Fact, c.lastWord()).weigh(12)
 	if strings.Contains(c.told.Text, "is not allowed to use this Lambda function") {
 		f.Cause = fmt.Sprintf("%s is made for one user and one secret, and its variables USER_NAME and SECRET_ARN name others than %s has.", c.functionName(), c.secretName())
-		f.cure("Correct the variables.", "", c.setVariable("SECRET_ARN", c.secretID()), c.setVariable("USER_NAME", "USER_NAME"))
+		f.cure("Correct the variables.", "", c.setVariable("SECRET_ARN", c.secretID(), "USER_NAME", "USER_NAME")...)
 		return c.again(f, false)
 	}
 	f.Cause = fmt.Sprintf("The ElastiCache user of %s did not become active before %s gave up.", c.secretName(), c.functionName())

@@ -106,6 +106,9 @@ var cases = []struct {
 	{"other host", "D18", well(failedIn(stepSet, 300*ms, "[ERROR] ValueError: Current database host a.example.com is not the same host as/rds replica of master b.example.com"))},
 	{"password policy", "D30", well(failedIn(stepSet, 300*ms, "[ERROR]	t	r	setSecret: Unable to set the password of user app for secret arn "+secretARN+": password policy: password is too easy to crack (22023)"), byRotator("postgres.single"))},
 	{"other user", "D33", well(failedIn(stepSet, 300*ms, "[ERROR] ValueError: Attempting to modify user new other than current user app"))},
+	{"other user than the previous one: the current login had failed", "D11", well(failedIn(stepSet, 300*ms, "[ERROR] ValueError: Attempting to modify user app other than previous valid user old"))},
+	{"other host than the previous one, rotator", "D10", well(failedIn(stepSet, 300*ms, "[INFO]	t	r	setSecret: Login with the current secret failed (SSL/TLS, user 'app', host 'db.example.com'): TCP: dial tcp 10.0.0.5:1: connect: connection refused",
+		"[ERROR]	t	r	setSecret: Attempting to modify user for host db.example.com other than previous valid host db.example.com"), byRotator("postgres.single"))},
 	{"statement refused", "D34", well(failedIn(stepSet, 300*ms, "[ERROR] ProgrammingError: ERROR:  permission denied to alter role"))},
 	{"read-only", "D34", well(failedIn(stepSet, 300*ms, "[ERROR]	t	r	setSecret: Unable to set the password of user app for secret arn "+secretARN+": read-only: cannot execute ALTER ROLE in a read-only transaction (25006)"), byRotator("postgres.single"))},
 	{"RDS API refuses", "D35", well(failedIn(stepSet, 300*ms, "[ERROR] Exception: Encountered API error while fetching connection parameters from DescribeDBInstances RDS API: An error occurred (AccessDenied) when calling the DescribeDBInstances operation"))},
@@ -121,6 +124,7 @@ var cases = []struct {
 	})},
 	{"finish refused", "D39", well(failedIn(stepFinish, 300*ms, "[ERROR] ClientError: An error occurred (AccessDeniedException) when calling the UpdateSecretVersionStage operation: User: "+roleARN+" is not authorized to perform: secretsmanager:UpdateSecretVersionStage on resource: "+secretARN))},
 	{"current moved meanwhile", "D39", well(failedIn(stepFinish, 300*ms, "[ERROR] InvalidParameterException: An error occurred (InvalidParameterException) when calling the UpdateSecretVersionStage operation: The parameter RemoveFromVersionId can't be empty. Staging label AWSCURRENT is currently attached to version x, so you must explicitly reference that version in RemoveFromVersionId."))},
+	{"AWSCURRENT moved by a wrong id", "D39", well(failedIn(stepFinish, 300*ms, "[ERROR] ResourceNotFoundException: An error occurred (ResourceNotFoundException) when calling the UpdateSecretVersionStage operation: Secrets Manager can't find the specified secret version."))},
 	{"label moved", "D40", well(failedIn(stepSet, 300*ms, "[ERROR] ValueError: Secret version "+versionT+" not set as AWSPENDING for rotation of secret "+secretARN+"."))},
 	{"cancelled", "D41", well(failedIn(stepSet, 300*ms, "[ERROR] ValueError: Secret "+secretARN+" is not enabled for rotation"), secret(func(s *Secret) { s.RotationEnabled = new(false) }))},
 	{"cancelled, nothing in the log", "D41", well(func(e *Evidence) { stuckOn(e, true); e.At = began.Add(48 * time.Hour) }, secret(func(s *Secret) { s.RotationEnabled = new(false) }))},
@@ -176,6 +180,9 @@ var cases = []struct {
 	{"hold may not look", "K10", well(failedIn(stepSet, 300*ms, "[ERROR]	t	r	setSecret: KEYTURN_HOLD needs to know who reads the secret, and the function's role may not look it up: add the statement"), byRotator("postgres.alternating"))},
 	{"variables sealed", "K11", well(onKeyturn(stepCreate, "Lambda was unable to decrypt the environment variables because the KMS key used is disabled. Please check the function's KMS key settings."))},
 	{"server failed", "K12", well(onKeyturn(stepCreate, "internal error"))},
+	{"own error, taken for another step", "K13", well(failedIn(stepSet, 300*ms, "[ERROR] ZeroDivisionError: division by zero\nTraceback (most recent call last):\n  {\"createSecret\": create_secret}[step]()"), func(e *Evidence) {
+		e.Invocations[len(e.Invocations)-1].Step = stepCreate
+	})},
 	{"own error", "K13", well(failedIn(stepSet, 300*ms, "[ERROR] ZeroDivisionError: division by zero"))},
 }
 

@@ -16,6 +16,9 @@ type liveness struct {
 	why string
 }
 
+// byProbe tells that a login shows it.
+func (l liveness) byProbe() bool { return l.by.Source == "probe" }
+
 // answer is yes, no or not known.
 type answer int
 
@@ -37,8 +40,9 @@ var (
 	pendingRefused = compiled(`Login with the pending secret failed .*: (?:authentication|user missing): |pending: (?:authentication|user missing): `)
 )
 
-// findLive finds out which password is live: probes know; what the steps did
-// and did not do shows it in most other cases.
+// findLive finds out which password is live: a probe knows; what the steps did
+// and did not do shows it in most other cases, as long as nobody has written
+// since.
 func (c *Case) findLive() {
 	if c.probed() || !c.stuck() {
 		return
@@ -53,11 +57,17 @@ func (c *Case) findLive() {
 			by: Fact{Source: "api", Where: "ListSecretVersionIds", Text: "version " + c.pending + " has no value"}}
 		return
 	}
-	if c.token != c.pending {
+	if c.token != c.pending || c.test || c.outcome == abandoned || c.writtenSince() {
+		return
+	}
+	if c.step == stepTest && (c.symptom == pendingLogin || c.symptom == anyLogin) {
+		return // what setSecret says it did, testSecret did not find
+	}
+	if _, refused := c.findRun(pendingRefused); refused && c.step != stepSet {
 		return
 	}
 	if f, ok := c.findRun(setPattern); ok {
-		c.live = liveness{current: no, pending: yes, by: f, why: "the function's log says that the pending password is set"}
+		c.live = liveness{current: no, pending: yes, by: f, why: "the function's log says that the pending password was set"}
 		if c.strategy() == "alternating" {
 			c.live.current = yes
 			c.live.why += " on the other user of the pair; that of AWSCURRENT is untouched"
@@ -67,15 +77,30 @@ func (c *Case) findLive() {
 	c.liveByStep()
 }
 
+// writtenSince tells that somebody else than the function has written the
+// secret since the rotation began: what was set then may not be live now.
+func (c *Case) writtenSince() bool {
+	for i := range c.Events {
+		ev := &c.Events[i]
+		if ev.Service || ev.ErrorCode != "" || c.byFunction(ev) || !c.concerns(ev) || c.started.IsZero() || ev.At.Before(c.started) {
+			continue
+		}
+		if ev.Name == "PutSecretValue" && ev.Token != c.token || ev.Name == "UpdateSecret" || ev.Name == "UpdateSecretVersionStage" && ev.Label == labelCurrent {
+			return true
+		}
+	}
+	return false
+}
+
 // liveByStep reasons from the step that failed.
 func (c *Case) liveByStep() {
 	switch c.step {
 	case stepCreate:
+		if c.hasSet() || c.gap("logs:") != nil {
+			return // an earlier attempt may have come further
+		}
 		c.live = liveness{current: yes, pending: no, by: c.source, why: "createSecret failed, and only setSecret changes the database"}
 	case stepTest, stepFinish:
-		if c.test {
-			return
-		}
 		c.live = liveness{pending: yes, current: no, by: c.source, why: "setSecret returned without an error before " + c.step + " failed"}
 		if c.strategy() == "alternating" {
 			c.live.current = yes
@@ -84,7 +109,7 @@ func (c *Case) liveByStep() {
 		}
 	case stepSet:
 		if f, ok := c.findRun(pendingRefused); ok {
-			c.live = liveness{pending: no, by: f, why: "the database refuses the pending password"}
+			c.live = liveness{pending: no, by: f, why: "the database refused the pending password"}
 			return
 		}
 		switch c.symptom {
@@ -97,6 +122,21 @@ func (c *Case) liveByStep() {
 	}
 }
 
+// hasSet tells that setSecret of this rotation ran in some attempt.
+func (c *Case) hasSet() bool {
+	for _, inv := range c.runs {
+		if stepOf(inv) == stepSet && inv != c.run {
+			return true
+		}
+	}
+	for _, r := range c.Reports {
+		if r.Token == c.token && (r.Step == stepSet || r.Attempt > 1) {
+			return true
+		}
+	}
+	return false
+}
+
 // changedBefore tells that some invocation of setSecret of this rotation may
 // have changed the password: it ran out of time or is not in the log whole.
 func (c *Case) changedBefore() bool {
@@ -105,7 +145,9 @@ func (c *Case) changedBefore() bool {
 	})
 }
 
-// probed takes the probes' word.
+// probed takes the probes' word. That a password was refused says something
+// only where another login of the secret worked from the same place: hosts,
+// rules and proxies refuse right passwords with the same answer.
 func (c *Case) probed() bool {
 	found := false
 	for _, p := range c.Probes {
@@ -123,7 +165,7 @@ func (c *Case) probed() bool {
 		switch {
 		case p.LogsIn:
 			*to = yes
-		case refusedLogin(p) && *to != yes:
+		case *to != yes && refusedLogin(p) && c.worksFrom(p.From, false):
 			*to = no
 		default:
 			continue
@@ -139,11 +181,19 @@ func (c *Case) probed() bool {
 	return found
 }
 
-// refusedLogin tells that the server itself refused the password: a network
-// that fails says nothing of passwords.
+// worksFrom tells that some version logged in from a place, or, where that
+// counts, the superuser.
+func (c *Case) worksFrom(from string, superuser bool) bool {
+	return slices.ContainsFunc(c.Probes, func(p Probe) bool {
+		return p.From == from && p.LogsIn && (superuser || p.Label != "superuser")
+	})
+}
+
+// refusedLogin tells that the server itself refused name and password: a
+// network that fails says nothing of passwords, nor does a locked account.
 func refusedLogin(p Probe) bool {
 	f := failedStage(p)
-	return f != nil && f.Name == "auth" && (f.Cause == "authentication" || f.Cause == "user missing" || f.Cause == "account locked" || f.Cause == "")
+	return f != nil && f.Name == "auth" && (f.Cause == "authentication" || f.Cause == "user missing")
 }
 
 func failedStage(p Probe) *Stage {
@@ -195,6 +245,25 @@ func (c *Case) mayPromote() bool {
 	return c.stuck() && c.live.pending == yes && c.live.current != yes
 }
 
+// proven tells that which password is live rests on more than a line of a log,
+// which anybody may have written and time may have overtaken: on a login of
+// this very run, or on what the service keeps. Only then a label is moved
+// without a person.
+func (c *Case) proven() bool {
+	switch {
+	case c.retryLine() != "" || c.outcome == running || c.outcome == held:
+		return false // the next attempt may change it at any moment
+	case c.live.by.Source == "probe" && c.live.pending == yes && c.live.current == no:
+		return true
+	case c.live.by.Source == "probe":
+		return c.live.current == yes || c.live.previous == yes || c.samePassword(labelPending, labelCurrent)
+	case c.live.pending == no && c.live.current == yes:
+		has, known := c.hasValue(c.pending)
+		return known && !has || c.step == stepCreate
+	}
+	return false
+}
+
 // state is a row of the table of states: how labels, values and dates stand.
 type state struct {
 	kind stateKind
@@ -236,7 +305,7 @@ func (c *Case) findState() {
 		c.state = c.stuckState()
 	case c.live.current == no && c.live.previous == yes:
 		c.state = state{currentDead, fmt.Sprintf("AWSCURRENT of %s does not log in, AWSPREVIOUS does: the value was changed in the secret and not in the database.", name)}
-	case c.live.current == no && c.live.previous != yes && c.live.pending != yes:
+	case c.live.current == no && c.live.previous == no:
 		c.state = state{allDead, fmt.Sprintf("No version of %s logs in: the password was changed in the database alone.", name)}
 	case s.RotationEnabled == nil && s.OwningService == "":
 		c.state = state{notConfigured, fmt.Sprintf("Rotation of %s was never configured.", name)}
@@ -279,6 +348,8 @@ func (c *Case) stuckState() state {
 		return state{leftoverTest, fmt.Sprintf("AWSPENDING of %s has the same password as AWSCURRENT: a configuration test left it, or the function copies the value.", name)}
 	case c.live.pending == yes && c.live.current == yes:
 		return state{pendingLive, fmt.Sprintf("AWSPENDING and AWSCURRENT of %s both log in: the rotation stopped after setSecret.", name)}
+	case c.live.pending == yes && c.live.by.Source != "probe":
+		return state{pendingLive, fmt.Sprintf("AWSPENDING of %s is stuck on version %s; as far as its log tells, the database has that password.", name, c.pending)}
 	case c.live.pending == yes:
 		return state{pendingLive, fmt.Sprintf("The database has the new password of %s, which is still only AWSPENDING: who uses AWSCURRENT cannot log in.", name)}
 	case c.live.pending == no:

@@ -73,33 +73,41 @@ type signature struct {
 	pattern *pattern
 	// steps limits it to these; nil for all.
 	steps []string
-	// lines limits it to the function's log.
-	lines bool
+	// service limits it to what services and the engine say: in the function's
+	// log, which its code writes, the same words prove nothing.
+	service bool
 }
 
 func sign(of symptom, text string, steps ...string) signature {
 	return signature{of: of, pattern: compiled(text), steps: steps}
 }
 
+// served is sign for what only services say.
+func served(of symptom, text string) signature {
+	s := sign(of, text)
+	s.service = true
+	return s
+}
+
 // signatures are those of AWS's templates, of the services' answers, and of
 // Keyturn's own texts.
 var signatures = []signature{
 	// What the services answer, and what keeps the function from running.
-	sign(cannotInvoke, `cannot invoke the specified Lambda function`),
-	sign(noFunction, `No Lambda rotation function ARN is associated|enable rotation on a secret that doesn.t already have a Lambda function ARN`),
-	sign(unfinished, `previous rotation isn.t complete`),
-	sign(bothSchedules, `cannot specify both rotation frequency and schedule expression`),
-	sign(badSchedule, `Invalid schedule expression|Rate in (?:hour|day) should be|Duration (?:must be at least|cannot be greater)|Starting hour and duration must be|AutomaticallyAfterDays must be`),
-	sign(notRotatable, `marked for deletion|currently marked deleted|not permitted on a replica secret|managed by an AWS service|not supported for a service-managed secret`),
-	sign(noInterpreter, `needs an interpreter that functions can run|configured for the runtime \S+ cannot run functions`),
-	sign(noConfinement, `Functions cannot run here, because nothing would keep them`),
-	sign(noHeldVPC, `this host cannot hold it to what the VPC allows`),
-	sign(roleRefused, `cannot be assumed by Lambda`),
-	sign(variablesSealed, `unable to decrypt the environment variables`),
-	sign(throttledFunction, `Rate [Ee]xceeded|TooManyRequestsException|ConcurrentInvocationLimitExceeded`),
-	sign(foreignWriter, `was not created by Lambda`),
-	sign(nothingStored, `The createSecret step returned, but`),
-	sign(notMoved, `The finishSecret step returned, but`),
+	served(cannotInvoke, `cannot invoke the specified Lambda function`),
+	served(noFunction, `No Lambda rotation function ARN is associated|enable rotation on a secret that doesn.t already have a Lambda function ARN`),
+	served(unfinished, `previous rotation isn.t complete`),
+	served(bothSchedules, `cannot specify both rotation frequency and schedule expression`),
+	served(badSchedule, `Invalid schedule expression|Rate in (?:hour|day) should be|Duration (?:must be at least|cannot be greater)|Starting hour and duration must be|AutomaticallyAfterDays must be`),
+	served(notRotatable, `marked for deletion|currently marked deleted|not permitted on a replica secret|managed by an AWS service|not supported for a service-managed secret`),
+	served(noInterpreter, `needs an interpreter that functions can run|configured for the runtime \S+ cannot run functions`),
+	served(noConfinement, `Functions cannot run here, because nothing would keep them`),
+	served(noHeldVPC, `this host cannot hold it to what the VPC allows`),
+	served(roleRefused, `cannot be assumed by Lambda`),
+	served(variablesSealed, `unable to decrypt the environment variables`),
+	served(throttledFunction, `Rate [Ee]xceeded|TooManyRequestsException|ConcurrentInvocationLimitExceeded`),
+	served(foreignWriter, `was not created by Lambda`),
+	served(nothingStored, `The createSecret step returned, but`),
+	served(notMoved, `The finishSecret step returned, but`),
 	// The package and the process.
 	sign(wrongBuild, "version [`'\"]?GLIBC|GLIBC_[0-9.]+['\" ]* not found|invalid ELF header|wrong ELF class|cannot open shared object file|Exec format error|exec format error|undefined symbol"),
 	sign(noImport, `Unable to import module|ModuleNotFoundError|ImportError: cannot import|Runtime\.ImportModuleError|Runtime\.HandlerNotFound|missing on module|Runtime\.UserCodeSyntaxError|Runtime\.InvalidEntrypoint|Cannot find module`),
@@ -138,7 +146,7 @@ var signatures = []signature{
 	sign(passwordRefused, `(?i)(?:password policy: |Unable to set the password.*(?:invalid character|not allowed in|ORA-0092[12]|ORA-0098[89]|ORA-0191[17])|ORA-0092[12]|ORA-00988|ORA-28003|syntax error at or near|Internal failure|contains (?:illegal|invalid|unsupported) character|password (?:is|does not|must|cannot).*(?:character|long|short|policy|complex))`),
 	sign(statementRefused, `(?i)Unable to set the password of user|permission denied|must be superuser|insufficient privilege|ORA-01031|ORA-28007|PASSWORD\(|ALTER USER|ALTER ROLE|CREATE (?:USER|ROLE)|Error encountered when attempting to set password|Unable to reset the users password|Unable to create user|only be granted by|ADMIN OPTION|cannot execute .* in a read-only|read-only`, stepSet),
 	// What says little.
-	sign(finishDenied, `RemoveFromVersionId|InvalidParameterException|InvalidRequestException`, stepFinish),
+	sign(finishDenied, `RemoveFromVersionId|UpdateSecretVersionStage operation|Secrets Manager: UpdateSecretVersionStage|InvalidParameterException|InvalidRequestException`, stepFinish),
 	sign(serverError, `^(?:\w+ failed: )?internal error$`),
 	sign(stepFailed, `Error when executing lambda|the function returned an error|TestRotationFailed|RotationFailed`),
 }
@@ -202,7 +210,10 @@ func (c *Case) hasTimedOut() bool {
 	if c.run.TimedOut {
 		return true
 	}
-	if slices.ContainsFunc(c.run.Lines, func(l Line) bool { return timeoutPattern.MatchString(l.Text) }) {
+	if c.Function != nil && c.run.Took > 0 && c.run.Took < c.Function.Timeout*9/10 {
+		return false // whatever it writes
+	}
+	if slices.ContainsFunc(lastLines(c.run), func(l Line) bool { return timeoutPattern.MatchString(l.Text) }) {
 		return true
 	}
 	return c.failing() && c.Function != nil && c.Function.Timeout > 0 && c.run.Took >= c.Function.Timeout
@@ -214,6 +225,9 @@ func (c *Case) match(texts []text) bool {
 			continue
 		}
 		for _, t := range slices.Backward(texts) {
+			if s.service && t.line {
+				continue
+			}
 			if t.Text != c.refusal.Text && s.pattern.MatchString(t.Text) && !incidental(t.Text, s.of) {
 				c.symptom, c.told = s.of, t
 				return true
@@ -235,6 +249,8 @@ func incidental(line string, of symptom) bool {
 	return toleratedPattern.MatchString(line)
 }
 
+var previousPattern = compiled(`other than (?:current )?(?:previous|last)`)
+
 var (
 	namesSecret    = compiled(`arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!?-]+`)
 	operationRegex = compiled(`\b(GetSecretValue|PutSecretValue|DescribeSecret|UpdateSecretVersionStage|GetRandomPassword|ListSecretVersionIds)\b`)
@@ -243,6 +259,9 @@ var (
 
 // refine tells refusals apart by what was refused, and on which secret.
 func (c *Case) refine() {
+	if c.symptom == otherUser && previousPattern.MatchString(c.told.Text) {
+		c.symptom = anyLogin // AWSCURRENT did not log in, and AWSPREVIOUS is of another user or host
+	}
 	if c.symptom == pendingLogin && c.test {
 		c.symptom = anyLogin // its pending version is a copy of the current one
 	}
@@ -278,7 +297,7 @@ func (c *Case) lastWord() Fact {
 	if c.run == nil {
 		return Fact{}
 	}
-	for _, l := range slices.Backward(c.run.Lines) {
+	for _, l := range slices.Backward(lastLines(c.run)) {
 		t := strings.TrimSpace(l.Text)
 		if t == "" || timeoutPattern.MatchString(t) || platformPattern.MatchString(t) {
 			continue

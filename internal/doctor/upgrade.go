@@ -52,15 +52,16 @@ func (c *Case) upgrade(f *Finding) *Finding {
 	case c.Stack != nil && c.Stack.CDK:
 		f.cure("Upgrade aws-cdk-lib to 2.94.0 or newer and deploy again."+verify, "", "cdk deploy "+quote(root))
 	case c.Stack != nil && slices.Contains(c.Stack.Transforms, transform2024):
-		f.cure("Update the stack with its own template: the transform "+transform2024+" brings runtime and libraries along."+verify, "", c.updateStack(root))
+		f.cure("Update the stack with its own template: the transform "+transform2024+" brings runtime and libraries along."+verify, parametersFall, c.updateStack(root))
 	case c.Stack != nil && slices.Contains(c.Stack.Transforms, transform2020):
 		f.cure("Move the template to the transform "+transform2024+" and update the stack; take runtime out of HostedRotationLambda."+verify,
-			"The transforms are not compatible backwards: going back needs care.", c.updateStack(root))
+			"The transforms are not compatible backwards: going back needs care. "+parametersFall, c.updateStack(root))
 		f.cure("Or give HostedRotationLambda another rotationLambdaName, so that the function is made anew.", "The old function's grants have to be given to the new one.", c.updateStack(root))
 	case c.Stack != nil && c.Stack.Application != "" && (len(c.Stack.Transforms) > 0 || root == c.Stack.Name):
 		f.cure("Update the application "+c.Stack.Application+" to its newest version."+verify, "", c.aws("serverlessrepo", "create-cloud-formation-change-set",
 			"--application-id", c.applicationARN(), "--stack-name", strings.TrimPrefix(c.Stack.Name, "serverlessrepo-"), "--capabilities", "CAPABILITY_IAM", "CAPABILITY_RESOURCE_POLICY",
-			"--parameter-overrides", "Name=functionName,Value="+c.functionName(), "Name=endpoint,Value=https://secretsmanager."+c.Region+".amazonaws.com"))
+			"--parameter-overrides", "Name=functionName,Value="+c.functionName(), "Name=endpoint,Value=https://"+c.serviceHost("secretsmanager")),
+			c.aws("cloudformation", "execute-change-set", "--change-set-name", "CHANGE_SET_ID"))
 	case c.template() != "":
 		f.cure("The function was made by the console: its libraries cannot be changed. On the secret's Rotation tab create a new function under a new name, "+
 			"rotate at once to test it, then delete the old one."+verify, "", c.testCommand("NEW_FUNCTION_ARN"))
@@ -70,6 +71,9 @@ func (c *Case) upgrade(f *Finding) *Finding {
 	}
 	return f
 }
+
+// parametersFall is the risk of every update of a stack.
+const parametersFall = "Parameters that are not named fall back to their defaults: add --parameters ParameterKey=NAME,UsePreviousValue=true for each."
 
 func (c *Case) rootStack() string {
 	if c.Stack == nil {

@@ -44,6 +44,9 @@ func (p *permit) writers(ctx context.Context, batch map[stream][]pendingEntry) (
 // the group and the stream if they are missing, and puts the events (AWS
 // docs). The error is fault.Denied with AWS's text.
 func (p *permit) write(tx *store.Tx, s stream, who iam.Principal) error {
+	if loggroup.Reserved(s.group) {
+		return fault.New(fault.Denied, "Log groups whose names start with /keyturn/ are written by the server alone.")
+	}
 	call := &wire.Call{Service: "logs", Operation: "PutLogEvents", Region: s.region, Account: s.account, Time: time.Now(), Principal: who, Secure: true}
 	group := &loggroup.Group{Account: s.account, Region: s.region, Name: s.group}
 	found, err := tx.LogGroup(s.account, s.region, s.group)

@@ -5,6 +5,7 @@ package loggroup
 import (
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/arn"
@@ -102,3 +103,10 @@ func Retentions() iter.Seq[int64] { return slices.Values(retentions) }
 
 // ValidRetention reports whether a retention policy may name the days.
 func ValidRetention(days int64) bool { return slices.Contains(retentions, days) }
+
+// reserved begins the names of the groups in which the server itself reports.
+const reserved = "/keyturn/"
+
+// Reserved tells whether only the server writes to the group of a name: its
+// readers take what is there for the server's word (ours).
+func Reserved(name string) bool { return strings.HasPrefix(name, reserved) }

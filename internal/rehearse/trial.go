@@ -28,6 +28,8 @@ type trial struct {
 	over   chan struct{}
 	began  time.Time
 	arn    string
+	// former are the secrets of the worker's trials before.
+	former []string
 	// initial is the first value, as the function reads it.
 	initial value
 
@@ -101,7 +103,6 @@ func (t *trial) version() string {
 
 // run rotates with the fault, mends it, and demands what must hold then.
 func (t *trial) run(ctx context.Context) error {
-	t.ctx = ctx
 	if err := t.prepare(ctx); err != nil {
 		return err
 	}
@@ -157,7 +158,6 @@ func (t *trial) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.canaries = map[string]string{}
 	t.watchValue(secret, "the first value")
 	if t.needsSuperuser() {
 		if master == nil {

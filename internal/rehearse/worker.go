@@ -74,7 +74,11 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
-	t := &trial{worker: w, fault: f, result: result, over: make(chan struct{}), began: time.Now()}
+	t := &trial{worker: w, fault: f, result: result, ctx: ctx, over: make(chan struct{}), began: time.Now(), canaries: map[string]string{}}
+	t.start("") // calls may come that an earlier trial has left behind
+	for _, former := range w.trials {
+		t.former = append(t.former, former.arn)
+	}
 	w.trials = append(w.trials, t)
 	w.gateway.trial.Store(t)
 	if w.wire != nil {

@@ -149,6 +149,8 @@ type Rotation struct {
 	// newest is the latest time of a log event seen, by log group.
 	newest map[string]int64
 	held   bool
+	// after, if set, is before what is shown.
+	after time.Time
 }
 
 // Start asks for a rotation of the secret with its stored configuration. One
@@ -169,6 +171,32 @@ func Start(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
 		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
 	}
 	return Follow(ctx, c, aws.ToString(out.ARN), aws.ToString(out.VersionId), started), nil
+}
+
+// StartOrGoOn asks for a rotation, as Start does, or follows the one that is
+// not complete: a server that tries that again does so at once when it is asked
+// for another. What was reported of it before is not shown again.
+func StartOrGoOn(ctx context.Context, c Clients, secretID string) (*Rotation, error) {
+	asked := time.Now()
+	out, err := c.Secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &secretID})
+	if err == nil {
+		return Follow(ctx, c, aws.ToString(out.ARN), aws.ToString(out.VersionId), asked), nil
+	}
+	if !underWay(err) {
+		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
+	}
+	d, described := c.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &secretID})
+	if described != nil {
+		return nil, fmt.Errorf("rotating %s: %w", secretID, err)
+	}
+	for id, labels := range d.VersionIdsToStages {
+		if slices.Contains(labels, "AWSPENDING") {
+			r := Follow(ctx, c, aws.ToString(d.ARN), id, asked)
+			r.after = asked
+			return r, nil
+		}
+	}
+	return Start(ctx, c, secretID) // it has ended meanwhile
 }
 
 // Follow returns a rotation that was started at about the given time, to
@@ -232,7 +260,7 @@ func (rep *Report) verdict() error {
 	}
 	reason := string(rep.Status)
 	if rep.Error != "" {
-		reason += ": " + plain(rep.Error)
+		reason += ": " + printable(rep.Error)
 	}
 	return fmt.Errorf("%w: %s", ErrNotSucceeded, reason)
 }
@@ -288,6 +316,9 @@ func (r *Rotation) engineLines(ctx context.Context) (lines []Line, found bool, e
 		return nil, false, fmt.Errorf("reading the log group %s: %w", EngineGroup, err)
 	}
 	for _, e := range events {
+		if time.UnixMilli(aws.ToInt64(e.Timestamp)).Before(r.after.Truncate(time.Millisecond)) {
+			continue
+		}
 		var rep Report
 		if json.Unmarshal([]byte(aws.ToString(e.Message)), &rep) == nil {
 			lines = append(lines, Line{Time: time.UnixMilli(aws.ToInt64(e.Timestamp)), Report: &rep})

@@ -8,18 +8,20 @@ import (
 )
 
 // Text returns the line for a terminal: the time of day in UTC, then what
-// the engine or the function said. Of control characters only ends of lines
-// and tabs are left: what functions write is not to steer the terminal.
-func (l Line) Text() string { return plain(l.text()) }
+// the engine or the function said.
+//
+// Control characters are left out: functions and drivers write what they
+// like, and a terminal would obey.
+func (l Line) Text() string { return printable(l.text()) }
 
-// plain takes the control characters out of a text, also those of eight bits.
-func plain(text string) string {
+// printable drops what a terminal takes for more than text.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
 			return -1
 		}
 		return r
-	}, text)
+	}, s)
 }
 
 func (l Line) text() string {

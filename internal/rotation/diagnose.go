@@ -65,13 +65,34 @@ func (d *driver) diagnose(work context.Context, c Case) (found Finding) {
 		case <-ctx.Done():
 		}
 	}()
-	return d.ask(ctx, c)
+	return d.ask(ctx, c, diagnosisTime)
 }
 
-// ask gives the doctor its time.
-func (e *Engine) ask(ctx context.Context, c Case) (found Finding) {
-	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
-	defer cancel()
+// ask gives the doctor its time. A diagnosis that does not end in it is left
+// behind, and whatever it says then is not heard.
+func (e *Engine) ask(ctx context.Context, c Case, patience time.Duration) Finding {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	told := make(chan Finding, 1)
+	go func() {
+		defer cancel()
+		told <- e.consult(ctx, c)
+	}()
+	select {
+	case f := <-told:
+		return f
+	case <-ctx.Done():
+	}
+	select {
+	case f := <-told: // it ended by saying something
+		return f
+	default:
+		return Finding{}
+	}
+}
+
+// consult calls the doctor. A panic is logged without its value, which may
+// quote anything.
+func (e *Engine) consult(ctx context.Context, c Case) (found Finding) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.cfg.Logger.Error("diagnosing a rotation", "secret", c.SecretARN, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
@@ -94,9 +115,12 @@ type refusal struct{ cause error }
 // Error is the cause's.
 func (r *refusal) Error() string { return r.cause.Error() }
 
-// refusalPause is the least time between two diagnoses of refusals. They are
-// made while other rotations wait to be started.
-const refusalPause = time.Second
+// A refusal is diagnosed while other rotations wait to be started: it gets
+// refusalTime, and the next one not before refusalPause.
+const (
+	refusalTime  = 300 * time.Millisecond
+	refusalPause = 10 * time.Second
+)
 
 // diagnoseRefusal asks the doctor about a scheduled rotation that could not
 // begin.
@@ -109,5 +133,5 @@ func (e *Engine) diagnoseRefusal(ctx context.Context, s *secret.Secret, cause er
 	return e.ask(ctx, Case{
 		SecretARN: s.ARN(), Account: s.Account, Region: s.Region, FunctionARN: s.Rotation.FunctionARN,
 		Error: text, EventText: text, At: time.Now(),
-	})
+	}, refusalTime)
 }

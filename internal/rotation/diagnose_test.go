@@ -3,7 +3,9 @@ package rotation_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +18,24 @@ import (
 	"github.com/keyturn/keyturn/internal/servicetest"
 	"github.com/keyturn/keyturn/internal/store"
 )
+
+// diagnosed are the cases that the engine asked about.
+type diagnosed struct {
+	mu    sync.Mutex
+	cases []rotation.Case
+}
+
+func (d *diagnosed) add(c rotation.Case) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cases = append(d.cases, c)
+}
+
+func (d *diagnosed) all() []rotation.Case {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.cases)
+}
 
 // findings returns the finding that is kept with the run, and those in the
 // engine's reports, in order.
@@ -53,9 +73,9 @@ func (b *bubble) findings(token string) (kept string, reported []string) {
 // of the failure, each time that the rotation fails; success leaves nothing.
 func TestFinding(t *testing.T) {
 	inBubble(t, func(b *bubble) {
-		var cases []rotation.Case
+		var seen diagnosed
 		b.diagnose = func(_ context.Context, c rotation.Case) *rotation.Finding {
-			cases = append(cases, c)
+			seen.add(c)
 			return &rotation.Finding{Code: "D11", JSON: json.RawMessage(`{"code":"D11"}`)}
 		}
 		b.fails = func(e event) bool { return e.Step == secret.SetSecret && e.at.Before(base.Add(time.Minute)) }
@@ -74,7 +94,7 @@ func TestFinding(t *testing.T) {
 			SecretARN: b.arn, Account: servicetest.Account, Region: servicetest.Region, FunctionARN: b.function, Token: token,
 			Step: secret.SetSecret, Attempt: 1, Error: "the function returned an error: Error", EventText: text, Took: time.Second,
 		}}
-		if diff := cmp.Diff(want, cases, cmpopts.IgnoreFields(rotation.Case{}, "At")); diff != "" {
+		if diff := cmp.Diff(want, seen.all(), cmpopts.IgnoreFields(rotation.Case{}, "At")); diff != "" {
 			t.Errorf("cases (-want +got):\n%s", diff)
 		}
 		b.until(base.Add(5 * time.Minute))
@@ -93,7 +113,11 @@ func TestFindingFails(t *testing.T) {
 		took     time.Duration
 		code     int
 	}{
-		"hangs":   {func(ctx context.Context, _ rotation.Case) *rotation.Finding { <-ctx.Done(); return nil }, false, 3 * time.Second, 0},
+		"hangs": {func(ctx context.Context, _ rotation.Case) *rotation.Finding { <-ctx.Done(); return nil }, false, 3 * time.Second, 0},
+		"stands still": {func(context.Context, rotation.Case) *rotation.Finding {
+			time.Sleep(8 * time.Second)
+			return &rotation.Finding{Code: "D11"}
+		}, false, 3 * time.Second, 0},
 		"panics":  {func(context.Context, rotation.Case) *rotation.Finding { panic("the password is hunter2") }, true, 0, 0},
 		"nothing": {func(context.Context, rotation.Case) *rotation.Finding { return nil }, false, 0, 0},
 		"too much": {func(context.Context, rotation.Case) *rotation.Finding {
@@ -123,6 +147,7 @@ func TestFindingFails(t *testing.T) {
 				if kept, reported := b.findings(token); kept != "" || reported != nil {
 					t.Errorf("got the finding %q, reported %q", kept, reported)
 				}
+				b.until(base.Add(14 * time.Second)) // what was left behind ends
 			})
 		})
 	}
@@ -147,9 +172,9 @@ func TestFindingStopped(t *testing.T) {
 // A scheduled rotation that cannot begin is diagnosed too, once.
 func TestFindingRefused(t *testing.T) {
 	inBubble(t, func(b *bubble) {
-		var cases []rotation.Case
+		var seen diagnosed
 		b.diagnose = func(_ context.Context, c rotation.Case) *rotation.Finding {
-			cases = append(cases, c)
+			seen.add(c)
 			return &rotation.Finding{Code: "D22"}
 		}
 		b.start()
@@ -166,7 +191,7 @@ func TestFindingRefused(t *testing.T) {
 		want := []rotation.Case{{
 			SecretARN: b.arn, Account: servicetest.Account, Region: servicetest.Region, FunctionARN: b.function, Error: text, EventText: text,
 		}}
-		if diff := cmp.Diff(want, cases, cmpopts.IgnoreFields(rotation.Case{}, "At")); diff != "" {
+		if diff := cmp.Diff(want, seen.all(), cmpopts.IgnoreFields(rotation.Case{}, "At")); diff != "" {
 			t.Errorf("cases (-want +got):\n%s", diff)
 		}
 	})

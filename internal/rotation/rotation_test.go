@@ -176,6 +176,10 @@ func TestRotatesRealPassword(t *testing.T) {
 	functions := map[string]func(testing.TB, string) apitest.Function{
 		"python": apitest.PythonRotation, "node": apitest.NodeRotation, "go": apitest.GoRotation,
 	}
+	if testing.Short() { // the race detector sees the same server whatever the language
+		delete(functions, "node")
+		delete(functions, "go")
+	}
 	for store, url := range stores {
 		t.Run(store, func(t *testing.T) {
 			o := options(t)

@@ -17,7 +17,6 @@ import (
 	"github.com/keyturn/keyturn/internal/doctor"
 	"github.com/keyturn/keyturn/internal/doctor/gather"
 	"github.com/keyturn/keyturn/internal/iam"
-	"github.com/keyturn/keyturn/internal/rotate"
 	"github.com/keyturn/keyturn/internal/rotation"
 	"github.com/keyturn/keyturn/internal/sigv4"
 	"github.com/keyturn/keyturn/internal/trail"
@@ -68,7 +67,9 @@ func (s *Server) newDiagnoser(services []*wire.Service) (*diagnoser, error) {
 		case healthPath:
 			s.health(w, r)
 		case codePath:
-			s.code(w, r)
+			// Packages are anybody's, and to look into one takes what it likes
+			// of time and memory: that is for keyturn doctor to do.
+			http.Error(w, "Diagnoses do not read packages.", http.StatusForbidden)
 		default:
 			calls.ServeHTTP(w, r)
 		}
@@ -161,7 +162,7 @@ func (d *diagnoser) find(ctx context.Context, c rotation.Case) (*rotation.Findin
 	if len(found) == 0 {
 		return nil, nil
 	}
-	text, err := json.Marshal(brief(&found[0]))
+	text, err := json.Marshal(brief(&found[0], evidence))
 	return &rotation.Finding{Code: found[0].Code, JSON: text}, err
 }
 
@@ -181,16 +182,6 @@ func addFailure(e *doctor.Evidence, c rotation.Case) {
 		Name: name, Source: "secretsmanager.amazonaws.com", At: c.At, Invoker: "secretsmanager.amazonaws.com",
 		ErrorMessage: c.EventText, SecretID: c.SecretARN, Token: c.Token, Service: true,
 	})
-}
-
-// brief is what is kept of a finding: without the facts, for those quote the
-// function's log, which stays where the function wrote it.
-func brief(f *doctor.Finding) *rotate.Finding {
-	b := &rotate.Finding{Code: f.Code, Title: f.Title, Confidence: string(f.Confidence), Cause: f.Cause}
-	for _, r := range f.Remedies {
-		b.Remedies = append(b.Remedies, rotate.Remedy{Text: r.Text, Commands: r.Commands, Risk: r.Risk})
-	}
-	return b
 }
 
 // inProcess performs requests by a handler, without a network.

@@ -125,7 +125,7 @@ func (f fault) run(t *testing.T, s *apitest.Server, name string) {
 	if f.cure != nil {
 		f.cure(p)
 	} else {
-		p.mend(d)
+		p.mend(d, e)
 		o.byDoctor = true
 	}
 	if !f.lasting {
@@ -214,15 +214,15 @@ func (p *patient) canaries() (list []string) {
 }
 
 // mend applies what the doctor offers.
-func (p *patient) mend(d doctor.Diagnosis) {
+func (p *patient) mend(d doctor.Diagnosis, e *doctor.Evidence) {
 	p.t.Helper()
-	plan := remedy.Plan(d)
+	plan := remedy.Plan(d, e)
 	if len(plan) == 0 || plan[0].Code != d.Findings[0].Code && !slices.ContainsFunc(plan, func(s remedy.Step) bool { return s.Code == d.Findings[0].Code }) {
 		p.t.Fatalf("there is no remedy to apply for %s in %+v", d.Findings[0].Code, plan)
 	}
 	surgeon := remedy.New(p.Config)
 	for _, s := range plan {
-		done, err := surgeon.Apply(p.t.Context(), s.Action)
+		done, err := surgeon.Apply(p.t.Context(), s)
 		p.must(err)
 		p.t.Logf("%s: %s", s.Code, done)
 	}

@@ -58,11 +58,16 @@ func functionFaults() []fault {
 		{name: "Secrets Manager's endpoint is closed", code: "D01",
 			ill: func(p *patient) { p.variables("SECRETS_MANAGER_ENDPOINT", "http://127.0.0.1:1") }, cure: func(p *patient) { p.variables() }},
 		{name: "the function's timeout is too short", code: "D02",
-			plan: short(doing("createSecret", "print('createSecret: Successfully put secret for ARN %s' % arn, flush=True)", "time.sleep(4)"), 3)},
+			plan: short(doing("createSecret", "print('createSecret: Successfully put secret for ARN %s' % arn, flush=True)", "time.sleep(4)"), 3),
+			cure: func(p *patient) { p.reconfigure(lambda.UpdateFunctionConfigurationInput{Timeout: aws.Int32(30)}) }},
 		{name: "the function's reserved concurrency is 0", code: "D44", plan: bare,
 			ill: func(p *patient) {
 				_, err := p.Lambda.PutFunctionConcurrency(p.t.Context(), &lambda.PutFunctionConcurrencyInput{
 					FunctionName: &p.function, ReservedConcurrentExecutions: aws.Int32(0)})
+				p.must(err)
+			},
+			cure: func(p *patient) {
+				_, err := p.Lambda.DeleteFunctionConcurrency(p.t.Context(), &lambda.DeleteFunctionConcurrencyInput{FunctionName: &p.function})
 				p.must(err)
 			}},
 		{name: "another role puts the value, without the RotationToken", code: "D31",
@@ -92,7 +97,8 @@ func functionFaults() []fault {
 		{name: "the function imports a module that is not in its package", code: "D49",
 			plan: doing("createSecret", "import pgdriver"), cure: recoded},
 		{name: "the function needs more memory than it has", code: "D52",
-			plan: doing("createSecret", "hoard = bytearray(150 << 20)")},
+			plan: doing("createSecret", "hoard = bytearray(150 << 20)"),
+			cure: func(p *patient) { p.reconfigure(lambda.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(512)}) }},
 		{name: "createSecret returns and has stored nothing", code: "K09",
 			plan: plan{code: func(t *testing.T, name string) apitest.Function {
 				return apitest.PythonCode(t, name, "def lambda_handler(event, context):\n    pass\n")

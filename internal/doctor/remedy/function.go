@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/keyturn/keyturn/internal/doctor"
+	"github.com/keyturn/keyturn/internal/iam"
 )
 
 // service is who rotates.
@@ -21,6 +23,7 @@ const service = "secretsmanager.amazonaws.com"
 // statementID names the statement that addPermission adds.
 const statementID = "SecretsManagerRotation"
 
+// addPermission lets Secrets Manager invoke the function for this one secret.
 func (s *Surgeon) addPermission(ctx context.Context, a doctor.Action) (string, error) {
 	account, err := accountOf(a.Secret)
 	if err != nil {
@@ -29,7 +32,7 @@ func (s *Surgeon) addPermission(ctx context.Context, a doctor.Action) (string, e
 	name, qualifier := unqualified(a.Function)
 	in := &lambda.AddPermissionInput{
 		FunctionName: &name, StatementId: aws.String(statementID), Action: aws.String("lambda:InvokeFunction"),
-		Principal: aws.String(service), SourceAccount: &account,
+		Principal: aws.String(service), SourceAccount: &account, SourceArn: &a.Secret,
 	}
 	look := &lambda.GetPolicyInput{FunctionName: &name}
 	if qualifier != "" {
@@ -41,6 +44,9 @@ func (s *Surgeon) addPermission(ctx context.Context, a doctor.Action) (string, e
 		return "", fmt.Errorf("reading the policy of %s: %w", a.Function, err)
 	}
 	if policy != nil {
+		if err := admits(aws.ToString(policy.Policy), a, account); err != nil {
+			return "", err
+		}
 		in.RevisionId = policy.RevisionId
 		ids := statements(aws.ToString(policy.Policy))
 		for i := 2; slices.Contains(ids, *in.StatementId); i++ {
@@ -53,7 +59,30 @@ func (s *Surgeon) addPermission(ctx context.Context, a doctor.Action) (string, e
 		}
 		return "", fmt.Errorf("adding a permission to %s: %w", a.Function, err)
 	}
-	return fmt.Sprintf("added statement %s to the policy of %s: %s may invoke it for secrets of account %s", *in.StatementId, a.Function, service, account), nil
+	return fmt.Sprintf("added statement %s to the policy of %s: %s may invoke it for %s", *in.StatementId, a.Function, service, a.Secret), nil
+}
+
+// admits returns an error if a permission would change nothing: the policy
+// admits Secrets Manager already, or denies it, which no permission overrules.
+func admits(text string, a doctor.Action, account string) error {
+	policy, err := iam.CompileText(text, "policy")
+	if err != nil {
+		return nil // not to be judged here; adding a statement harms nothing
+	}
+	known := map[string]iam.Value{
+		"aws:sourcearn": iam.Text(a.Secret), "aws:sourceaccount": iam.Text(account), "lambda:functionarn": iam.Text(a.Function),
+	}
+	decision := iam.Evaluate(&iam.Request{
+		Principal: iam.Principal{Type: iam.Service, InvokedBy: service}, Action: "lambda:InvokeFunction", Resource: a.Function,
+		ResourceAccount: account, Context: func(key string) iam.Value { return known[key] },
+	}, &iam.Policies{Resource: policy})
+	switch {
+	case decision.Allowed():
+		return stale("the policy of %s lets %s invoke it by now", a.Function, service)
+	case strings.Contains(text, `"Deny"`):
+		return stale("the policy of %s denies, which no permission overrules", a.Function)
+	}
+	return nil
 }
 
 // statements returns the IDs of a policy's statements; none for what is no
@@ -67,9 +96,9 @@ func statements(policy string) (ids []string) {
 	return ids
 }
 
-// raise gives the function more time or memory. The function's revision guards
+// raiseTimeout gives the function more time. The function's revision guards
 // against a change that somebody else makes at the same moment.
-func (s *Surgeon) raise(ctx context.Context, a doctor.Action) (string, error) {
+func (s *Surgeon) raiseTimeout(ctx context.Context, a doctor.Action) (string, error) {
 	name, qualifier := unqualified(a.Function)
 	if qualifier != "" {
 		return "", stale("the secret names %s, and what a version or alias stands for is not changed here", a.Function)
@@ -78,28 +107,20 @@ func (s *Surgeon) raise(ctx context.Context, a doctor.Action) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking at %s: %w", name, err)
 	}
-	in := &lambda.UpdateFunctionConfigurationInput{FunctionName: &name, RevisionId: now.RevisionId}
-	var done string
-	if a.Kind == doctor.RaiseTimeout {
-		if had := aws.ToInt32(now.Timeout); had >= a.Seconds {
-			return "", stale("the timeout is %d seconds", had)
-		}
-		in.Timeout = &a.Seconds
-		done = fmt.Sprintf("raised the timeout of %s from %d to %d seconds", name, aws.ToInt32(now.Timeout), a.Seconds)
-	} else {
-		if had := aws.ToInt32(now.MemorySize); had >= a.MB {
-			return "", stale("the memory is %d MB", had)
-		}
-		in.MemorySize = &a.MB
-		done = fmt.Sprintf("raised the memory of %s from %d to %d MB", name, aws.ToInt32(now.MemorySize), a.MB)
+	had := aws.ToInt32(now.Timeout)
+	if had >= a.Seconds {
+		return "", stale("the timeout is %d seconds", had)
 	}
-	if _, err := s.lambda.UpdateFunctionConfiguration(ctx, in); err != nil {
-		if _, changed := errors.AsType[*types.PreconditionFailedException](err); changed {
-			return "", stale("the configuration of %s has just been changed", name)
-		}
+	_, err = s.lambda.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{
+		FunctionName: &name, RevisionId: now.RevisionId, Timeout: &a.Seconds,
+	})
+	if _, changed := errors.AsType[*types.PreconditionFailedException](err); changed {
+		return "", stale("the configuration of %s has just been changed", name)
+	}
+	if err != nil {
 		return "", fmt.Errorf("changing %s: %w", name, err)
 	}
-	return done, s.updated(ctx, name)
+	return fmt.Sprintf("raised the timeout of %s from %d to %d seconds", name, had, a.Seconds), s.updated(ctx, name)
 }
 
 // How often it is looked whether a change of a function is in force, and for
@@ -129,19 +150,4 @@ func (s *Surgeon) updated(ctx context.Context, name string) error {
 		case <-time.After(updatePause):
 		}
 	}
-}
-
-func (s *Surgeon) freeConcurrency(ctx context.Context, a doctor.Action) (string, error) {
-	name, _ := unqualified(a.Function)
-	now, err := s.lambda.GetFunctionConcurrency(ctx, &lambda.GetFunctionConcurrencyInput{FunctionName: &name})
-	if err != nil {
-		return "", fmt.Errorf("looking at the concurrency of %s: %w", name, err)
-	}
-	if now.ReservedConcurrentExecutions == nil {
-		return "", stale("%s has no reserved concurrency", name)
-	}
-	if _, err := s.lambda.DeleteFunctionConcurrency(ctx, &lambda.DeleteFunctionConcurrencyInput{FunctionName: &name}); err != nil {
-		return "", fmt.Errorf("removing the reserved concurrency of %s: %w", name, err)
-	}
-	return fmt.Sprintf("removed the reserved concurrency of %s, which was %d", name, *now.ReservedConcurrentExecutions), nil
 }

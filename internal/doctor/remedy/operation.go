@@ -14,8 +14,6 @@ import (
 var operations = []string{
 	"cloudtrail:LookupEvents",
 	"lambda:AddPermission",
-	"lambda:DeleteFunctionConcurrency",
-	"lambda:GetFunctionConcurrency",
 	"lambda:GetFunctionConfiguration",
 	"lambda:GetPolicy",
 	"lambda:UpdateFunctionConfiguration",

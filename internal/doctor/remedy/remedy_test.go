@@ -88,15 +88,20 @@ func (p *patient) labels() map[string][]string {
 func (p *patient) apply(a doctor.Action, want string) {
 	p.t.Helper()
 	a.Secret = p.secret
-	done, err := p.surgeon.Apply(p.t.Context(), a)
+	step := remedy.Step{Action: a, Current: p.first}
+	done, err := p.surgeon.Apply(p.t.Context(), step)
 	if err != nil || !strings.Contains(done, want) {
 		p.t.Fatalf("%s: got %q, %v; want %q", a.Kind, done, err, want)
 	}
-	if a.Kind == doctor.AddPermission {
-		return // another statement can always be added
-	}
-	if done, err := p.surgeon.Apply(p.t.Context(), a); !errors.Is(err, remedy.ErrStale) {
-		p.t.Errorf("%s again: got %q, %v; want that it is stale", a.Kind, done, err)
+	p.stale(step)
+}
+
+// stale demands that a change is not made.
+func (p *patient) stale(step remedy.Step) {
+	p.t.Helper()
+	step.Action.Secret = p.secret
+	if done, err := p.surgeon.Apply(p.t.Context(), step); !errors.Is(err, remedy.ErrStale) {
+		p.t.Errorf("%s: got %q, %v; want that it is stale", step.Action.Kind, done, err)
 	}
 }
 
@@ -104,10 +109,10 @@ func TestRemovePending(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t)}), "stuck")
 	p.fail()
-	_, err := p.surgeon.Apply(t.Context(), doctor.Action{Kind: doctor.RemovePending, Secret: p.secret, Version: p.first})
-	if !errors.Is(err, remedy.ErrStale) {
-		t.Errorf("for the current version: got %v, want that it is stale", err)
-	}
+	// The current version; one whose AWSCURRENT has moved; and nothing known.
+	p.stale(remedy.Step{Action: doctor.Action{Kind: doctor.RemovePending, Version: p.first}, Current: p.first})
+	p.stale(remedy.Step{Action: doctor.Action{Kind: doctor.RemovePending, Version: p.pending}, Current: "another"})
+	p.stale(remedy.Step{Action: doctor.Action{Kind: doctor.RemovePending, Version: p.pending}})
 	p.cure()
 	p.apply(doctor.Action{Kind: doctor.RemovePending, Version: p.pending}, "removed AWSPENDING from version "+p.pending)
 	if got := p.labels(); len(got[p.pending]) != 0 || !slices.Contains(got[p.first], "AWSCURRENT") {
@@ -124,6 +129,7 @@ func TestPromotePending(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t)}), "ahead")
 	p.fail()
+	p.stale(remedy.Step{Action: doctor.Action{Kind: doctor.PromotePending, Version: p.pending}, Current: "another"})
 	p.apply(doctor.Action{Kind: doctor.PromotePending, Version: p.pending}, "moved AWSCURRENT from version "+p.first+" to "+p.pending)
 	got := p.labels()
 	if !slices.Contains(got[p.pending], "AWSCURRENT") || !slices.Contains(got[p.first], "AWSPREVIOUS") {
@@ -135,54 +141,76 @@ func TestFunction(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t, apitest.Options{Interpreters: apitest.Interpreters(t)})
 	p := newPatient(t, s, "function")
-	p.apply(doctor.Action{Kind: doctor.RaiseTimeout, Function: p.function, Seconds: 60}, "from 3 to 60 seconds")
-	p.apply(doctor.Action{Kind: doctor.RaiseMemory, Function: p.function, MB: 512}, "from 128 to 512 MB")
-	_, err := s.Lambda.PutFunctionConcurrency(t.Context(), &lambda.PutFunctionConcurrencyInput{FunctionName: &p.function, ReservedConcurrentExecutions: aws.Int32(0)})
+	p.apply(doctor.Action{Kind: doctor.RaiseTimeout, Function: p.function, Seconds: 60}, "to 60 seconds")
+	// newPatient has permitted Secrets Manager: nothing is to be added.
+	permit := remedy.Step{Action: doctor.Action{Kind: doctor.AddPermission, Function: p.function}}
+	p.stale(permit)
+	_, err := s.Lambda.RemovePermission(t.Context(), &lambda.RemovePermissionInput{FunctionName: &p.function, StatementId: aws.String("SecretsManager")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.apply(doctor.Action{Kind: doctor.FreeConcurrency, Function: p.function}, "which was 0")
-	// newPatient has permitted Secrets Manager under another name.
-	p.apply(doctor.Action{Kind: doctor.AddPermission, Function: p.function}, "SecretsManagerRotation to")
-	p.apply(doctor.Action{Kind: doctor.AddPermission, Function: p.function}, "SecretsManagerRotation2 to")
+	p.apply(permit.Action, "SecretsManagerRotation to")
 	policy, err := s.Lambda.GetPolicy(t.Context(), &lambda.GetPolicyInput{FunctionName: &p.function})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := *policy.Policy; strings.Count(text, `"AWS:SourceAccount":"`+apitest.Account+`"`) != 2 {
+	if text := *policy.Policy; !strings.Contains(text, `"AWS:SourceAccount":"`+apitest.Account+`"`) || !strings.Contains(text, p.secret) {
 		t.Errorf("got policy %s", text)
 	}
-	qualified := doctor.Action{Kind: doctor.RaiseTimeout, Secret: p.secret, Function: p.function + ":live", Seconds: 90}
-	if _, err := p.surgeon.Apply(t.Context(), qualified); !errors.Is(err, remedy.ErrStale) {
-		t.Errorf("an alias: got %v, want that nothing is done", err)
-	}
-	if _, err := p.surgeon.Apply(t.Context(), doctor.Action{Kind: "delete everything", Secret: p.secret}); err == nil {
-		t.Error("an unknown action was applied")
+	p.stale(remedy.Step{Action: doctor.Action{Kind: doctor.RaiseTimeout, Function: p.function + ":live", Seconds: 90}})
+	for _, kind := range []doctor.ActionKind{"delete everything", doctor.FreeConcurrency, doctor.RaiseMemory} {
+		if _, err := p.surgeon.Apply(t.Context(), remedy.Step{Action: doctor.Action{Kind: kind, Secret: p.secret, Function: p.function, MB: 512}}); err == nil {
+			t.Errorf("%s was applied", kind)
+		}
 	}
 }
 
 func TestPlan(t *testing.T) {
-	first := func(a doctor.Action) []doctor.Remedy {
-		return []doctor.Remedy{{Text: "do it", Action: &a}, {Action: &doctor.Action{Kind: doctor.FreeConcurrency}}}
+	a := func(kind doctor.ActionKind) *doctor.Action {
+		return &doctor.Action{Kind: kind, Secret: "s", Function: "f", Version: "v", Seconds: 60, MB: 512}
 	}
-	remove := doctor.Action{Kind: doctor.RemovePending, Secret: "s", Version: "v", Rotates: true}
-	permit := doctor.Action{Kind: doctor.AddPermission, Secret: "s", Function: "f"}
-	d := doctor.Diagnosis{Findings: []doctor.Finding{
-		{Code: "D48", Remedies: first(remove)},
-		{Code: "D10", Remedies: []doctor.Remedy{{Text: "a person's"}, {Action: &doctor.Action{Kind: doctor.RaiseMemory}}}},
-		{Code: "D20", Remedies: first(permit)},
-		{Code: "D22", Remedies: first(doctor.Action{Kind: doctor.RemovePending, Secret: "s", Version: "v"})},
-		{Code: "D40", Remedies: first(doctor.Action{Kind: doctor.PromotePending, Secret: "s", Version: "v"})},
-		{Code: "D50"},
-		{Code: "D44", Remedies: first(doctor.Action{Kind: doctor.FreeConcurrency, Secret: "s"})}, // names no function
-	}}
-	plan := remedy.Plan(d)
-	want := []remedy.Step{{Action: permit, Code: "D20", Text: "do it"}, {Action: remove, Code: "D48", Text: "do it"}}
-	if diff := cmp.Diff(want, plan); diff != "" {
-		t.Errorf("plan (-want +got):\n%s", diff)
+	finding := func(code string, c doctor.Confidence, a *doctor.Action) doctor.Finding {
+		return doctor.Finding{Code: code, Confidence: c, Remedies: []doctor.Remedy{{Text: "do it", Action: a}, {Action: &doctor.Action{Kind: doctor.Rotate, Secret: "s"}}}}
 	}
-	if !remedy.Rotates(plan) || remedy.Rotates(plan[:1]) {
-		t.Error("only the second step rotates")
+	shown := finding("D39", doctor.Certain, a(doctor.PromotePending))
+	shown.Facts = []doctor.Fact{{Source: "probe"}}
+	retrying := []doctor.Report{{Status: "failed", Step: "setSecret"}, {Status: "retrying"}}
+	given := []doctor.Report{{Status: "failed", Step: "setSecret"}, {Status: "failed"}}
+	for name, tc := range map[string]struct {
+		findings []doctor.Finding
+		reports  []doctor.Report
+		want     string
+	}{
+		"in order, each once": {[]doctor.Finding{
+			finding("D48", doctor.Certain, a(doctor.RemovePending)), finding("D20", doctor.Certain, a(doctor.AddPermission)),
+			finding("D22", doctor.Certain, a(doctor.RemovePending)), {Code: "D50"},
+		}, given, "D20 let Secrets Manager invoke the function, D48 remove AWSPENDING"},
+		"the cause is a person's":        {[]doctor.Finding{finding("D17", doctor.Certain, nil), finding("D48", doctor.Certain, a(doctor.RemovePending))}, nil, ""},
+		"the cause is not certain":       {[]doctor.Finding{finding("D02", doctor.Likely, a(doctor.RaiseTimeout))}, nil, ""},
+		"not certain, beside one":        {[]doctor.Finding{finding("D20", doctor.Certain, a(doctor.AddPermission)), finding("D02", doctor.Possible, a(doctor.RaiseTimeout))}, nil, "D20 let Secrets Manager invoke the function"},
+		"is tried again by itself":       {[]doctor.Finding{finding("D20", doctor.Certain, a(doctor.AddPermission)), finding("D48", doctor.Certain, a(doctor.RemovePending))}, retrying, "D20 let Secrets Manager invoke the function"},
+		"nothing shows the live one":     {[]doctor.Finding{finding("D39", doctor.Certain, a(doctor.PromotePending))}, nil, ""},
+		"a login shows the live one":     {[]doctor.Finding{shown, finding("D48", doctor.Certain, a(doctor.RemovePending))}, nil, "D39 make the pending version current"},
+		"what is printed only":           {[]doctor.Finding{finding("D44", doctor.Certain, a(doctor.FreeConcurrency))}, nil, ""},
+		"memory is printed only":         {[]doctor.Finding{finding("D52", doctor.Certain, a(doctor.RaiseMemory))}, nil, ""},
+		"an action that names no target": {[]doctor.Finding{finding("D20", doctor.Certain, &doctor.Action{Kind: doctor.AddPermission, Secret: "s"})}, nil, ""},
+	} {
+		e := &doctor.Evidence{Reports: tc.reports}
+		e.Secret.Labels = map[string]string{"AWSCURRENT": "now", "AWSPENDING": "v"}
+		plan := remedy.Plan(doctor.Diagnosis{Findings: tc.findings}, e)
+		var got []string
+		for _, s := range plan {
+			got = append(got, s.Code+" "+string(s.Action.Kind))
+			if s.Current != "now" {
+				t.Errorf("%s: the step does not know the current version", name)
+			}
+		}
+		if text := strings.Join(got, ", "); text != tc.want {
+			t.Errorf("%s: got %q, want %q", name, text, tc.want)
+		}
+		if e.Secret.Labels["AWSCURRENT"] = "moved"; len(remedy.Still(plan, remedy.Plan(doctor.Diagnosis{Findings: tc.findings}, e))) != 0 {
+			t.Errorf("%s: the plan stands though AWSCURRENT has moved", name)
+		}
 	}
 }
 
@@ -190,7 +218,7 @@ func TestPlan(t *testing.T) {
 // refuse the rest before anything is sent.
 func TestOperations(t *testing.T) {
 	want := []string{
-		"cloudtrail:LookupEvents", "lambda:AddPermission", "lambda:DeleteFunctionConcurrency", "lambda:GetFunctionConcurrency",
+		"cloudtrail:LookupEvents", "lambda:AddPermission",
 		"lambda:GetFunctionConfiguration", "lambda:GetPolicy", "lambda:UpdateFunctionConfiguration", "logs:FilterLogEvents",
 		"secretsmanager:DescribeSecret", "secretsmanager:RotateSecret", "secretsmanager:UpdateSecretVersionStage",
 	}

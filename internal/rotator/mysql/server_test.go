@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -81,11 +82,13 @@ func startMySQL(t testing.TB) *server {
 }
 
 // owner is the user that the server runs as, which is that of the tests.
-func owner(testing.TB) string {
-	if os.Geteuid() == 0 {
-		return "root"
+func owner(t testing.TB) string {
+	t.Helper()
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return os.Getenv("USER")
+	return u.Username
 }
 
 func run(t testing.TB, program string, args ...string) {

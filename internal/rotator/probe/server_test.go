@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,11 +22,13 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/rotatortest"
 )
 
-func owner() string {
-	if os.Geteuid() == 0 {
-		return "root"
+func owner(t testing.TB) string {
+	t.Helper()
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return os.Getenv("USER")
+	return u.Username
 }
 
 // maria is a real MariaDB whose users are made by statements.
@@ -34,13 +37,13 @@ func startMariaDB(t testing.TB, cert *rotatortest.Certificate, statements ...str
 	dir := t.TempDir()
 	port = rotatortest.FreePort(t)
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", "--user="+owner())
+		"--skip-name-resolve", "--user="+owner(t))
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
 	args := []string{
 		"--no-defaults", "--datadir=" + dir + "/data", "--port=" + strconv.Itoa(port), "--bind-address=127.0.0.1", "--skip-log-bin",
-		"--socket=" + dir + "/s", "--pid-file=" + dir + "/pid", "--skip-name-resolve", "--user=" + owner(),
+		"--socket=" + dir + "/s", "--pid-file=" + dir + "/pid", "--skip-name-resolve", "--user=" + owner(t),
 	}
 	if cert != nil {
 		args = append(args, "--ssl-cert="+cert.CertFile, "--ssl-key="+cert.KeyFile)

@@ -18,6 +18,9 @@ const (
 	maxFuture = 2 * time.Hour
 )
 
+// errReserved refuses to write where the server reports.
+var errReserved = fault.New(fault.Parameter, "Log groups whose names start with /keyturn/ are written by the server alone.")
+
 // PutLogEvents stores entries in a stream that exists. Entries that are too
 // old, expired or too new are left out, and the answer says which.
 func (s *Service) PutLogEvents(ctx context.Context, call *wire.Call, in *api.PutLogEventsRequest) (*api.PutLogEventsResponse, error) {
@@ -29,6 +32,9 @@ func (s *Service) PutLogEvents(ctx context.Context, call *wire.Call, in *api.Put
 		g, err := s.group(tx, call, target{name: in.LogGroupName, stream: *in.LogStreamName})
 		if err != nil {
 			return err
+		}
+		if loggroup.Reserved(g.Name) {
+			return errReserved
 		}
 		stream, err := s.stream(tx, g, *in.LogStreamName)
 		if err != nil {

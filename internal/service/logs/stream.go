@@ -18,6 +18,9 @@ import (
 func (s *Service) CreateLogStream(ctx context.Context, call *wire.Call, in *api.CreateLogStreamRequest) (*api.CreateLogStreamResponse, error) {
 	out := new(api.CreateLogStreamResponse)
 	return out, s.change(ctx, call, target{name: in.LogGroupName, stream: *in.LogStreamName}, out, func(tx *store.Tx, g *loggroup.Group) error {
+		if loggroup.Reserved(g.Name) {
+			return errReserved
+		}
 		err := tx.CreateLogStream(g.ID, *in.LogStreamName, call.Time)
 		if fault.Is(err, fault.Exists) {
 			return errStreamExists.For(*in.LogStreamName)
@@ -30,6 +33,9 @@ func (s *Service) CreateLogStream(ctx context.Context, call *wire.Call, in *api.
 func (s *Service) DeleteLogStream(ctx context.Context, call *wire.Call, in *api.DeleteLogStreamRequest) (*api.DeleteLogStreamResponse, error) {
 	out := new(api.DeleteLogStreamResponse)
 	return out, s.change(ctx, call, target{name: in.LogGroupName, stream: *in.LogStreamName}, out, func(tx *store.Tx, g *loggroup.Group) error {
+		if loggroup.Reserved(g.Name) {
+			return errReserved
+		}
 		stream, err := s.stream(tx, g, *in.LogStreamName)
 		if err != nil {
 			return err
