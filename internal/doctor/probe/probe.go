@@ -40,24 +40,28 @@ type Options struct {
 // Run fills in the evidence's Values and Probes, and its Superuser where the
 // secret names one. What could not be looked at becomes a gap. It takes up to
 // about a minute where nothing answers. Each distinct password is tried once
-// from each place that the options name.
+// from each place that the options name. What is read here is replaced by
+// asterisks wherever the evidence holds it: functions may log passwords.
 func Run(ctx context.Context, cfg aws.Config, e *doctor.Evidence, o Options) {
+	var known []string
 	if o.Here {
-		here(ctx, cfg, e, o)
+		known = here(ctx, cfg, e, o)
 	}
 	if o.InFunction {
 		askFunction(ctx, cfg, e)
 	}
+	hide(e, known)
 }
 
-// here reads and tries the values in this process.
-func here(ctx context.Context, cfg aws.Config, e *doctor.Evidence, o Options) {
+// here reads and tries the values in this process. It returns the secrets in
+// them.
+func here(ctx context.Context, cfg aws.Config, e *doctor.Evidence, o Options) []string {
 	client := secretsmanager.NewFromConfig(cfg)
 	arn := cmp.Or(e.Secret.ARN, e.Secret.Name)
 	s, err := core.Describe(ctx, client, arn)
 	if err != nil {
 		e.Gaps = append(e.Gaps, gap(err, "secretsmanager:DescribeSecret", arn, "which versions there are to log in with"))
-		return
+		return nil
 	}
 	versions := s.Read(ctx, client)
 	if arn := superuserARN(e, versions); arn != "" {
@@ -71,8 +75,9 @@ func here(ctx context.Context, cfg aws.Config, e *doctor.Evidence, o Options) {
 		}
 	}
 	e.Values = shapes(versions)
-	p := &core.Prober{Engines: builtin.Engines(), Engine: engine(e), Settings: settings(e, o), Config: cfg, From: "here"}
+	p := &core.Prober{Engines: builtin.Engines(), Engine: engine(e), Settings: settings(e, o), Config: cfg, From: core.FromHere}
 	e.Probes = append(e.Probes, convert(p.Run(ctx, versions))...)
+	return secrets(versions)
 }
 
 // superuserARN is what the values say, or else what was found elsewhere.

@@ -100,13 +100,20 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, w, string(text), "AWSPENDING")
+	e.Invocations = []doctor.Invocation{{Lines: []doctor.Line{{Text: "connecting with " + cur["password"].(string) + ", then canary-Password-9"}}}}
 	probe.Run(t.Context(), s.Config, e, probe.Options{Here: true, InFunction: true})
+	if got := e.Invocations[0].Lines[0].Text; got != "connecting with ****, then ****" {
+		t.Error("the function's line holds more than it should")
+	}
 	if len(e.Gaps) > 0 {
 		t.Errorf("got gaps %+v", e.Gaps)
 	}
 	for _, from := range []string{"here", "function"} {
 		probes := byLabel(e, from)
-		for label, want := range map[string]bool{"AWSCURRENT": true, "AWSPENDING": false, "AWSPREVIOUS": false} {
+		if p, ok := probes["AWSPREVIOUS"]; ok {
+			t.Errorf("%s: AWSPREVIOUS was tried although AWSCURRENT logs in: got %+v", from, p)
+		}
+		for label, want := range map[string]bool{"AWSCURRENT": true, "AWSPENDING": false} {
 			p, ok := probes[label]
 			if !ok || p.LogsIn != want || p.Method != "SCRAM-SHA-256" || !p.PlainRefused || p.VersionID == "" {
 				t.Errorf("%s, %s: got %+v, want logs in %v", from, label, p, want)

@@ -40,7 +40,7 @@ func Serve(ctx context.Context, h *rotator.Handler, engines []Engine, engine str
 	if arn := SuperuserARN(versions); arn != "" {
 		versions = append(versions, ReadSuperuser(ctx, client, arn))
 	}
-	p := &Prober{Engines: engines, Engine: engine, Settings: h.Settings, Config: h.Config, From: "function"}
+	p := &Prober{Engines: engines, Engine: engine, Settings: h.Settings, Config: h.Config, From: FromFunction}
 	return p.Run(ctx, versions), nil
 }
 

@@ -20,6 +20,10 @@ type target struct {
 	engine Engine
 	login  rotator.Login
 	at     *endpoint
+	// untried tells that there was no need to log in.
+	untried bool
+	// kept tells that the password was not sent unencrypted.
+	kept bool
 	// verifiers are what a superuser saw, by user.
 	verifiers map[string]string
 }
@@ -62,6 +66,9 @@ func usernames(targets []*target) []string {
 func results(targets []*target, secrets []string) []Result {
 	all := []Result{}
 	for _, t := range targets {
+		if t.untried {
+			continue
+		}
 		for _, other := range targets {
 			if v := other.verifiers[t.login.Username]; v != "" && other.at == t.at {
 				t.result.Verifier = v
@@ -228,25 +235,41 @@ func (p *Prober) tryUser(ctx context.Context, list []*target, names []string, se
 			t.result.Stages, t.result.LogsIn = slices.Clone(same.result.Stages), false
 			continue
 		}
+		if t.untried = t.result.Label == Previous && currentIn(list[:i]); t.untried {
+			continue
+		}
 		p.try(ctx, t, names, secure[t.login.Host])
 	}
 }
 
-// refusedBefore finds an earlier version whose same password was refused: it
-// is not tried again.
+// currentIn tells whether the current version's password was taken. The one
+// before it is then expected to be wrong.
+func currentIn(earlier []*target) bool {
+	return slices.ContainsFunc(earlier, func(e *target) bool {
+		return e.result.Label == Current && slices.ContainsFunc(e.result.Stages, func(s Stage) bool { return s.Name == stageAuth && s.OK })
+	})
+}
+
+// refusedBefore finds an earlier version whose same password was refused, or
+// one that found the user's account locked: the server is not asked again.
 func refusedBefore(earlier []*target, t *target) *target {
 	for _, e := range earlier {
-		if e.login.Password.Equal(t.login.Password) && !e.result.LogsIn && e.login.Password.Len() > 0 {
+		if e.login.Password.Equal(t.login.Password) && !e.result.LogsIn && e.login.Password.Len() > 0 || e.result.locked() {
 			return e
 		}
 	}
 	return nil
 }
 
+// locked tells that the server said so of the user.
+func (r *Result) locked() bool {
+	return slices.ContainsFunc(r.Stages, func(s Stage) bool { return s.Cause == string(rotator.CauseLocked) })
+}
+
 // try logs in, and looks around.
 func (p *Prober) try(ctx context.Context, t *target, names []string, secure *tls.Config) {
 	began := time.Now()
-	visit, failed := t.enter(ctx, secure)
+	visit, failed := t.enter(ctx, secure, p.From == FromHere)
 	if failed != nil {
 		t.failed(began, failed)
 		return
@@ -293,8 +316,10 @@ func leave(ctx context.Context, visit Visit) {
 
 // enter logs in as the rotators do: encrypted and else plain, unless the
 // secret or the engine leaves one way. A password that was refused is not
-// tried the other way.
-func (t *target) enter(ctx context.Context, secure *tls.Config) (Visit, *rotator.Failure) {
+// tried the other way. Where strict is true only a secret that says so is
+// sent unencrypted: an operator's machine is not in the database's network,
+// and whoever answers there without TLS may be anybody.
+func (t *target) enter(ctx context.Context, secure *tls.Config, strict bool) (Visit, *rotator.Failure) {
 	if t.login.TLS == rotator.NoTLS {
 		return t.enterOnce(ctx, nil)
 	}
@@ -303,6 +328,10 @@ func (t *target) enter(ctx context.Context, secure *tls.Config) (Visit, *rotator
 		return visit, failed
 	}
 	if failed.Cause != rotator.CauseTLS && failed.Cause != rotator.CauseAccess {
+		return nil, failed
+	}
+	if strict {
+		t.kept = true
 		return nil, failed
 	}
 	visit, plain := t.enterOnce(ctx, nil)
@@ -351,6 +380,9 @@ func (t *target) failed(began time.Time, failed *rotator.Failure) {
 	last := stage(name, began, failed)
 	if name == stageTLS && t.at.secure != nil && !t.at.secure.OK && failed.Cause == rotator.CauseTLS {
 		last.Text, last.Code = longer(last.Text, t.at.secure.Text), cmp.Or(last.Code, t.at.secure.Code)
+	}
+	if t.kept {
+		last.Text += "; it was not tried unencrypted, which from here takes a secret whose ssl is false"
 	}
 	*s = append(*s, last)
 }

@@ -11,7 +11,10 @@
 // A password that is wrong counts as a failed login where servers count
 // them. So each distinct password is tried once, a user's are tried one after
 // the other, and only the login itself sends one: the way of authentication
-// is learnt by a greeting that is broken off before.
+// is learnt by a greeting that is broken off before. AWSPREVIOUS is tried
+// only if AWSCURRENT was not taken for the same user, and nothing more of a
+// user whose account is locked. So a probe costs a user at most three failed
+// logins, and where AWSCURRENT logs in at most one, of AWSPENDING.
 package probe
 
 import (
@@ -118,6 +121,14 @@ func OfOverlap(e rotator.OverlapEngine) Engine {
 	}}
 }
 
+// Where probes run. From FromHere a password is sent unencrypted only for a
+// secret whose ssl is false; from FromFunction as AWS's templates do, which
+// try without TLS where they find none.
+const (
+	FromHere     = "here"
+	FromFunction = "function"
+)
+
 // Prober tries logins.
 type Prober struct {
 	// Engines are those that there are.
@@ -130,7 +141,7 @@ type Prober struct {
 	// Config reaches the service that keeps a secret which does not say where
 	// its server is.
 	Config aws.Config
-	// From is here or function.
+	// From is FromHere or FromFunction.
 	From string
 }
 

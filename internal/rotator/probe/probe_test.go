@@ -53,7 +53,13 @@ func with(value member, pairs ...any) member {
 // run probes versions, and demands that no result shows a password.
 func run(t testing.TB, settings rotator.Settings, versions ...probe.Version) []probe.Result {
 	t.Helper()
-	p := &probe.Prober{Engines: builtin.Engines(), Settings: settings, From: "here"}
+	return runFrom(t, probe.FromHere, settings, versions...)
+}
+
+// runFrom is run for one of the places.
+func runFrom(t testing.TB, from string, settings rotator.Settings, versions ...probe.Version) []probe.Result {
+	t.Helper()
+	p := &probe.Prober{Engines: builtin.Engines(), Settings: settings, From: from}
 	results := p.Run(t.Context(), versions)
 	text, err := json.Marshal(results)
 	if err != nil {
@@ -70,7 +76,13 @@ func run(t testing.TB, settings rotator.Settings, versions ...probe.Version) []p
 // one is run for one version.
 func one(t testing.TB, settings rotator.Settings, value member) probe.Result {
 	t.Helper()
-	results := run(t, settings, version(t, probe.Current, value))
+	return oneFrom(t, probe.FromHere, settings, value)
+}
+
+// oneFrom is runFrom for one version.
+func oneFrom(t testing.TB, from string, settings rotator.Settings, value member) probe.Result {
+	t.Helper()
+	results := runFrom(t, from, settings, version(t, probe.Current, value))
 	if len(results) != 1 {
 		t.Fatalf("got %d results, want 1", len(results))
 	}
@@ -153,7 +165,7 @@ func TestPostgreSQL(t *testing.T) {
 		{"md5", with(base, "username", "old"), trusting, []string{"tcp", "tls", "auth", "database"}, "md5", false, ""},
 		{"TLS demanded", with(base, "username", "encrypted"), trusting, []string{"tcp", "tls", "auth", "database"}, "SCRAM-SHA-256", true, ""},
 		{"TLS demanded, ssl false", with(base, "username", "encrypted", "ssl", false), trusting, []string{"tcp", "tls!TLS required"}, "", true, "pg_hba.conf"},
-		{"plain demanded", with(base, "username", "unencrypted"), trusting, []string{"tcp", "tls", "auth", "database"}, "", false, ""},
+		{"plain demanded", with(base, "username", "unencrypted"), trusting, []string{"tcp", "tls", "auth!access rules"}, "", false, "not tried unencrypted"},
 		{"plain demanded, ssl true", with(base, "username", "unencrypted", "ssl", "true"), trusting, []string{"tcp", "tls", "auth!access rules"}, "", false, "pg_hba.conf"},
 		{"plain", with(base, "ssl", false), trusting, []string{"tcp", "auth", "database"}, "SCRAM-SHA-256", false, ""},
 		{"wrong password", with(base, "password", wrong), trusting, []string{"tcp", "tls", "auth!authentication"}, "SCRAM-SHA-256", false, "password authentication failed"},
@@ -163,7 +175,7 @@ func TestPostgreSQL(t *testing.T) {
 		{"a name that resolves", with(base, "host", "localhost"), trusting, []string{"dns", "tcp", "tls", "auth", "database"}, "SCRAM-SHA-256", false, ""},
 		{"another certificate name", with(base, "host", "127.0.0.2", "ssl", true), trusting, []string{"tcp", "tls!TLS"}, "SCRAM-SHA-256", false, "issued by CN=Keyturn private PostgreSQL CA"},
 		{"unknown authority", with(base, "ssl", true), nil, []string{"tcp", "tls!TLS"}, "SCRAM-SHA-256", false, "unknown authority"},
-		{"unknown authority, plain taken", base, nil, []string{"tcp", "auth", "database"}, "SCRAM-SHA-256", false, ""},
+		{"unknown authority, plain not taken", base, nil, []string{"tcp", "tls!TLS"}, "SCRAM-SHA-256", false, "not tried unencrypted"},
 		{"no password asked", with(base, "username", "trusted", "ssl", true), trusting, []string{"tcp", "tls", "auth!access rules"}, "trust", false, "asks for no password"},
 		{"in clear", with(base, "username", "clear"), trusting, []string{"tcp", "tls", "auth", "database"}, "password", false, ""},
 	} {
@@ -179,11 +191,27 @@ func TestPostgreSQL(t *testing.T) {
 			if text := got.Stages[len(got.Stages)-1].Text; !strings.Contains(text, c.part) {
 				t.Errorf("got %q, want %q in it", text, c.part)
 			}
-			if last := got.Stages[len(got.Stages)-1]; (last.Code == probe.UnknownAuthority) != (c.name == "unknown authority") {
+			if last := got.Stages[len(got.Stages)-1]; (last.Code == probe.UnknownAuthority) != strings.HasPrefix(c.name, "unknown authority") {
 				t.Errorf("got code %q", last.Code)
 			}
 			if got.LogsIn && (!strings.HasPrefix(got.Server, "PostgreSQL ") || got.ReadOnly) {
 				t.Errorf("got server %q, read-only %v", got.Server, got.ReadOnly)
+			}
+		})
+	}
+	for _, c := range []struct {
+		name     string
+		value    member
+		settings rotator.Settings
+		stages   []string
+	}{
+		{"plain demanded", with(base, "username", "unencrypted"), trusting, []string{"tcp", "tls", "auth", "database"}},
+		{"unknown authority", base, nil, []string{"tcp", "auth", "database"}},
+	} {
+		t.Run(c.name+", in the function", func(t *testing.T) {
+			t.Parallel()
+			if got := oneFrom(t, probe.FromFunction, c.settings, c.value); !got.LogsIn || !cmp.Equal(trace(got), c.stages) {
+				t.Errorf("got stages %v, logs in %v; want %v: %+v", trace(got), got.LogsIn, c.stages, got.Stages)
 			}
 		})
 	}
@@ -218,9 +246,13 @@ func TestPostgreSQLWithoutTLS(t *testing.T) {
 	db := start(t, pgserver.Config{})
 	execute(t, db, "CREATE USER app PASSWORD '"+right+"'", "ALTER USER app SET default_transaction_read_only = on")
 	base := member{"engine": "postgres", "host": db.Host, "port": db.Port, "username": "app", "password": right}
-	got := one(t, nil, base)
+	got := oneFrom(t, probe.FromFunction, nil, base)
 	if !got.LogsIn || got.TLSOffered || !got.ReadOnly || !cmp.Equal(trace(got), []string{"tcp", "auth", "database"}) {
 		t.Errorf("ssl absent: got %+v", got)
+	}
+	got = one(t, nil, base)
+	if got.LogsIn || !cmp.Equal(trace(got), []string{"tcp", "tls!TLS"}) || !strings.Contains(got.Stages[1].Text, "not enabled") {
+		t.Errorf("ssl absent, from here: got %+v", got)
 	}
 	got = one(t, nil, with(base, "ssl", true))
 	if got.LogsIn || !cmp.Equal(trace(got), []string{"tcp", "tls!TLS"}) || !strings.Contains(got.Stages[1].Text, "not enabled") {
@@ -234,7 +266,7 @@ func TestOnce(t *testing.T) {
 	t.Parallel()
 	db := start(t, pgserver.Config{})
 	execute(t, db, "CREATE USER app PASSWORD '"+right+"'")
-	base := member{"engine": "postgres", "host": db.Host, "port": db.Port, "username": "app", "password": wrong}
+	base := member{"engine": "postgres", "host": db.Host, "port": db.Port, "username": "app", "password": wrong, "ssl": false}
 	results := run(t, nil, version(t, probe.Current, base), version(t, probe.Pending, base), version(t, probe.Previous, with(base, "password", right)))
 	if results[0].LogsIn || results[1].LogsIn || !results[2].LogsIn {
 		t.Errorf("got %+v", results)

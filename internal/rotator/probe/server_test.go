@@ -111,7 +111,7 @@ func TestMariaDBWithoutTLS(t *testing.T) {
 	t.Parallel()
 	port := startMariaDB(t, nil, "CREATE USER app@'%' IDENTIFIED BY '"+right+"'", "SET GLOBAL read_only = 1")
 	base := member{"engine": "mysql", "host": "127.0.0.1", "port": port, "username": "app", "password": right}
-	if got := one(t, nil, base); !got.LogsIn || got.TLSOffered || !got.ReadOnly {
+	if got := oneFrom(t, probe.FromFunction, nil, base); !got.LogsIn || got.TLSOffered || !got.ReadOnly {
 		t.Errorf("got %+v", got)
 	}
 	got := one(t, nil, with(base, "ssl", true))
