@@ -28,13 +28,6 @@ const (
 	no
 )
 
-func answerOf(b bool) answer {
-	if b {
-		return yes
-	}
-	return no
-}
-
 var (
 	setPattern     = compiled(`Successfully set password|already set as password in|Successfully signed into`)
 	pendingRefused = compiled(`Login with the pending secret failed .*: (?:authentication|user missing): |pending: (?:authentication|user missing): `)

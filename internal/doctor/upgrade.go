@@ -11,9 +11,8 @@ import (
 // The dates at which AWS's templates changed (AWS docs): functions made
 // before do not have what came with them.
 var (
-	cutTLS      = time.Date(2021, 12, 20, 0, 0, 0, 0, time.UTC)
-	cutSCRAM    = time.Date(2021, 12, 30, 0, 0, 0, 0, time.UTC)
-	cutPython39 = time.Date(2022, 11, 1, 0, 0, 0, 0, time.UTC)
+	cutTLS   = time.Date(2021, 12, 20, 0, 0, 0, 0, time.UTC)
+	cutSCRAM = time.Date(2021, 12, 30, 0, 0, 0, 0, time.UTC)
 )
 
 // The transforms of hosted rotation.
