@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/keyturn/keyturn/internal/arn"
@@ -32,7 +31,7 @@ type doctorCmd struct {
 	Markdown bool          `help:"Print Markdown, for a ticket." xor:"format"`
 	Since    time.Duration `help:"How far back to look, at least." default:"24h" placeholder:"DURATION"`
 
-	Probe           bool `help:"Read the values, in memory only, and try to log in with each version from here."`
+	Probe           bool `help:"Read the values, in memory only, and try to log in with each version from here. Costs a user at most three failed logins, none or one where AWSCURRENT logs in."`
 	ProbeInFunction bool `help:"Let the function try, from its own network; built-in rotators can."`
 
 	Fix bool `help:"Apply the remedies that are safe, after showing and asking, and rotate to see whether they helped." xor:"format"`
@@ -275,23 +274,24 @@ func verify(p *program, surgeon *remedy.Surgeon, secret string) error {
 	return nil
 }
 
-// printPolicy prints the least that the doctor needs. It needs nothing itself:
-// what it cannot find out stays open in the policy.
+// printPolicy prints the least that the doctor needs: for a secret that can be
+// looked at now, its function, role, key and log alone. It needs nothing
+// itself: what it cannot find out stays open in the policy.
 func (c *doctorCmd) printPolicy(p *program, cfg aws.Config) error {
-	region, account := cmp.Or(cfg.Region, "*"), "*"
-	secretARN := c.Secret
-	a, isARN := arn.Parse(c.Secret)
-	if isARN {
+	region, account, secretARN := cmp.Or(cfg.Region, "*"), "*", c.Secret
+	signed := needCredentials(p.ctx, &cfg) == nil
+	if signed && c.Secret != "" {
+		e, err := gather.New(cfg, gather.Options{Since: c.Since}).Secret(p.ctx, c.Secret)
+		if err == nil && e.Secret.Found {
+			_, err = fmt.Fprintln(p.stdout, gather.PolicyFor(e))
+			return err
+		}
+	}
+	if a, isARN := arn.Parse(c.Secret); isARN {
 		region, account = a.Region, a.Account
-	} else if needCredentials(p.ctx, &cfg) == nil {
+	} else if signed {
 		if id, err := sts.NewFromConfig(cfg).GetCallerIdentity(p.ctx, nil); err == nil {
 			account = aws.ToString(id.Account)
-		}
-		if c.Secret != "" {
-			d, err := secretsmanager.NewFromConfig(cfg).DescribeSecret(p.ctx, &secretsmanager.DescribeSecretInput{SecretId: &c.Secret})
-			if err == nil {
-				secretARN = aws.ToString(d.ARN)
-			}
 		}
 	}
 	partition := arn.Partition(region)

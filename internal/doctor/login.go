@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/rotator"
+	rotatorprobe "github.com/keyturn/keyturn/internal/rotator/probe"
 )
 
 // loginView is what is known of a login that failed: many causes have the one
@@ -301,8 +302,11 @@ func (c *Case) brokenTLS() (confidence Confidence, facts []Fact, ok bool) {
 		return "", nil, false
 	}
 	if p, inside, found := v.failsAt("tls"); found && failedStage(p).Cause != string(rotator.CauseTLSRequired) {
-		if inside {
+		switch {
+		case inside:
 			return Certain, []Fact{probeFact(p)}, true
+		case failedStage(p).Code == rotatorprobe.UnknownAuthority:
+			return Possible, []Fact{probeFact(p)}, true // this machine does not trust it; the function may
 		}
 		return Likely, []Fact{probeFact(p)}, true
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	rotatorprobe "github.com/keyturn/keyturn/internal/rotator/probe"
 )
 
 func action(d Diagnosis, kind ActionKind) *Action {
@@ -304,6 +306,23 @@ func TestRetryComesFirst(t *testing.T) {
 	for _, f := range d.Findings {
 		if f.Code == "D48" && (!strings.Contains(f.Remedies[0].Text, "tries again at") || strings.Contains(f.Cause, "stuck")) || action(d, RemovePending) != nil {
 			t.Errorf("got %+v", f)
+		}
+	}
+}
+
+// A certificate that this machine does not trust says little of the function,
+// which may trust it.
+func TestUntrustedHere(t *testing.T) {
+	t.Parallel()
+	e := well(failedIn(stepSet, 300*ms, unableLogin), probe("here", labelCurrent, "tls", "TLS"))
+	if f := Diagnose(e).Findings[0]; f.Code != "D14" || f.Confidence != Likely {
+		t.Fatalf("a failed handshake: got %s, %s", f.Code, f.Confidence)
+	}
+	stages := e.Probes[0].Stages
+	stages[len(stages)-1].Code = rotatorprobe.UnknownAuthority
+	for _, f := range Diagnose(e).Findings {
+		if f.Code == "D14" && (f.Confidence != Possible || len(f.Next) == 0) {
+			t.Errorf("an unknown authority: got %s, next %q", f.Confidence, f.Next)
 		}
 	}
 }

@@ -154,6 +154,9 @@ func checkBrokenTLS(c *Case) *Finding {
 			f.cure("Or let the function trust the authority.", "", c.setVariable("KEYTURN_CA_BUNDLE", "/var/task/ca.pem")...)
 		}
 	}
+	if confidence == Possible {
+		f.look("the same from inside the function, which may trust an authority that this machine does not: keyturn doctor --probe-in-function %s; or name the authority here by KEYTURN_CA_BUNDLE", quote(c.secretID()))
+	}
 	c.excludeLogins(f, "D14")
 	return c.again(f, false)
 }

@@ -63,16 +63,11 @@ func (s *Server) newDiagnoser(services []*wire.Service) (*diagnoser, error) {
 		Record: func(...*trail.Event) error { return nil },
 	})
 	inside := inProcess{func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case healthPath:
+		if r.URL.Path == healthPath {
 			s.health(w, r)
-		case codePath:
-			// Packages are anybody's, and to look into one takes what it likes
-			// of time and memory: that is for keyturn doctor to do.
-			http.Error(w, "Diagnoses do not read packages.", http.StatusForbidden)
-		default:
-			calls.ServeHTTP(w, r)
+			return
 		}
+		calls.ServeHTTP(w, r)
 	}}
 	return &diagnoser{
 		cfg: aws.Config{
@@ -153,7 +148,7 @@ func (d *diagnoser) find(ctx context.Context, c rotation.Case) (*rotation.Findin
 	cfg := d.cfg.Copy()
 	cfg.Region = c.Region
 	cfg.Credentials = credentials.NewStaticCredentialsProvider(c.Account, "in process", "")
-	evidence, err := gather.New(cfg, gather.Options{Since: diagnosisSince}).Secret(ctx, c.SecretARN)
+	evidence, err := gather.New(cfg, gather.Options{Since: diagnosisSince, NoCode: true, OwnLog: true}).Secret(ctx, c.SecretARN)
 	if err != nil {
 		return nil, err
 	}
