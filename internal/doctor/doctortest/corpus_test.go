@@ -189,28 +189,22 @@ func (p *patient) outputs(d doctor.Diagnosis, e *doctor.Evidence) string {
 	return text.String()
 }
 
-// canaries are the passwords in all versions of the secret.
-func (p *patient) canaries() (list []string) {
+// canaries are the passwords of all versions of the secret, and whatever was
+// put into this and other secrets.
+func (p *patient) canaries() []string {
 	p.t.Helper()
 	out, err := p.Secrets.ListSecretVersionIds(p.t.Context(), &secretsmanager.ListSecretVersionIdsInput{SecretId: &p.secret, IncludeDeprecated: aws.Bool(true)})
 	if err != nil {
-		return nil // a secret that is being deleted, or denied to everybody
+		return p.kept // a secret that is being deleted, or denied to everybody
 	}
 	for _, v := range out.Versions {
 		got, err := p.Secrets.GetSecretValue(p.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &p.secret, VersionId: v.VersionId})
 		if err != nil {
 			continue // without a value
 		}
-		value := aws.ToString(got.SecretString) + string(got.SecretBinary)
-		var object struct{ Password string }
-		if json.Unmarshal([]byte(value), &object) == nil && object.Password != "" {
-			value = object.Password
-		}
-		if len(value) >= 8 {
-			list = append(list, value)
-		}
+		p.keep(aws.ToString(got.SecretString) + string(got.SecretBinary))
 	}
-	return list
+	return p.kept
 }
 
 // mend applies what the doctor offers.
@@ -220,12 +214,14 @@ func (p *patient) mend(d doctor.Diagnosis, e *doctor.Evidence) {
 	if len(plan) == 0 || plan[0].Code != d.Findings[0].Code && !slices.ContainsFunc(plan, func(s remedy.Step) bool { return s.Code == d.Findings[0].Code }) {
 		p.t.Fatalf("there is no remedy to apply for %s in %+v", d.Findings[0].Code, plan)
 	}
+	before := p.logins()
 	surgeon := remedy.New(p.Config)
 	for _, s := range plan {
 		done, err := surgeon.Apply(p.t.Context(), s)
 		p.must(err)
 		p.t.Logf("%s: %s", s.Code, done)
 	}
+	p.keepsOut(before, p.logins())
 }
 
 // The markers between which docs/doctor.md has the table.

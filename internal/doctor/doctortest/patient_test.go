@@ -43,6 +43,8 @@ type patient struct {
 	proxy               *rotatortest.Proxy
 	// master is the superuser's secret; "" for none.
 	master string
+	// kept are the passwords that were put into its secrets.
+	kept []string
 	// refused is RotateSecret's own answer, if it was one.
 	refused error
 	// told is the finding in the engine's report of the failure.
@@ -135,6 +137,7 @@ func newPatient(t *testing.T, s *apitest.Server, name string, o plan) *patient {
 	if o.value != nil {
 		value = o.value(p)
 	}
+	p.keep(value)
 	switch {
 	case o.binary:
 		in.SecretBinary = []byte(value)
@@ -327,6 +330,7 @@ func (p *patient) put(value string) { p.putTo(p.secret, value) }
 
 func (p *patient) putTo(secret, value string) {
 	p.t.Helper()
+	p.keep(value)
 	_, err := p.Secrets.PutSecretValue(p.t.Context(), &secretsmanager.PutSecretValueInput{SecretId: &secret, SecretString: &value})
 	p.must(err)
 }
@@ -334,6 +338,7 @@ func (p *patient) putTo(secret, value string) {
 // store makes another secret, under the same key.
 func (p *patient) store(name, value string) string {
 	p.t.Helper()
+	p.keep(value)
 	out, err := p.Secrets.CreateSecret(p.t.Context(), &secretsmanager.CreateSecretInput{Name: &name, SecretString: &value, KmsKeyId: &p.key})
 	p.must(err)
 	return *out.ARN

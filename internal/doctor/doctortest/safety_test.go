@@ -1,0 +1,62 @@
+package doctortest
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+)
+
+// logins tells of each label whose value can be read whether the database
+// takes its password. The next rotation hides a label that was moved wrongly,
+// because functions try several passwords; this does not.
+func (p *patient) logins() map[string]bool {
+	p.t.Helper()
+	by := map[string]bool{}
+	for _, label := range []string{"AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"} {
+		got, err := p.Secrets.GetSecretValue(p.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &p.secret, VersionStage: &label})
+		if err != nil {
+			continue // no such version, no value, or denied
+		}
+		var value struct{ Username, Password string }
+		if json.Unmarshal([]byte(aws.ToString(got.SecretString)), &value) != nil || value.Username == "" {
+			continue
+		}
+		user := p.user
+		user.Name = value.Username
+		by[label] = user.Login(p.t.Context(), value.Password) == nil
+	}
+	return by
+}
+
+// keepsOut fails when what was done has locked somebody out.
+func (p *patient) keepsOut(before, after map[string]bool) {
+	p.t.Helper()
+	if before["AWSCURRENT"] && !after["AWSCURRENT"] {
+		p.t.Errorf("AWSCURRENT logged in before the remedy and does not after it: %v, %v", before, after)
+	}
+	if anybody(before) && !anybody(after) {
+		p.t.Errorf("no label leads to a password that logs in after the remedy: %v, %v", before, after)
+	}
+}
+
+func anybody(logins map[string]bool) bool {
+	for _, in := range logins {
+		if in {
+			return true
+		}
+	}
+	return false
+}
+
+// keep remembers what is secret in a value, to be searched for in reports.
+func (p *patient) keep(value string) {
+	var object struct{ Password string }
+	if json.Unmarshal([]byte(value), &object) == nil && object.Password != "" {
+		value = object.Password
+	}
+	if len(value) >= 8 && !slices.Contains(p.kept, value) {
+		p.kept = append(p.kept, value)
+	}
+}
