@@ -177,7 +177,9 @@ func (r *rehearsal) prepare(ctx context.Context) (err error) {
 		bundle = append(slices.Clone(bundle), ca)
 	}
 	r.Progress("starting a private keyturn server")
-	r.server, err = startServer(ctx, r.Options, bundle)
+	if r.server, err = startServer(ctx, r.Options, bundle); err == nil {
+		r.Progress("the private server's folder is " + r.server.dir + "; remove it if this program is killed")
+	}
 	return err
 }
 

@@ -84,7 +84,12 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 	if w.wire != nil {
 		w.wire.trial.Store(t)
 	}
-	err := t.run(ctx)
+	err := w.target.guard(ctx)
+	if err == nil {
+		err = t.run(ctx)
+	} else if ctx.Err() != nil {
+		err = errors.Join(err, context.Cause(ctx))
+	}
 	t.end()
 	w.gateway.trial.Store(nil)
 	if w.wire != nil {
@@ -92,6 +97,12 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 		w.wire.conns.breakAll()
 	}
 	result.TookMS = time.Since(t.began).Milliseconds()
+	if !errors.Is(err, errTouched) {
+		// Also after a failure, and after the end of the trial's time.
+		if touched := w.target.guard(context.WithoutCancel(ctx)); touched != nil {
+			return fmt.Errorf("rehearsing %s: %w", f.Name, errors.Join(touched, err))
+		}
+	}
 	if errors.Is(err, errCannot) {
 		t.unable = errCannot.Error()
 	} else if err != nil {
