@@ -60,10 +60,10 @@ func (c *rehearseCmd) Run(p *program) error {
 	}
 	o.Progress = func(line string) { _, _ = fmt.Fprintln(p.stderr, "keyturn:", line) }
 	report, err := rehearse.Run(p.ctx, o)
-	if err != nil {
-		return err
+	if report != nil {
+		err = errors.Join(err, c.write(p, report)) // also of what was found before a failure
 	}
-	if err := c.write(p, report); err != nil {
+	if err != nil {
 		return err
 	}
 	if !report.Passed {
