@@ -210,7 +210,7 @@ func (r *rehearsal) perform(ctx context.Context, plan []*fault) error {
 	}
 	if broken := r.results[plan[0].Name]; broken.stopped {
 		for _, f := range plan[1:] {
-			r.put(f, &Result{Outcome: Skipped, Note: "the rotation without a fault does not succeed, or not in time"})
+			r.put(f, &Result{Outcome: Skipped, Note: "the rotation without a fault does not succeed"})
 		}
 		return first.sweep(ctx)
 	}
