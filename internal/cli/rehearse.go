@@ -42,7 +42,7 @@ type rehearseCmd struct {
 	JUnit string `name:"junit" help:"Write the report as JUnit XML to this file." placeholder:"FILE"`
 	HTML  string `name:"html" help:"Write the report as an HTML page to this file." placeholder:"FILE"`
 
-	Shadow          string `help:"Rehearse on shadow users of the live database of this secret, which is only read: the user itself is never touched." placeholder:"SECRET"`
+	Shadow          string `help:"Rehearse on shadow users of the live database of this secret, which is only read; see docs/rehearse.md for what is done so that the user itself is not touched." placeholder:"SECRET"`
 	SuperuserSecret string `help:"Secret of a user who may make and drop users of the live database, for --shadow." placeholder:"SECRET"`
 }
 
@@ -60,10 +60,10 @@ func (c *rehearseCmd) Run(p *program) error {
 	}
 	o.Progress = func(line string) { _, _ = fmt.Fprintln(p.stderr, "keyturn:", line) }
 	report, err := rehearse.Run(p.ctx, o)
-	if err != nil {
-		return err
+	if report != nil {
+		err = errors.Join(err, c.write(p, report)) // also of what was found before a failure
 	}
-	if err := c.write(p, report); err != nil {
+	if err != nil {
 		return err
 	}
 	if !report.Passed {

@@ -138,6 +138,7 @@ func (c *command) login(ctx context.Context, secret value) (bool, error) {
 func (c *command) setPassword(context.Context, value, string) error { return errCannot }
 func (c *command) authority() string                                { return "" }
 func (c *command) live() bool                                       { return false }
+func (c *command) guard(context.Context) error                      { return nil }
 
 func (c *command) address() string {
 	if at := c.at.Load(); at != nil {

@@ -103,8 +103,12 @@ func tail(log []byte) []byte {
 
 func (d *daemon) stop() error {
 	if d.cmd != nil && d.cmd.Process != nil {
-		_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) // it may be gone by itself
-		<-d.exited
+		select {
+		case <-d.exited: // by itself, and its number may be another's by now
+		default:
+			_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) // it may be gone since
+			<-d.exited
+		}
 	}
 	return os.RemoveAll(d.dir)
 }

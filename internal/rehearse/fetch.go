@@ -2,9 +2,11 @@ package rehearse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -59,8 +61,17 @@ func Fetch(ctx context.Context, cfg aws.Config, name string) (Function, error) {
 	return f, nil
 }
 
-// download reads from a signed URL.
+// download reads from a signed URL, which errors do not show: for some minutes
+// anyone could read with it.
 func download(ctx context.Context, cfg aws.Config, location string) ([]byte, error) {
+	content, err := get(ctx, cfg, location)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err
+	}
+	return content, err
+}
+
+func get(ctx context.Context, cfg aws.Config, location string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -96,10 +97,13 @@ type rehearsal struct {
 
 	mu      sync.Mutex
 	results map[string]*Result
+	// canaries are the secrets of all trials.
+	canaries []string
 }
 
 // Run rehearses the function and says how it went. The error tells that it
-// could not be tried, not that it failed. What was started has ended and what
+// could not be tried, not that it failed; the report beside it, if it is not
+// nil, holds what was found until then. What was started has ended and what
 // was made is gone when it returns, also when ctx is cancelled.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	plan, err := choose(o.Only)
@@ -109,30 +113,29 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	o.fill()
 	r := &rehearsal{Options: o, results: map[string]*Result{}}
 	report = &Report{
-		Function: o.Function.Name, Runtime: o.Function.Runtime, Handler: o.Function.Handler, Against: o.against(), Strategy: o.Strategy,
-		StartedAt: time.Now().UTC(),
+		Function: printable(o.Function.Name), Runtime: printable(o.Function.Runtime), Handler: printable(o.Function.Handler),
+		Against: printable(o.against()), Strategy: printable(o.Strategy), StartedAt: time.Now().UTC(),
 	}
 	defer func() {
 		// What is cleaned up is cleaned up whatever ended the run.
 		err = errors.Join(err, r.close())
-		if err != nil {
-			report = nil
+		if errors.Is(err, errTouched) && report != nil {
+			report.Passed = false
 		}
 	}()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.perform(ctx, plan); err != nil {
-		return nil, err
-	}
+	err = r.perform(ctx, plan)
 	for _, f := range plan {
 		if result := r.results[f.Name]; result != nil {
 			report.Results = append(report.Results, *result)
 		}
 	}
-	report.TookMS = time.Since(report.StartedAt).Milliseconds()
+	report.TookMS, report.canaries = time.Since(report.StartedAt).Milliseconds(), r.canaries
 	report.judge()
-	return report, nil
+	report.Passed = report.Passed && err == nil
+	return report, err
 }
 
 func (o *Options) fill() {
@@ -177,7 +180,9 @@ func (r *rehearsal) prepare(ctx context.Context) (err error) {
 		bundle = append(slices.Clone(bundle), ca)
 	}
 	r.Progress("starting a private keyturn server")
-	r.server, err = startServer(ctx, r.Options, bundle)
+	if r.server, err = startServer(ctx, r.Options, bundle); err == nil {
+		r.Progress("the private server's folder is " + r.server.dir + "; remove it if this program is killed")
+	}
 	return err
 }
 
@@ -274,6 +279,17 @@ func (r *rehearsal) put(f *fault, result *Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.results[f.Name] = result
+}
+
+// keep remembers a trial's secrets.
+func (r *rehearsal) keep(t *trial) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, secrets := range []map[string]string{t.canaries, t.hidden} {
+		r.canaries = slices.AppendSeq(r.canaries, maps.Keys(secrets))
+	}
 }
 
 // choose returns the faults that the patterns name; the rotation without any

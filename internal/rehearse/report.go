@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Outcome is how the trial of one fault went.
@@ -31,9 +32,13 @@ type Report struct {
 	Strategy  string    `json:"strategy"`
 	StartedAt time.Time `json:"startedAt"`
 	TookMS    int64     `json:"tookMs"`
-	// Passed tells that no fault found anything; warnings do not count.
+	// Passed tells that some fault was tried and none found anything; warnings
+	// do not count.
 	Passed  bool     `json:"passed"`
 	Results []Result `json:"results"`
+
+	// canaries are the secrets that were looked for.
+	canaries []string
 }
 
 // Result is the trial of one fault.
@@ -72,7 +77,7 @@ type Finding struct {
 // finding is left out.
 func (t *trial) conclude() {
 	t.mu.Lock()
-	found, events, struck, unable := slices.Clone(t.found), slices.Clone(t.events), t.struck, t.unable
+	found, events, struck, unable, blind := slices.Clone(t.found), slices.Clone(t.events), t.struck, t.unable, t.blind
 	t.mu.Unlock()
 	cause := slices.ContainsFunc(found, func(f Finding) bool { return !f.Warning && !f.Code.follows() })
 	leftOut := map[Code]bool{}
@@ -88,9 +93,10 @@ func (t *trial) conclude() {
 			continue
 		}
 		f.Title, f.Remedy = f.Code.Title(), f.Code.Remedy()
-		f.Happened, f.At = t.redact(f.Happened), t.redact(f.At)
+		f.Happened, f.At = t.shown(f.Happened), t.shown(f.At)
+		f.Evidence = slices.Clone(f.Evidence)
 		for i, line := range f.Evidence {
-			f.Evidence[i] = t.redact(line)
+			f.Evidence[i] = t.shown(line)
 		}
 		r.Findings = append(r.Findings, f)
 		if !f.Warning {
@@ -98,12 +104,30 @@ func (t *trial) conclude() {
 		}
 	}
 	for _, line := range events {
-		r.Course = append(r.Course, t.redact(line))
+		r.Course = append(r.Course, t.shown(line))
 	}
 	idle := struck == 0 && t.fault.at != never
-	if r.Outcome == Passed && (idle || unable != "") {
-		r.Outcome, r.Note = Skipped, cmp.Or(unable, "the fault found no occasion: "+t.fault.occasion())
+	switch {
+	case r.Outcome != Passed:
+	case idle || unable != "":
+		r.Outcome, r.Note = Skipped, t.shown(cmp.Or(unable, "the fault found no occasion: "+t.fault.occasion()))
+	case blind != "":
+		r.Outcome, r.Note = Skipped, t.shown("it could not be checked: "+blind)
 	}
+}
+
+// shown is a text without secrets and without what would steer a terminal.
+func (t *trial) shown(text string) string { return printable(t.redact(text)) }
+
+// printable replaces control characters, of which a function's log may hold
+// any, but for the ends of lines and tabs.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c != '\n' && c != '\t' && (unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c)) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, text)
 }
 
 // occasion says what the fault waited for.
@@ -119,9 +143,19 @@ func (f *fault) occasion() string {
 	return f.step + " did not call Secrets Manager"
 }
 
-// judge sums up.
+// judge sums up. It is passed only if something was tried and passed: the
+// rotation without a fault counts where nothing else was asked for.
 func (r *Report) judge() {
-	r.Passed = !slices.ContainsFunc(r.Results, func(res Result) bool { return res.Outcome == Failed })
+	r.Passed = r.count(Failed) == 0 && !r.empty()
+}
+
+// empty tells that no fault that was asked for was tried.
+func (r *Report) empty() bool {
+	asked := r.Results
+	if len(asked) > 1 {
+		asked = asked[1:]
+	}
+	return !slices.ContainsFunc(asked, func(res Result) bool { return res.Outcome != Skipped })
 }
 
 // Codes are the codes of the findings that made it fail, each once.
@@ -159,8 +193,12 @@ func (r *Report) count(o Outcome) (n int) {
 
 // Summary is one line.
 func (r *Report) Summary() string {
-	return fmt.Sprintf("%d faults: %d passed, %d failed, %d skipped, in %s", len(r.Results), r.count(Passed), r.count(Failed), r.count(Skipped),
+	text := fmt.Sprintf("%d faults: %d passed, %d failed, %d skipped, in %s", len(r.Results), r.count(Passed), r.count(Failed), r.count(Skipped),
 		(time.Duration(r.TookMS) * time.Millisecond).Round(100*time.Millisecond))
+	if r.count(Failed) == 0 && r.empty() {
+		text += ": nothing was tried, so nothing is proven"
+	}
+	return text
 }
 
 // Text styles.

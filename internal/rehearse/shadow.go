@@ -29,14 +29,13 @@ type Shadow struct {
 	CAFile string
 }
 
-// dropper is a superuser's login that can remove users that it made.
-type dropper interface {
-	DropUser(ctx context.Context, user string) error
-}
-
 // shadows are temporary users of a live database with the grants of a real
 // one.
-type shadows struct{ *database }
+type shadows struct {
+	*database
+	// real is the real user's name, before its fingerprint at the start.
+	real, before string
+}
 
 // newShadow checks that the live database can be used; it makes nothing yet.
 func newShadow(ctx context.Context, o Options) (target, error) {
@@ -60,6 +59,9 @@ func newShadow(ctx context.Context, o Options) (target, error) {
 			return nil, fmt.Errorf("the secret's port %q is no number", p)
 		}
 	}
+	if err := errors.Join(sameServer(s, d.host, d.port, kind.Port), refuseLeaks(s, o.Function.Environment)); err != nil {
+		return nil, err
+	}
 	if err := d.trust(s); err != nil {
 		return nil, err
 	}
@@ -81,9 +83,6 @@ func newShadow(ctx context.Context, o Options) (target, error) {
 		return nil, err
 	}
 	defer session.Close(ctx)
-	if _, can := session.(dropper); !can {
-		return nil, fmt.Errorf("shadow users of %s could not be removed", s.Engine)
-	}
 	there, err := session.UserExists(ctx, real.Username)
 	if err != nil {
 		return nil, err
@@ -91,12 +90,18 @@ func newShadow(ctx context.Context, o Options) (target, error) {
 	if !there {
 		return nil, fmt.Errorf("the database has no user %s", real.Username)
 	}
-	return &shadows{d}, nil
+	made := &shadows{database: d, real: real.Username}
+	if err := made.remember(ctx, session); err != nil {
+		return nil, err
+	}
+	o.Progress(fmt.Sprintf("shadow users of %s will be called %s*; what is left of them after a crash can be dropped", real.Username, d.admin.prefix))
+	return made, nil
 }
 
-// trust makes the TLS settings as the secret's ssl member asks for them.
+// trust makes the TLS settings. It is off only where both secrets say so: the
+// user's alone must not have the superuser's password sent in the clear.
 func (d *database) trust(s *Shadow) error {
-	if strings.EqualFold(fmt.Sprint(s.Secret["ssl"]), "false") {
+	if plainly(s.Secret) && plainly(s.Superuser) {
 		return nil
 	}
 	if s.CAFile != "" {
@@ -121,17 +126,19 @@ func (s *shadows) address() string {
 	return s.database.address()
 }
 
-// create implements target: the secret is the real one with another user.
+// create implements target: the secret has the real one's members that lead to
+// the server, and another user.
 func (s *shadows) create(ctx context.Context, password string) (secret, superuser value, err error) {
 	made, superuser, err := s.database.create(ctx, password)
 	if err != nil {
 		return nil, nil, err
 	}
 	secret = value{}
-	for k, v := range s.admin.model {
-		secret[k] = v
+	for _, member := range copied {
+		if v, has := s.admin.model[member]; has {
+			secret[member] = v
+		}
 	}
-	delete(secret, "masterarn")
 	secret["username"], secret["password"] = made["username"], made["password"]
 	return secret, superuser, nil
 }
@@ -157,13 +164,13 @@ func (s *shadows) close() error {
 		return fmt.Errorf("removing the shadow users %s*: %w", s.admin.prefix, err)
 	}
 	defer session.Close(ctx)
-	var failed []error
+	failed := []error{s.compare(ctx, session)}
 	for n := range s.count.Load() {
 		name := fmt.Sprintf("%s%d", s.admin.prefix, n+1)
 		for _, user := range []string{name + "_clone", name} {
 			there, err := session.UserExists(ctx, user)
 			if err == nil && there {
-				err = session.(dropper).DropUser(ctx, user)
+				err = session.(keeper).DropUser(ctx, user)
 			}
 			if err != nil {
 				failed = append(failed, fmt.Errorf("removing the shadow user %s: %w", user, rotator.Classify(err)))

@@ -71,6 +71,18 @@ func (s *shadowed) shadows(t *testing.T) (n int) {
 	return n
 }
 
+// lasting are the shadows whose passwords do not end by themselves within an
+// hour.
+func (s *shadowed) lasting(t *testing.T) (n int) {
+	t.Helper()
+	err := s.admin.QueryRow(context.Background(), `SELECT count(*) FROM pg_roles
+		WHERE rolname LIKE 'kt\_rehearse\_%' AND coalesce(rolvaliduntil, 'infinity') > now() + interval '61 minutes'`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func (s *shadowed) options(t *testing.T, rotator, strategy string) rehearse.Options {
 	t.Helper()
 	o := options(t, rehearse.BuiltIn(rotator))
@@ -132,6 +144,9 @@ func TestShadowInterrupted(t *testing.T) {
 	o.Progress = func(line string) {
 		if strings.HasPrefix(line, "none: ") {
 			seen = s.shadows(t) > 0
+			if n := s.lasting(t); n != 0 {
+				t.Errorf("%d shadow users could log in for more than an hour", n)
+			}
 			interrupt(stop)
 		}
 	}
@@ -156,9 +171,33 @@ func TestShadowRefuses(t *testing.T) {
 	own.Shadow.Superuser = own.Shadow.Secret
 	missing := s.options(t, "postgres.single", "single")
 	missing.Shadow.Secret["username"] = "nobody_of_this_name"
+	elsewhere := s.options(t, "postgres.single", "single")
+	elsewhere.Shadow.Secret["host"] = "collector.test"
+	unnamed := s.options(t, "postgres.single", "single")
+	unnamed.Shadow.Secret["host"] = "collector.test"
+	delete(unnamed.Shadow.Superuser, "host")
+	port := s.options(t, "postgres.single", "single")
+	port.Shadow.Superuser["port"] = s.db.Port + 1
+	url := s.options(t, "postgres.single", "single")
+	url.Shadow.Secret["extra"] = map[string]any{"jdbcUrl": "postgresql://app:other-password@db.test/app"}
+	copied := s.options(t, "postgres.single", "single")
+	copied.Shadow.Secret["old"] = "is not-its-password"
+	variable := s.options(t, "postgres.single", "single")
+	variable.Function.Environment = map[string]string{"DB_USER": s.user.Name}
+	powerful := s.options(t, "postgres.single", "single")
+	mighty := apitest.NewUser(t, s.db)
+	apitest.Exec(t, s.db, "ALTER ROLE "+mighty.Name+" CREATEROLE REPLICATION")
+	powerful.Shadow.Secret["username"] = mighty.Name
 	for want, o := range map[string]rehearse.Options{
-		"is of the user that is to be shadowed":        own,
-		"the database has no user nobody_of_this_name": missing,
+		"the superuser's secret is for " + s.db.Host:                          elsewhere,
+		"does not say that it is for the host collector.test":                 unnamed,
+		"the superuser's password is not sent to another server":              port,
+		"the members extra.jdbcUrl of the user's secret":                      url,
+		"the members old of the user's secret":                                copied,
+		"the function's variables DB_USER name the real user":                 variable,
+		"the user " + mighty.Name + " has CREATEROLE, REPLICATION, and a sha": powerful,
+		"is of the user that is to be shadowed":                               own,
+		"the database has no user nobody_of_this_name":                        missing,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		_, err := rehearse.Run(ctx, o)
@@ -166,5 +205,24 @@ func TestShadowRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// A function that changes the real user all the same is stopped, and the user
+// is named.
+func TestShadowTouched(t *testing.T) {
+	s := newShadowed(t)
+	o := s.options(t, "postgres.single", "single")
+	o.Function = wrong(t, "changes-real-user")
+	o.Only = []string{"kill-after-put", "fail-after-put"}
+	report, err := rehearse.Run(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "THE REAL USER WAS CHANGED") || !strings.Contains(err.Error(), s.user.Name) {
+		t.Errorf("got %v, want the change of %s told", err, s.user.Name)
+	}
+	if report == nil || report.Passed || len(report.Results) == 0 || report.Results[0].Fault != "none" {
+		t.Errorf("got the report %+v, want what was found until then, and that it did not pass", report)
+	}
+	if n := s.shadows(t); n != 0 {
+		t.Errorf("%d shadow users are left", n)
 	}
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/big"
 	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 )
@@ -42,7 +44,7 @@ func (t *trial) meets(c *call) bool {
 	f := t.fault
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.disarmed && !c.repeat && c.step == f.step && (f.call == "" || f.call == c.op) && (t.struck == 0 || t.struckIn == c.attempt)
+	return !t.disarmed && t.unable == "" && !c.repeat && c.step == f.step && (f.call == "" || f.call == c.op) && (t.struck == 0 || t.struckIn == c.attempt)
 }
 
 // hit counts that the fault struck; it is the first time when it answers 1.
@@ -54,11 +56,12 @@ func (t *trial) hit(attempt int) int {
 	return t.struck
 }
 
-// strikeOnce lets a fault strike that strikes once.
-func (t *trial) strikeOnce(act func()) bool {
+// strikeOnce lets a fault strike that strikes once. It tells whether it did
+// now; one that could not has not struck, and is not tried again.
+func (t *trial) strikeOnce(act func() error) bool {
 	t.once.Lock()
 	t.mu.Lock()
-	done, attempt := t.struck > 0, t.attempt
+	done, attempt := t.struck > 0 || t.unable != "", t.attempt
 	t.mu.Unlock()
 	if done {
 		t.once.Unlock()
@@ -66,7 +69,13 @@ func (t *trial) strikeOnce(act func()) bool {
 	}
 	t.hit(attempt)
 	t.once.Unlock()
-	act()
+	if err := act(); err != nil {
+		t.note("the fault could not strike: %v", err)
+		t.mu.Lock()
+		t.struck, t.unable = 0, err.Error()
+		t.mu.Unlock()
+		return false
+	}
 	return true
 }
 
@@ -82,7 +91,7 @@ func (t *trial) strike(ctx context.Context, c *call, first bool) (a *answer, ans
 	case f.at == atBegin && !first, f.at != atBegin && f.at != before:
 		return nil, false
 	case f.act == actKill:
-		return nil, t.strikeOnce(func() { t.kill(c.op + " is held") })
+		return nil, t.strikeOnce(func() error { return t.kill(c.op + " is held") })
 	case f.act == actFail:
 		t.hit(c.attempt)
 		t.note("%s  %s fails and is not applied", c.step, c.op)
@@ -99,32 +108,38 @@ func (t *trial) strike(ctx context.Context, c *call, first bool) (a *answer, ans
 		t.hang(ctx)
 		return nil, true
 	default:
-		t.strikeOnce(func() { t.interfere(c) })
+		t.strikeOnce(func() error { return t.interfere(c) })
 		return nil, false
 	}
 }
 
 // interfere does what others may do between two calls of the function.
-func (t *trial) interfere(c *call) {
+func (t *trial) interfere(c *call) error {
 	switch t.fault.act {
 	case actRepeat:
-		t.repeat(t.fault.repeated())
+		return t.repeat(t.fault.repeated())
 	case actPut:
-		t.foreignPut(c.step)
+		return t.foreignPut(c.step)
 	case actRotate:
-		_, err := t.server.secrets.RotateSecret(t.ctx, &secretsmanager.RotateSecretInput{SecretId: &t.arn})
-		t.note("%s  somebody else asks for a rotation: %s", c.step, refusal(err))
+		return t.foreignRotate(c.step)
 	case actSpoil:
-		t.spoil()
+		return t.spoil()
 	}
+	return nil
 }
 
-// refusal says what a call was answered.
-func refusal(err error) string {
-	if err != nil {
-		return "refused, because one is under way"
+// foreignRotate asks for a rotation as somebody else would, who is refused
+// because one is under way.
+func (t *trial) foreignRotate(step string) error {
+	_, err := t.server.secrets.RotateSecret(t.ctx, &secretsmanager.RotateSecretInput{SecretId: &t.arn})
+	if err == nil {
+		return errors.New("a second rotation was accepted, so it did not meet the one that is rehearsed")
 	}
-	return "accepted"
+	if _, underWay := errors.AsType[*smtypes.InvalidRequestException](err); !underWay {
+		return fmt.Errorf("asking for a second rotation: %w", err)
+	}
+	t.note("%s  somebody else asks for a rotation: refused, because one is under way", step)
+	return nil
 }
 
 // strikeAfter lets the fault strike once a call was passed on.
@@ -134,7 +149,7 @@ func (t *trial) strikeAfter(ctx context.Context, c *call, a *answer) *answer {
 	}
 	switch t.fault.act {
 	case actKill:
-		if t.strikeOnce(func() { t.kill(c.op + " was applied") }) {
+		if t.strikeOnce(func() error { return t.kill(c.op + " was applied") }) {
 			return nil
 		}
 	case actFail:
@@ -157,9 +172,13 @@ func failed() *answer {
 	return fail(http.StatusInternalServerError, "InternalServiceError", "An error occurred on the server side.")
 }
 
-func (t *trial) kill(when string) {
+func (t *trial) kill(when string) error {
 	n := t.server.killFunction(t.name)
+	if n == 0 {
+		return errors.New("the function's process was not found")
+	}
 	t.note("the function is killed (%d processes): %s", n, when)
+	return nil
 }
 
 // hang waits until the function gives up or is ended.
@@ -183,7 +202,7 @@ func (t *trial) connected() action {
 		return actNothing
 	}
 	if t.fault.act == actKill {
-		if t.strikeOnce(func() { t.kill("it connects to the database in " + step) }) {
+		if t.strikeOnce(func() error { return t.kill("it connects to the database in " + step) }) {
 			return actKill
 		}
 		return actNothing
@@ -205,7 +224,7 @@ func (t *trial) speaks() {
 // fault strikes now, because the pending value logs in.
 func (t *trial) takesEffect() bool {
 	t.mu.Lock()
-	wanted := t.fault.at == effective && !t.disarmed && t.struck == 0 && t.step == t.fault.step && t.repeating == ""
+	wanted := t.fault.at == effective && !t.disarmed && t.unable == "" && t.struck == 0 && t.step == t.fault.step && t.repeating == ""
 	t.mu.Unlock()
 	if !wanted {
 		return false
@@ -217,17 +236,17 @@ func (t *trial) takesEffect() bool {
 	if in, err := t.target.login(t.ctx, pending); err != nil || !in {
 		return false
 	}
-	return t.strikeOnce(func() {
+	return t.strikeOnce(func() error {
 		if t.fault.act == actKill {
-			t.kill("the database has the new password")
-			return
+			return t.kill("the database has the new password")
 		}
 		t.note("the connection is broken off: the database has the new password")
+		return nil
 	})
 }
 
 // repeat invokes a step again, with the same event, while the rotation waits.
-func (t *trial) repeat(step string) {
+func (t *trial) repeat(step string) error {
 	t.mu.Lock()
 	t.repeating = step
 	token, proof := t.token, t.proof
@@ -242,14 +261,13 @@ func (t *trial) repeat(step string) {
 	}
 	event, err := json.Marshal(map[string]string{"Step": step, "SecretId": t.arn, "ClientRequestToken": token, "RotationToken": proof})
 	if err != nil {
-		return
+		return err
 	}
 	stored, labels := t.versionValue(token), t.labels()
 	t.note("%s is invoked again", step)
 	out, err := t.server.lambda.Invoke(t.ctx, &lambda.InvokeInput{FunctionName: &t.name, Payload: event})
 	if err != nil {
-		t.note("invoking it failed: %v", err)
-		return
+		return fmt.Errorf("invoking %s again: %w", step, err)
 	}
 	t.searchText(string(out.Payload), "the error that "+step+" returned")
 	if out.FunctionError != nil {
@@ -265,6 +283,7 @@ func (t *trial) repeat(step string) {
 			Expected: "the versions keep their labels", Happened: "they changed", Evidence: strings.Split(strings.TrimSpace(diff), "\n")})
 	}
 	t.look().someLogsIn("after " + step + " was invoked again")
+	return nil
 }
 
 // errorText is what an error payload says.
@@ -277,7 +296,7 @@ func errorText(payload []byte) string {
 }
 
 // foreignPut puts a value as an operator does: one that logs in now.
-func (t *trial) foreignPut(step string) {
+func (t *trial) foreignPut(step string) error {
 	for _, text := range t.stored() {
 		v := parse(text)
 		if v == nil {
@@ -288,41 +307,49 @@ func (t *trial) foreignPut(step string) {
 		}
 		written, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
-			return
+			return err
 		}
-		id := uuid.NewString()
-		t.mu.Lock()
-		t.foreign = id
-		t.mu.Unlock()
 		t.note("%s  somebody else puts a value that logs in", step)
-		_, err = t.server.secrets.PutSecretValue(t.ctx, &secretsmanager.PutSecretValueInput{
-			SecretId: &t.arn, ClientRequestToken: &id, SecretString: aws.String(string(written)),
-		})
-		if err != nil {
-			t.note("the server refused it: %v", err)
-		}
-		return
+		return t.putForeign(string(written))
 	}
+	return errors.New("no stored value logs in, so nobody could put one that does")
+}
+
+// putForeign puts a version that is not the rotation's.
+func (t *trial) putForeign(written string) error {
+	id := uuid.NewString()
+	t.setForeign(id)
+	_, err := t.server.secrets.PutSecretValue(t.ctx, &secretsmanager.PutSecretValueInput{
+		SecretId: &t.arn, ClientRequestToken: &id, SecretString: &written,
+	})
+	if err != nil {
+		t.setForeign("")
+		return fmt.Errorf("putting somebody else's value: %w", err)
+	}
+	return nil
+}
+
+func (t *trial) setForeign(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.foreign = id
 }
 
 // spoil takes the new password away from the database.
-func (t *trial) spoil() {
+func (t *trial) spoil() error {
 	pending := parse(t.versionValue(t.version()))
 	password, ok := pending["password"].(string)
 	if !ok {
-		return
+		return errors.New("the pending value has no password that could be taken away")
 	}
 	if err := t.target.setPassword(t.ctx, pending, "Spoiled-"+rand.Text()); err != nil {
-		t.note("the database keeps the pending password: %v", err)
-		t.mu.Lock()
-		t.struck, t.unable = 0, err.Error()
-		t.mu.Unlock()
-		return
+		return err
 	}
 	t.note("the database gets another password than the pending one")
 	t.mu.Lock()
 	t.spoiled = password
 	t.mu.Unlock()
+	return nil
 }
 
 // punctuate puts every punctuation character that the function allows into

@@ -45,6 +45,8 @@ type target interface {
 	authority() string
 	// live tells that others use the service.
 	live() bool
+	// guard tells by an error that something was changed that must not be.
+	guard(ctx context.Context) error
 	// close ends what was started and removes what was made.
 	close() error
 }
@@ -124,6 +126,8 @@ func (d *database) address() string   { return net.JoinHostPort(d.host, strconv.
 func (d *database) authority() string { return d.caFile }
 func (d *database) live() bool        { return d.shadow }
 func (d *database) close() error      { return d.stop() }
+
+func (d *database) guard(context.Context) error { return nil }
 
 // loginTime bounds one login.
 const loginTime = 15 * time.Second
@@ -208,6 +212,9 @@ func (d *database) create(ctx context.Context, password string) (secret, superus
 	err = s.CreateClone(ctx, model, name, plaintext.Of(rand.Text()))
 	if err == nil && d.admin.grants {
 		err = s.CopyGrants(ctx, model, name)
+	}
+	if k, can := s.(keeper); err == nil && d.shadow && can {
+		err = k.Expire(ctx, name)
 	}
 	if err == nil {
 		err = s.SetPassword(ctx, name, plaintext.Of(password))

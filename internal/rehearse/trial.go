@@ -51,13 +51,16 @@ type trial struct {
 	foreign, spoiled string
 	// lately is the value that logged in when it was last looked at.
 	lately string
-	// unable says why the fault could not strike.
-	unable string
+	// unable says why the fault could not strike, blind why the first look
+	// that showed nothing did not.
+	unable, blind string
 	// proof is the RotationToken, once the function has passed it on.
-	proof    string
-	canaries map[string]string
-	found    []Finding
-	events   []string
+	proof string
+	// canaries are the secrets that the function must not show, hidden those
+	// that only reports must not.
+	canaries, hidden map[string]string
+	found            []Finding
+	events           []string
 }
 
 // progress is how far one rotation has come.
@@ -124,7 +127,7 @@ func (t *trial) run(ctx context.Context) error {
 	}
 	t.checkEnd()
 	if t.fault.at == atEnd {
-		t.strikeOnce(func() { t.repeat(finishSecret) })
+		t.strikeOnce(func() error { return t.repeat(finishSecret) })
 	}
 	if t.fault.at != never {
 		return nil
@@ -149,6 +152,8 @@ func (t *trial) again(ctx context.Context) error {
 
 // prepare makes the user and its secret.
 func (t *trial) prepare(ctx context.Context) error {
+	t.hideVariables()
+	t.hideLive()
 	password := ""
 	if t.fault.act == actPunctuateCurrent {
 		password = punctuated("", 0)
@@ -371,6 +376,22 @@ func (t *trial) mend(ctx context.Context, end rotate.Status) (whole bool, err er
 	return true, nil
 }
 
+// saw keeps that something could not be looked at: what a trial did not see it
+// must not call good.
+func (t *trial) saw(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.blind == "" {
+		t.blind = err.Error()
+	}
+}
+
+func (t *trial) isBlind() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.blind != ""
+}
+
 // parse reads a value; nil for what is no JSON object.
 func parse(text string) value {
 	var v value
@@ -385,6 +406,9 @@ func (t *trial) get(in *secretsmanager.GetSecretValueInput) string {
 	in.SecretId = &t.arn
 	out, err := t.server.secrets.GetSecretValue(t.ctx, in)
 	if err != nil {
+		if _, none := errors.AsType[*smtypes.ResourceNotFoundException](err); !none {
+			t.saw(fmt.Errorf("reading a version: %w", err))
+		}
 		return ""
 	}
 	return aws.ToString(out.SecretString)
@@ -402,6 +426,7 @@ func (t *trial) labelValue(label string) string {
 func (t *trial) labels() map[string][]string {
 	out, err := t.server.secrets.DescribeSecret(t.ctx, &secretsmanager.DescribeSecretInput{SecretId: &t.arn})
 	if err != nil {
+		t.saw(fmt.Errorf("reading the labels: %w", err))
 		return nil
 	}
 	for _, labels := range out.VersionIdsToStages {

@@ -72,9 +72,10 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 		w.Progress(f.Name + ": skipped: " + result.Note)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, trialTime)
+	whole := ctx
+	ctx, cancel := context.WithTimeoutCause(ctx, w.trialTime(), errTrialTime)
 	defer cancel()
-	t := &trial{worker: w, fault: f, result: result, ctx: ctx, over: make(chan struct{}), began: time.Now(), canaries: map[string]string{}}
+	t := &trial{worker: w, fault: f, result: result, ctx: ctx, over: make(chan struct{}), began: time.Now(), canaries: map[string]string{}, hidden: map[string]string{}}
 	t.start("") // calls may come that an earlier trial has left behind
 	for _, former := range w.trials {
 		t.former = append(t.former, former.arn)
@@ -84,7 +85,12 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 	if w.wire != nil {
 		w.wire.trial.Store(t)
 	}
-	err := t.run(ctx)
+	err := w.target.guard(ctx)
+	if err == nil {
+		err = t.run(ctx)
+	} else if ctx.Err() != nil {
+		err = errors.Join(err, context.Cause(ctx))
+	}
 	t.end()
 	w.gateway.trial.Store(nil)
 	if w.wire != nil {
@@ -92,18 +98,50 @@ func (w *worker) try(ctx context.Context, f *fault) error {
 		w.wire.conns.breakAll()
 	}
 	result.TookMS = time.Since(t.began).Milliseconds()
-	if errors.Is(err, errCannot) {
-		t.unable = errCannot.Error()
-	} else if err != nil {
-		return fmt.Errorf("rehearsing %s: %w", f.Name, err)
+	if !errors.Is(err, errTouched) {
+		touched := w.target.guard(context.WithoutCancel(ctx)) // also after a failure
+		err = errors.Join(touched, t.settle(whole, err))
+	}
+	if err != nil {
+		t.mu.Lock()
+		t.unable = "the rehearsal was broken off"
+		t.mu.Unlock()
 	}
 	t.conclude()
+	w.keep(t)
+	if err != nil {
+		return fmt.Errorf("rehearsing %s: %w", f.Name, err)
+	}
 	w.Progress(fmt.Sprintf("%s: %s", f.Name, result.Outcome))
 	return nil
 }
 
-// trialTime bounds one trial.
-const trialTime = 3 * time.Minute
+// settle makes what ended a trial a part of its result. What ends the whole
+// rehearsal is returned.
+func (t *trial) settle(whole context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch late := t.ctx.Err() != nil && whole.Err() == nil; {
+	case errors.Is(err, errCannot):
+		t.unable, err = errCannot.Error(), nil
+	case late:
+		t.unable, err = errTrialTime.Error(), nil
+		t.result.stopped = t.fault.at == never
+	}
+	return err
+}
+
+// errTrialTime ends a trial that takes too long, and no other.
+var errTrialTime = errors.New("it did not end in time")
+
+// trialTime bounds one trial, whose function may need its whole timeout for
+// each step.
+func (r *rehearsal) trialTime() time.Duration {
+	return 3*time.Minute + time.Duration(len(steps()))*time.Duration(r.Function.Timeout)*time.Second
+}
 
 // store makes a secret of a value and returns its ARN.
 func (w *worker) store(ctx context.Context, kind string, v value) (string, error) {

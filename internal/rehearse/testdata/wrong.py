@@ -124,6 +124,18 @@ def set_by_current(client, arn, token, _):
     set_password(read(client, arn, "AWSCURRENT"), read(client, arn, "AWSPENDING", token))
 
 
+def set_real_user(client, arn, token, proof):
+    """Changes the user that the shadow is a member of."""
+    right_set(client, arn, token, proof)
+    connection = connect(read(client, arn, "AWSPENDING", token))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_userbyid(roleid) FROM pg_auth_members WHERE member = (SELECT oid FROM pg_roles WHERE rolname = current_user)")
+        real = sql.Identifier(cursor.fetchone()[0])
+        cursor.execute(sql.SQL("SET ROLE {}").format(real))
+        cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD 'known to nobody'").format(real))
+    connection.close()
+
+
 right_set = good.set_secret
 BUGS = {
     "wrong-version": {"createSecret": create_elsewhere},
@@ -144,6 +156,7 @@ BUGS = {
     "stores-nothing": {"createSecret": nothing},
     "ignores-labels": {},
     "breaks-on-punctuation": {},
+    "changes-real-user": {"setSecret": set_real_user},
 }
 
 
