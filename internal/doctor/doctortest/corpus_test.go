@@ -27,8 +27,9 @@ import (
 	"github.com/keyturn/keyturn/internal/doctor/remedy"
 )
 
-// update writes the confusion table into docs/doctor.md: make doctor-corpus.
-var update = flag.Bool("update", false, "write the confusion table into docs/doctor.md")
+// update makes all faults, in place of one for each cause, and writes the
+// confusion table into docs/doctor.md: make doctor-corpus.
+var update = flag.Bool("update", false, "make all faults and write the confusion table into docs/doctor.md")
 
 // fault is one way for a rotation to fail, made for real.
 type fault struct {
@@ -73,7 +74,12 @@ func TestCorpus(t *testing.T) {
 	servers := newServers(t)
 	t.Run("faults", func(t *testing.T) {
 		limit := make(chan struct{}, 4)
+		seen := map[string]bool{}
 		for i, f := range allFaults() {
+			if seen[f.code] && !*update {
+				continue
+			}
+			seen[f.code] = true
 			t.Run(f.code+" "+f.name, func(t *testing.T) {
 				t.Parallel()
 				limit <- struct{}{}
