@@ -84,8 +84,11 @@ func holder(f *os.File) int {
 	return pid
 }
 
-// Close gives the folder back.
-func (f *Folder) Close() error { return f.lock.Close() }
+// Close gives the folder back, at once: a process that is just being started
+// has the file open too until its program runs.
+func (f *Folder) Close() error {
+	return errors.Join(syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN), f.lock.Close())
+}
 
 // InUseError tells that another process has the data folder.
 type InUseError struct {
