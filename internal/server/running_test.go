@@ -189,7 +189,7 @@ func TestMetricNames(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (keyturn_\w+) (\w+)$`).FindAllStringSubmatch(body, -1) {
 		ours = append(ours, m[1]+" "+m[2])
 	}
-	want := []string{"keyturn_invocation_seconds histogram", "keyturn_request_seconds histogram", "keyturn_requests_total counter", "keyturn_rotations_total counter"}
+	want := []string{"keyturn_diagnoses_total counter", "keyturn_invocation_seconds histogram", "keyturn_request_seconds histogram", "keyturn_requests_total counter", "keyturn_rotations_total counter"}
 	if slices.Sort(ours); !slices.Equal(ours, want) {
 		t.Errorf("got %v, want %v", ours, want)
 	}
