@@ -149,8 +149,10 @@ func (d *daemon) runMariaDB(ctx context.Context, program, install, password stri
 	if err != nil {
 		return err
 	}
+	// A folder of its own for what is temporary: a server that starts takes
+	// away what it finds of others in theirs.
 	out, err := exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+d.file("data"), "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--skip-name-resolve", "--user="+who.Username).CombinedOutput()
+		"--skip-test-db", "--skip-name-resolve", "--user="+who.Username, "--tmpdir="+d.file("")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("making a data folder for MariaDB: %w\n%s", err, tail(out))
 	}
@@ -162,7 +164,7 @@ func (d *daemon) runMariaDB(ctx context.Context, program, install, password stri
 	}
 	return d.start(program, "--no-defaults", "--datadir="+d.file("data"), "--port="+strconv.Itoa(d.port), "--bind-address=127.0.0.1",
 		"--socket="+d.file("socket"), "--pid-file="+d.file("pid"), "--skip-name-resolve", "--skip-log-bin", "--user="+who.Username,
-		"--init-file="+d.file("init.sql"), "--innodb-flush-log-at-trx-commit=0")
+		"--tmpdir="+d.file(""), "--init-file="+d.file("init.sql"), "--innodb-flush-log-at-trx-commit=0")
 }
 
 // newRedis starts Redis with users that may do everything.

@@ -58,8 +58,8 @@ func startMariaDB(t testing.TB) *server {
 	}
 	s := &server{maria: true, program: program, dir: t.TempDir()}
 	run(t, "mariadb-install-db", "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", "--user="+owner(t))
-	s.args = []string{"--no-defaults"}
+		"--skip-name-resolve", "--user="+owner(t), "--tmpdir="+s.dir) // starting, it takes away what others left in theirs
+	s.args = []string{"--no-defaults", "--tmpdir=" + s.dir}
 	return s.begin(t)
 }
 

@@ -37,13 +37,13 @@ func startMariaDB(t testing.TB, cert *rotatortest.Certificate, statements ...str
 	dir := t.TempDir()
 	port = rotatortest.FreePort(t)
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", "--user="+owner(t))
+		"--skip-name-resolve", "--user="+owner(t), "--tmpdir="+dir) // starting, it takes away what others left in theirs
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
 	args := []string{
 		"--no-defaults", "--datadir=" + dir + "/data", "--port=" + strconv.Itoa(port), "--bind-address=127.0.0.1", "--skip-log-bin",
-		"--socket=" + dir + "/s", "--pid-file=" + dir + "/pid", "--skip-name-resolve", "--user=" + owner(t),
+		"--socket=" + dir + "/s", "--pid-file=" + dir + "/pid", "--skip-name-resolve", "--user=" + owner(t), "--tmpdir=" + dir,
 	}
 	if cert != nil {
 		args = append(args, "--ssl-cert="+cert.CertFile, "--ssl-key="+cert.KeyFile)
