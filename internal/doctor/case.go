@@ -80,6 +80,7 @@ func newCase(e *Evidence) *Case {
 	c := &Case{Evidence: e}
 	c.pending, c.current, c.previous = c.version(labelPending), c.version(labelCurrent), c.version(labelPrevious)
 	c.findRotation()
+	c.findRequest()
 	c.findRuns()
 	c.collectTexts()
 	c.findSymptom()
@@ -226,6 +227,29 @@ func (c *Case) fromEvents() {
 	}
 	if c.outcome == failed && c.token == "" && c.stuck() {
 		c.token = c.pending
+	}
+}
+
+// findRequest takes the last RotateSecret for what is asked about where it was
+// refused and rotation was not set up since. What was refused on a secret that
+// rotates is somebody's mistake, not the secret's.
+func (c *Case) findRequest() {
+	on := c.Secret.RotationEnabled
+	if c.Request != nil || c.outcome != unknown || on != nil && *on {
+		return
+	}
+	for i := len(c.Events) - 1; i >= 0; i-- {
+		ev := &c.Events[i]
+		if ev.Name != "RotateSecret" || !c.concerns(ev) {
+			continue
+		}
+		if ev.ErrorCode != "" {
+			e := *c.Evidence
+			e.Request = &Request{Action: ev.Name, At: ev.At, Code: ev.ErrorCode, Text: ev.ErrorMessage}
+			e.Secret.FunctionARN = cmp.Or(e.Secret.FunctionARN, ev.FunctionARN)
+			c.Evidence = &e
+		}
+		return
 	}
 }
 

@@ -210,16 +210,16 @@ func (c *Case) retryLine() string {
 func (c *Case) again(f *Finding, fixes bool) *Finding {
 	id := c.secretID()
 	if line := c.retryLine(); line != "" {
-		f.cure("Then wait:"+line+" That goes on with the same version, so that no label has to be moved.", "")
+		f.cure("Then wait."+line+" That goes on with the same version, so that no label has to be moved.", "")
 		fixes = false
 	}
 	fixes = fixes && (!c.stuck() || c.proven())
-	const unproven = " That is not proven: keyturn doctor --probe logs in and tells."
+	const unproven = "That is not proven: keyturn doctor --probe logs in and tells."
 	switch {
 	case c.mayRemove():
 		risk := ""
 		if !c.proven() {
-			risk = "Who knows only the log may err:" + unproven
+			risk = unproven
 		}
 		f.cure("Then take AWSPENDING off version "+c.pending+" and rotate again: "+c.live.why+".", risk, c.removePendingCommand(), c.rotateCommand())
 		if fixes {
@@ -228,7 +228,7 @@ func (c *Case) again(f *Finding, fixes bool) *Finding {
 	case c.mayPromote():
 		risk := "If the database did not take the pending password after all, AWSCURRENT does not log in until the label is moved back."
 		if !c.proven() {
-			risk += unproven
+			risk += " " + unproven
 		}
 		f.cure("Then finish forward: make the pending version the current one, because "+c.live.why+". Rotate again afterwards to see that it works.",
 			risk, c.promoteCommand(), c.rotateCommand())

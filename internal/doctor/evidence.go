@@ -128,6 +128,8 @@ type Event struct {
 	// Token is the ClientRequestToken, VersionId or rotation token that the
 	// event is about.
 	Token string `json:"token,omitempty"`
+	// FunctionARN is the function that RotateSecret named, "" for none.
+	FunctionARN string `json:"functionArn,omitempty"`
 	// Label is the VersionStage that UpdateSecretVersionStage moves, From and
 	// To the versions.
 	Label string `json:"label,omitempty"`

@@ -166,8 +166,10 @@ func checkCannotInvoke(c *Case) *Finding {
 	f.cure("Let Secrets Manager invoke the function for this secret.",
 		"", c.onFunction("add-permission", append([]string{"--statement-id", "SecretsManagerRotation-" + lastWord(c.secretName()), "--action", "lambda:InvokeFunction",
 			"--principal", "secretsmanager.amazonaws.com", "--source-account", c.Account, "--source-arn", c.Secret.ARN}, c.qualifierWords()...)...))
-	f.act(Action{Kind: AddPermission, Secret: c.secretID(), Function: c.functionARN(), Rotates: true})
-	return c.again(f, true)
+	if rotates {
+		f.act(Action{Kind: AddPermission, Secret: c.secretID(), Function: c.functionARN(), Rotates: true})
+	}
+	return c.again(f, rotates)
 }
 
 func (c *Case) qualifierWords() []string {

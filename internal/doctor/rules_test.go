@@ -22,6 +22,11 @@ var cases = []struct {
 	{"condition of another account", "D20", well(function(func(f *Function) { f.Policy = closedPolicy }))},
 	{"function gone", "D20", well(function(func(f *Function) { f.Found = false }))},
 	{"keyturn: refused in setSecret", "D20", well(onKeyturn(stepSet, "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com."), function(func(f *Function) { f.Policy = "" }))},
+	{"refused in the trail, rotation not set up", "D20", well(secret(func(s *Secret) { s.RotationEnabled, s.FunctionARN = nil, "" }), func(e *Evidence) {
+		e.Function, e.Invocations, e.Reports = nil, nil, nil
+		e.Events = []Event{{Name: "RotateSecret", At: e.At.Add(-time.Minute), ErrorCode: "AccessDenied", FunctionARN: "arn:aws:lambda:us-east-1:123456789012:function:fn",
+			ErrorMessage: "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com."}}
+	})},
 	{"no function named", "D21", well(asked("InvalidRequestException", "No Lambda rotation function ARN is associated with this secret."), secret(func(s *Secret) { s.RotationEnabled, s.FunctionARN = nil, "" }), func(e *Evidence) { e.Function = nil })},
 	{"previous not complete, cause unknown", "D22", well(func(e *Evidence) { stuckOn(e, true); e.Events = nil; e.At = began.Add(30 * time.Hour) }, asked("InvalidRequestException", "A previous rotation isn't complete. That rotation will be reattempted."))},
 	{"previous not complete, cause known", "D11", well(failedIn(stepSet, 300*ms, unableLogin), probe("here", labelCurrent, "auth", "authentication"), asked("InvalidRequestException", "A previous rotation isn't complete. That rotation will be reattempted."))},

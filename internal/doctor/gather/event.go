@@ -155,6 +155,7 @@ type record struct {
 type recordRequest struct {
 	SecretID            string          `json:"secretId"`
 	ClientRequestToken  string          `json:"clientRequestToken"`
+	RotationLambdaARN   string          `json:"rotationLambdaARN"`
 	VersionID           string          `json:"versionId"`
 	VersionStage        string          `json:"versionStage"`
 	MoveToVersionID     string          `json:"moveToVersionId"`
@@ -193,6 +194,7 @@ func parseEvent(e trailtypes.Event) (doctor.Event, bool) {
 		v.Invoker = r.SourceIPAddress
 	}
 	v.SecretID = r.subject()
+	v.FunctionARN = r.Request.RotationLambdaARN
 	v.Token = firstOf(r.Request.ClientRequestToken, r.Request.VersionID, r.Response.VersionID, r.Request.MoveToVersionID, rotationToken(r.RequestID))
 	return v, true
 }
