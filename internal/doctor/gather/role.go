@@ -149,9 +149,9 @@ type question struct {
 // what has no resource of its own. Those on keys and on the superuser's secret
 // follow once these are known.
 func (l *look) questions() []question {
-	secret := l.e.Secret
+	secret := l.e.Secret.ARN // not the whole: other parts are just being written
 	all := []question{
-		{secretActions, secret.ARN, l.secretContext()},
+		{secretActions, secret, l.secretContext()},
 		{[]string{"secretsmanager:GetRandomPassword"}, "*", nil},
 	}
 	if f := l.e.Function; f != nil {
