@@ -240,6 +240,25 @@ return {
     "resolve": attempt(lambda: socket.getaddrinfo("localhost", 80, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]),
 }`
 
+// unheard is an address that refuses connections. Its port is taken for the
+// whole test: a closed listener's could be given to somebody who answers.
+func unheard(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+}
+
 func TestEgress(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
@@ -247,12 +266,7 @@ func TestEgress(t *testing.T) {
 			t.Parallel()
 			okTCP, okUDP := greeter(t, "127.0.0.1")
 			noTCP, noUDP := greeter(t, "127.0.0.1")
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.Close()
-			closed := l.Addr().String()
+			closed := unheard(t)
 			r := newRules("tcp "+okTCP, "udp "+okUDP, "tcp "+closed)
 			r.set("tcp 198.51.100.7:443", egress.Unreachable)
 			k := newKit(t, func(cfg *Config) { cfg.confinement, cfg.Egress = way, r.egress() })
