@@ -7,12 +7,13 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/keyturn/keyturn/internal/rotate"
 )
 
 // awsConfig reads the configuration of AWS's tools. For the credentials of a
@@ -52,18 +53,7 @@ var errNoCredentials = errors.New(`no credentials: set AWS_ACCESS_KEY_ID and AWS
 
 // problem is what people get to read of an error. In place of the SDK's report
 // on a request it has what the service said, or that nobody did.
-func problem(err error) string { return printable(said(err)) }
-
-// printable leaves out what a terminal takes for more than text: services
-// repeat what others wrote.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, s)
-}
+func problem(err error) string { return rotate.Plain(said(err)) }
 
 func said(err error) string {
 	text := err.Error()

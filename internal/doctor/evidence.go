@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/network"
+	rotatorprobe "github.com/keyturn/keyturn/internal/rotator/probe"
 )
 
 // Evidence is all that is known about one secret's rotation. It may be stored
@@ -416,41 +417,10 @@ type Value struct {
 	PasswordLength int      `json:"passwordLength,omitempty"`
 }
 
-// Probe is one login that was tried, stage by stage.
-type Probe struct {
-	Label     string `json:"label"`
-	VersionID string `json:"versionId,omitempty"`
-	// From is here, or function for a probe from inside the function's own
-	// network.
-	From     string `json:"from"`
-	Host     string `json:"host"`
-	Port     int    `json:"port"`
-	Username string `json:"username"`
-	Database string `json:"database,omitempty"`
-	Engine   string `json:"engine"`
-	// Stages are dns, tcp, tls, auth, database in the order they were tried;
-	// the last one failed unless LogsIn.
-	Stages []Stage `json:"stages,omitempty"`
-	LogsIn bool    `json:"logsIn"`
-	// Method is how the server authenticates: SCRAM-SHA-256, md5, …; Verifier
-	// the kind of the stored password where that could be read.
-	Method   string `json:"method,omitempty"`
-	Verifier string `json:"verifier,omitempty"`
-	// PlainRefused and TLSOffered are what the server said to each.
-	PlainRefused bool   `json:"plainRefused,omitempty"`
-	TLSOffered   bool   `json:"tlsOffered,omitempty"`
-	Names        string `json:"names,omitempty"` // of the certificate
-	Server       string `json:"server,omitempty"`
-	ReadOnly     bool   `json:"readOnly,omitempty"`
-}
+// Probe is one login that was tried, stage by stage; the last stage failed
+// unless it LogsIn. From is here, or function for one from inside the
+// function's own network.
+type Probe = rotatorprobe.Result
 
-// Stage is a part of a login.
-type Stage struct {
-	Name string        `json:"name"` // dns, tcp, tls, auth, database
-	OK   bool          `json:"ok"`
-	Took time.Duration `json:"took"`
-	// Cause is a word of rotator.Cause, Code the server's own error code.
-	Cause string `json:"cause,omitempty"`
-	Code  string `json:"code,omitempty"`
-	Text  string `json:"text,omitempty"`
-}
+// Stage is a part of a login: dns, tcp, tls, auth, database.
+type Stage = rotatorprobe.Stage

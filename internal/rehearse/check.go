@@ -1,16 +1,15 @@
 package rehearse
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/keyturn/keyturn/internal/plaintext"
 	"github.com/keyturn/keyturn/internal/rotate"
 )
 
@@ -362,9 +361,6 @@ func (t *trial) observe(c *call, a *answer) {
 	}
 }
 
-// secretMembers are the members of a value that must not be shown.
-var secretMembers = regexp.MustCompile(`(?i)pass|pwd|secret|token|private|credential|(^|_)key$`)
-
 // shortest is the length below which a text is no secret to look for: it
 // would be found by chance.
 const shortest = 8
@@ -372,7 +368,7 @@ const shortest = 8
 // watchValue looks out for a value's secrets.
 func (t *trial) watchValue(v value, what string) {
 	for member, content := range v {
-		if text, ok := content.(string); ok && secretMembers.MatchString(member) && !strings.HasPrefix(text, "arn:") {
+		if text, ok := content.(string); ok && plaintext.IsSecretName(member) && !strings.HasPrefix(text, "arn:") {
 			t.watch(text, "the "+member+" of "+what)
 		}
 	}
@@ -394,7 +390,7 @@ func (t *trial) watch(text, what string) {
 // They are the function's own to log.
 func (t *trial) hideVariables() {
 	for name, content := range t.Function.Environment {
-		if secretMembers.MatchString(name) && !strings.HasPrefix(content, "arn:") || withUser.MatchString(content) {
+		if plaintext.IsSecretName(name) && !strings.HasPrefix(content, "arn:") || withUser.MatchString(content) {
 			t.hide(content, "the variable "+name)
 		}
 	}
@@ -425,18 +421,6 @@ func (t *trial) hide(text, what string) {
 	t.hidden[text] = what
 }
 
-// forms are the ways in which a secret may be written.
-func forms(secret string) []string {
-	quoted, _ := json.Marshal(secret) // texts always marshal
-	return []string{
-		secret, inner(string(quoted)), inner(strconv.Quote(secret)), strings.ReplaceAll(secret, `\`, `\\`),
-		url.QueryEscape(secret), url.PathEscape(secret), base64.StdEncoding.EncodeToString([]byte(secret)),
-	}
-}
-
-// inner is a quoted text without its quotes.
-func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
-
 // shownToken matches a RotationToken as a printed event has it, which only the
 // function knows unless it passes it on.
 var shownToken = regexp.MustCompile(`(RotationToken['"\\]*\s*[:=]\s*['"\\]*)[0-9A-Za-z-]{30,}`)
@@ -446,7 +430,7 @@ func (t *trial) searchText(text, where string) {
 	t.mu.Lock()
 	what := ""
 	for secret, name := range t.canaries {
-		if slices.ContainsFunc(forms(secret), func(form string) bool { return strings.Contains(text, form) }) {
+		if slices.ContainsFunc(plaintext.Forms(secret), func(form string) bool { return strings.Contains(text, form) }) {
 			what = name
 		}
 	}
@@ -473,7 +457,7 @@ func (t *trial) redact(text string) string {
 	defer t.mu.Unlock()
 	for _, secrets := range []map[string]string{t.canaries, t.hidden} {
 		for secret, name := range secrets {
-			for _, form := range forms(secret) {
+			for _, form := range plaintext.Forms(secret) {
 				text = strings.ReplaceAll(text, form, "<"+name+">")
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keyturn/keyturn/internal/plaintext"
 	"github.com/keyturn/keyturn/internal/rotator"
 )
 
@@ -42,7 +43,7 @@ func betrays(text, password string) bool {
 	if password == "" {
 		return false
 	}
-	return slices.ContainsFunc(forms(password), func(form string) bool { return strings.Contains(text, form) })
+	return slices.ContainsFunc(plaintext.Forms(password), func(form string) bool { return strings.Contains(text, form) })
 }
 
 // leaks names the members, also within others, that hold the password or a URL

@@ -260,7 +260,7 @@ func (rep *Report) verdict() error {
 	}
 	reason := string(rep.Status)
 	if rep.Error != "" {
-		reason += ": " + plain(rep.Error)
+		reason += ": " + Plain(rep.Error)
 	}
 	return fmt.Errorf("%w: %s", ErrNotSucceeded, reason)
 }

@@ -10,10 +10,11 @@ import (
 // Text returns the line for a terminal: the time of day in UTC, then what
 // the engine or the function said. Of control characters only ends of lines
 // and tabs are left: what functions write is not to steer the terminal.
-func (l Line) Text() string { return plain(l.text()) }
+func (l Line) Text() string { return Plain(l.text()) }
 
-// plain takes the control characters out of a text, also those of eight bits.
-func plain(text string) string {
+// Plain takes the control characters out of a text, also those of eight bits,
+// but for ends of lines and tabs: a terminal would obey what others wrote.
+func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1

@@ -1,20 +1,13 @@
 package probe
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/doctor"
+	"github.com/keyturn/keyturn/internal/plaintext"
 	core "github.com/keyturn/keyturn/internal/rotator/probe"
 )
-
-// secretMember matches the names of members whose texts are secrets.
-var secretMember = regexp.MustCompile(`(?i)pass|pwd|secret|token|private|credential|(^|_)key$|apikey`)
 
 const (
 	// minHidden is how long a text is that is looked for, in bytes: shorter
@@ -42,7 +35,7 @@ func secrets(versions []core.Version) []string {
 			continue
 		}
 		for _, key := range d.Keys() {
-			if text := d.Text(key); secretMember.MatchString(key) && !strings.HasPrefix(text, "{") {
+			if text := d.Text(key); plaintext.IsSecretName(key) && !strings.HasPrefix(text, "{") {
 				add(text)
 			}
 		}
@@ -50,21 +43,6 @@ func secrets(versions []core.Version) []string {
 	}
 	return all
 }
-
-// forms are the ways in which a text may be written, without another's
-// quotes.
-func forms(secret string) []string {
-	quoted, _ := json.Marshal(secret) // texts always marshal
-	all := []string{
-		secret, unquoted(string(quoted)), unquoted(strconv.Quote(secret)), url.QueryEscape(secret), url.PathEscape(secret),
-	}
-	for _, e := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		all = append(all, e.EncodeToString([]byte(secret)), e.WithPadding(base64.NoPadding).EncodeToString([]byte(secret)))
-	}
-	return all
-}
-
-func unquoted(quoted string) string { return quoted[1 : len(quoted)-1] }
 
 // hide replaces the secrets in everything of the evidence that others wrote:
 // a function may have logged them bare.
@@ -74,7 +52,7 @@ func hide(e *doctor.Evidence, secrets []string) {
 	}
 	var all []string
 	for _, s := range secrets {
-		all = append(all, forms(s)...)
+		all = append(all, plaintext.Forms(s)...)
 	}
 	// Where one holds another the longer goes first, or its rest would stay.
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })

@@ -76,7 +76,7 @@ func here(ctx context.Context, cfg aws.Config, e *doctor.Evidence, o Options) []
 	}
 	e.Values = shapes(versions)
 	p := &core.Prober{Engines: builtin.Engines(), Engine: engine(e), Settings: settings(e, o), Config: cfg, From: core.FromHere}
-	e.Probes = append(e.Probes, convert(p.Run(ctx, versions))...)
+	e.Probes = append(e.Probes, p.Run(ctx, versions)...)
 	return secrets(versions)
 }
 
@@ -135,23 +135,6 @@ func settings(e *doctor.Evidence, o Options) rotator.Settings {
 	return only
 }
 
-// convert makes evidence of results.
-func convert(results []core.Result) []doctor.Probe {
-	var all []doctor.Probe
-	for _, r := range results {
-		p := doctor.Probe{
-			Label: r.Label, VersionID: r.VersionID, From: r.From, Host: r.Host, Port: r.Port, Username: r.Username, Database: r.Database, Engine: r.Engine,
-			LogsIn: r.LogsIn, Method: r.Method, Verifier: r.Verifier, PlainRefused: r.PlainRefused, TLSOffered: r.TLSOffered, Names: r.Names,
-			Server: r.Server, ReadOnly: r.ReadOnly,
-		}
-		for _, s := range r.Stages {
-			p.Stages = append(p.Stages, doctor.Stage(s))
-		}
-		all = append(all, p)
-	}
-	return all
-}
-
 // gap tells what a failed call leaves unknown.
 func gap(err error, action, resource, missing string) doctor.Gap {
 	g := doctor.Gap{Action: action, Resource: resource, Error: err.Error(), Missing: missing}
@@ -178,5 +161,5 @@ func askFunction(ctx context.Context, cfg aws.Config, e *doctor.Evidence) {
 		e.Gaps = append(e.Gaps, gap(err, action, arn, missing))
 		return
 	}
-	e.Probes = append(e.Probes, convert(results)...)
+	e.Probes = append(e.Probes, results...)
 }

@@ -34,7 +34,8 @@ const Step = "probe"
 // stageLimit is the most that one stage may take.
 const stageLimit = 5 * time.Second
 
-// Result is one version's login. Its JSON is that of a doctor's Probe.
+// Result is one version's login, stage by stage: the last stage failed unless
+// it LogsIn. Names are those of the server's certificate.
 type Result struct {
 	Label     string  `json:"label"`
 	VersionID string  `json:"versionId,omitempty"`
