@@ -41,17 +41,15 @@ type pacedBody struct {
 func (b *pacedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
-	switch {
-	case err == io.EOF:
-		// From here on the client waits, as long as the answer takes.
-		_ = b.control.SetReadDeadline(time.Time{}) // every connection of net/http's has deadlines
-	case b.read >= b.next:
+	if b.read >= b.next {
 		b.extend()
 	}
 	return n, err
 }
 
+// extend moves the deadline, which net/http takes away once the body is read.
 func (b *pacedBody) extend() {
 	b.next = b.read + paceStep
+	// Every connection of net/http's has deadlines.
 	_ = b.control.SetReadDeadline(b.began.Add(b.grace + time.Duration(b.next)*time.Second/time.Duration(b.rate)))
 }
