@@ -56,6 +56,15 @@ func newLedger(t *testing.T, p *apitest.Process, names ...string) *ledger {
 	return l
 }
 
+// names are those of n secrets.
+func names(prefix string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("%s/%d", prefix, i)
+	}
+	return list
+}
+
 // fresh returns a value of 60 KiB that no other is.
 func (l *ledger) fresh() string {
 	return fmt.Sprintf("value %d %s", l.numbers.Add(1), strings.Repeat("x", 60<<10))
