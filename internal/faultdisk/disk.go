@@ -99,6 +99,13 @@ func (d *Disk) Heal() (hits int) {
 	return hits
 }
 
+// Hits returns how often faults were met since the disk was sound.
+func (d *Disk) Hits() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hits
+}
+
 // meets returns the fault that an operation meets now, or nil.
 func (d *Disk) meets(op Op, file string) *Fault {
 	d.mu.Lock()

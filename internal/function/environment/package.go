@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -144,7 +146,8 @@ func unzipPackage(ctx context.Context, dir string, pkg Package) error {
 // unzip writes a checked archive below root. Everybody may read the files and
 // execute those that anybody may execute; nothing is writable. It fails with
 // NotAZip where the archive does not fit into what is there already, such as
-// a file in the place of a layer's folder.
+// a file in the place of a layer's folder, and with an error of kind
+// Unavailable where the disk does not take it.
 func unzip(root *os.Root, archive *function.Archive) error {
 	left := int64(function.MaxUnzipped)
 	for _, f := range archive.Files {
@@ -153,11 +156,23 @@ func unzip(root *os.Root, archive *function.Archive) error {
 			if _, ours := errors.AsType[*fault.Error](err); ours || errors.Is(err, fs.ErrPermission) {
 				return err
 			}
+			if ofHost(err) {
+				return fault.New(fault.Unavailable, "").Because(err)
+			}
 			return function.NotAZip(err)
 		}
 		left -= n
 	}
 	return nil
+}
+
+// ofHost tells errors of the disk and of the machine from those that the
+// archive is to blame for.
+func ofHost(err error) bool {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && slices.Contains([]syscall.Errno{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	}, errno)
 }
 
 func unzipFile(root *os.Root, f function.ArchiveFile, limit int64) (int64, error) {
