@@ -109,18 +109,18 @@ func folderName(list []Package) (string, error) {
 func (p *packages) unpack(ctx context.Context, dir string, list []Package) error {
 	fresh, err := os.MkdirTemp(p.dir, ".new-")
 	if err != nil {
-		return fault.Wrap(err, "making a folder for code")
+		return fault.Wrap(blameHost(err), "making a folder for code")
 	}
 	defer removeTree(fresh)
 	for _, pkg := range list {
 		if err := unzipPackage(ctx, fresh, pkg); err != nil {
-			return fault.Wrap(err, "unpacking code")
+			return fault.Wrap(blameHost(err), "unpacking code")
 		}
 	}
 	if err := closeFolders(fresh); err != nil {
-		return fault.Wrap(err, "protecting unpacked code")
+		return fault.Wrap(blameHost(err), "protecting unpacked code")
 	}
-	return fault.Wrap(os.Rename(fresh, dir), "keeping unpacked code")
+	return fault.Wrap(blameHost(os.Rename(fresh, dir)), "keeping unpacked code")
 }
 
 func unzipPackage(ctx context.Context, dir string, pkg Package) error {
@@ -157,7 +157,7 @@ func unzip(root *os.Root, archive *function.Archive) error {
 				return err
 			}
 			if ofHost(err) {
-				return fault.New(fault.Unavailable, "").Because(err)
+				return err
 			}
 			return function.NotAZip(err)
 		}
@@ -173,6 +173,14 @@ func ofHost(err error) bool {
 	return ok && slices.Contains([]syscall.Errno{
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 	}, errno)
+}
+
+// blameHost makes errors of the disk such that the caller may try again.
+func blameHost(err error) error {
+	if ofHost(err) {
+		return fault.New(fault.Unavailable, "").Because(err)
+	}
+	return err
 }
 
 func unzipFile(root *os.Root, f function.ArchiveFile, limit int64) (int64, error) {
