@@ -157,7 +157,7 @@ type decoder struct {
 	from  *bufio.Reader
 	sum   hash.Hash
 	seen  []byte // read, but not yet in sum
-	width int // columns of the table; 0 outside of one
+	width int    // columns of the table; 0 outside of one
 	table string
 	file  bool
 	counts
