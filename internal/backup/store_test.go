@@ -48,7 +48,7 @@ func fillTables(t testing.TB, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite", filepath.Join(dir, "keyturn.db")+"?_pragma=foreign_keys(1)")
+	db, err := sql.Open("sqlite", filepath.Join(dir, "keyturn.db")+"?_pragma=foreign_keys(1)&_pragma=synchronous(off)")
 	if err != nil {
 		t.Fatal(err)
 	}
