@@ -30,10 +30,10 @@ func (e *NewerSchemaError) Error() string {
 	return fmt.Sprintf("the database was made by a newer keyturn (its schema is number %d, this program knows %d): use that version, or restore a backup", e.Found, e.Known)
 }
 
-// Migrate brings the schema up to date on the connection, each step in a
-// transaction of its own. types replaces the braces of the schema files;
-// begin is the statement that starts a transaction. The caller keeps other
-// migrations out. A *NewerSchemaError refuses a database from the future.
+// Migrate brings the schema up to date on the connection, all missing steps in
+// one transaction. types replaces the braces of the schema files; begin is the
+// statement that starts a transaction. The caller keeps other migrations out.
+// A *NewerSchemaError refuses a database from the future.
 func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin string) error {
 	steps, err := migrations()
 	if err != nil {
@@ -49,12 +49,10 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	if found > len(steps) {
 		return &NewerSchemaError{Found: found, Known: len(steps)}
 	}
-	for i, step := range steps[found:] {
-		if err := apply(ctx, c, types.Replace(step), begin, found+i+1); err != nil {
-			return fmt.Errorf("migrating the schema to version %d: %w", found+i+1, err)
-		}
+	if found == len(steps) {
+		return nil
 	}
-	return nil
+	return apply(ctx, c, steps[found:], found, types, begin)
 }
 
 // migrations returns the text of every schema file in order.
@@ -77,22 +75,27 @@ func migrations() ([]string, error) {
 	return steps, nil
 }
 
-func apply(ctx context.Context, c *sql.Conn, step, begin string, version int) (err error) {
+// apply runs the steps that follow version number found.
+func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer, begin string) (err error) {
 	if _, err := c.ExecContext(ctx, begin); err != nil {
-		return err
+		return fmt.Errorf("migrating the schema: %w", err)
 	}
 	defer func() {
 		if err != nil {
 			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	if _, err := c.ExecContext(ctx, step); err != nil {
-		return err
+	for i, step := range steps {
+		version := found + i + 1
+		record := fmt.Sprintf(`INSERT INTO schema_version (version, applied_at) VALUES (%d, %d)`, version, time.Now().UnixMicro())
+		for _, text := range []string{types.Replace(step), record} {
+			if _, err := c.ExecContext(ctx, text); err != nil {
+				return fmt.Errorf("migrating the schema to version %d: %w", version, err)
+			}
+		}
 	}
-	record := fmt.Sprintf(`INSERT INTO schema_version (version, applied_at) VALUES (%d, %d)`, version, time.Now().UnixMicro())
-	if _, err := c.ExecContext(ctx, record); err != nil {
-		return err
+	if _, err = c.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("migrating the schema: %w", err)
 	}
-	_, err = c.ExecContext(ctx, "COMMIT")
-	return err
+	return nil
 }
