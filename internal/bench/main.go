@@ -96,7 +96,7 @@ func run(ctx context.Context, only string, length time.Duration, many, due, coun
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "keyturn")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
 		return fmt.Errorf("building keyturn: %w\n%s", err, out)
 	}
 	if only == "scale" {

@@ -87,7 +87,8 @@ func TestValues(t *testing.T) {
 	if diff := cmp.Diff(want, r.Serve, cmp.AllowUnexported(serve{})); diff != "" || path != "tool serve" {
 		t.Errorf("%s: %s", path, diff)
 	}
-	if r, _, err = parse(t, "serve", "-c3"); err != nil || r.Serve.Count != 3 || r.Serve.Level != "high" || len(r.Serve.Keys) != 2 || r.Serve.Limit != nil {
+	t.Setenv("TEST_LISTEN", "")
+	if r, _, err = parse(t, "serve", "-c3"); err != nil || r.Serve.Count != 3 || r.Serve.Listen != "here" || r.Serve.Level != "high" || len(r.Serve.Keys) != 2 || r.Serve.Limit != nil {
 		t.Errorf("with variables: got %+v, %v", r, err)
 	}
 }
@@ -107,7 +108,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	t.Setenv("TEST_COUNT", "")
+	t.Setenv("TEST_COUNT", "few")
 	for _, tc := range []struct{ line, want string }{
 		{"", `expected one of "serve", "group", "run"`},
 		{"group", `expected one of "show", "list-all"`},
@@ -124,7 +125,7 @@ func TestRefused(t *testing.T) {
 		{"serve --count=1 --loud=perhaps", `--loud: must be true or false but got "perhaps"`},
 		{"serve --count=1 --tls-cert missing", "--tls-cert: stat "},
 		{"serve --count=1 --tls-cert .", "--tls-cert: . is a folder, not a file"},
-		{"serve", `--count (from $TEST_COUNT): expected a whole number but got ""`},
+		{"serve", `--count (from $TEST_COUNT): expected a whole number but got "few"`},
 		{"group show", `expected "<name>"`},
 		{"group show x", "missing flags: --colour=NAME"},
 		{"group show x --colour=red --json --xml", "--json and --xml can't be used together"},

@@ -146,12 +146,13 @@ func (c *Command) complete(taken int) error {
 	return nil
 }
 
-// complete sets a flag that the line does not give.
+// complete sets a flag that the line does not give. A variable that is set to
+// nothing gives nothing.
 func (v *Value) complete() error {
 	if v.given {
 		return nil
 	}
-	if text, ok := os.LookupEnv(v.Variable); ok && v.Variable != "" {
+	if text := os.Getenv(v.Variable); text != "" {
 		v.given = true
 		return v.put(text, "--"+v.Name+" (from $"+v.Variable+")")
 	}

@@ -8,7 +8,8 @@
 //	name:"NAME"       its name; the field's, as words with hyphens, if missing
 //	short:"X"         the flag's letter
 //	default:"VALUE"   its value when nothing gives one
-//	env:"VARIABLE"    the environment variable that gives it without the flag
+//	env:"VARIABLE"    the environment variable that gives it without the flag,
+//	                  unless it is empty
 //	enum:"A,B"        all that it may be
 //	placeholder:"X"   what stands for its value in help
 //	type:"path"       a path, made absolute; existingfile must exist, too
