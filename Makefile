@@ -71,6 +71,12 @@ lint: ## Check format, vet, staticcheck and known vulnerabilities.
 bench: ## Measure against a bare net/http server, as ratios.
 	$(GO) run ./internal/bench
 
+# CHAOS are its flags, such as -kills 5000, -only three, -seed 7, -time 2h.
+.PHONY: chaos
+chaos: ## Kill servers a thousand times under load and demand that nothing is lost.
+	@scripts/need $(DEMO_NEEDS)
+	$(GO) run ./internal/chaos $(CHAOS)
+
 .PHONY: doctor-corpus
 doctor-corpus: ## Make the doctor's faults for real and write the confusion table into docs/doctor.md.
 	@scripts/need $(DEMO_NEEDS)
