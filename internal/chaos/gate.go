@@ -46,12 +46,6 @@ func (t *trap) pass(where string) (sprung bool) {
 	return true
 }
 
-func (t *trap) hasSprung() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.sprung
-}
-
 // gates stand between functions and what they use: the API, of which any
 // node that is up serves any call, and the database.
 type gates struct {
