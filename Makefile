@@ -77,6 +77,11 @@ bench: ## Measure against a bare net/http server, as ratios.
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for $FUZZTIME (1m); FUZZ=PATTERN chooses among "PACKAGE FuzzName".
 	@GO='$(GO)' scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
+# CHAOS are its flags, such as -kills 5000, -only three, -seed 7, -time 2h.
+.PHONY: chaos
+chaos: ## Kill servers a thousand times under load and demand that nothing is lost.
+	@scripts/need $(DEMO_NEEDS)
+	$(GO) run ./internal/chaos $(CHAOS)
 
 .PHONY: doctor-corpus
 doctor-corpus: ## Make the doctor's faults for real and write the confusion table into docs/doctor.md.
