@@ -156,7 +156,7 @@ func (tx *Tx) TrailHeads() ([]*TrailHead, error) {
 		h.NotedAt = fromMicros(at)
 		list = append(list, &h)
 		return err
-	}, `SELECT chain, noted_at, body, seal FROM trail_head ORDER BY chain`)
+	}, `SELECT chain, noted_at, body, seal FROM trail_head WHERE chain > '' ORDER BY chain`)
 	return list, err
 }
 

@@ -10,6 +10,7 @@ CREATE TABLE trail_seal (
     proofs    {bytes} NOT NULL,
     seal      {bytes} NOT NULL
 );
+CREATE INDEX trail_seal_high ON trail_seal (high, number);
 
 -- How far the segments of each node reached, and when.
 CREATE TABLE trail_head (
@@ -18,3 +19,4 @@ CREATE TABLE trail_head (
     body     {text} NOT NULL,
     seal     {bytes} NOT NULL
 ){clustered};
+CREATE INDEX trail_head_noted ON trail_head (noted_at);
