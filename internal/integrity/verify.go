@@ -127,6 +127,13 @@ func (v *verifier) events() error {
 		return err
 	}
 	v.anchor, v.high = *a, a.Through
+	below, err := v.tx.StoredEvents(-1<<63, a.Through, maxFaults)
+	if err != nil {
+		return err
+	}
+	for _, e := range below {
+		v.fault(fmt.Sprintf("event %d", e.Seq), "it was inserted: no event has such a number, or retention removed it (its time is %s)", e.At.Format(time.RFC3339))
+	}
 	before, number := a.Seal, a.Number
 	for {
 		seals, err := v.tx.TrailSeals(number, page/10)

@@ -44,7 +44,7 @@ func (tx *Tx) trailSeals(query string, args ...any) ([]*TrailSeal, error) {
 
 // LastTrailSeal returns the newest seal, or nil.
 func (tx *Tx) LastTrailSeal() (*TrailSeal, error) {
-	list, err := tx.trailSeals(`SELECT ` + sealColumns + ` FROM trail_seal ORDER BY number DESC LIMIT 1`)
+	list, err := tx.trailSeals(`SELECT ` + sealColumns + ` FROM trail_seal WHERE number > 0 ORDER BY number DESC LIMIT 1`)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
