@@ -19,7 +19,7 @@ const module = "github.com/keyturn/keyturn/"
 // below it. Packages of one layer do not import each other, except inside
 // one "x/..." family.
 var layers = [][]string{
-	{"fault", "plaintext"},
+	{"fault", "plaintext", "commandline"},
 	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
 	{"iam", "key/...", "loggroup", "function", "function/egress", "network", "stack", "database", "application"},
 	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
@@ -75,7 +75,6 @@ var only = map[string][]string{
 	"github.com/hashicorp":                  {"key/keeper"},
 	"github.com/go-jose":                    {"oidc"},
 	"github.com/landlock-lsm":               {"function/environment"},
-	"github.com/alecthomas/kong":            {"cli"},
 	"github.com/prometheus":                 {"server"},
 	module + "internal/apitest":             {},
 	module + "internal/servicetest":         {},

@@ -11,7 +11,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"github.com/alecthomas/kong"
+	"github.com/keyturn/keyturn/internal/commandline"
 )
 
 // Exit codes. exitFindings tells that something is wrong with what was looked
@@ -58,29 +58,18 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 func Main(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var cmds commands
-	exited := -1
-	parser, err := kong.New(&cmds,
-		kong.Name("keyturn"),
-		kong.Description("A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
-			"Every flag can be given as the environment variable shown beside it."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(c int) { exited = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-	)
-	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
-		return exitUsage
-	}
-	parsed, err := parser.Parse(args)
-	if exited >= 0 { // help was printed
-		return exited
+	called, err := newCommandLine().Parse(args)
+	if help, ok := errors.AsType[*commandline.HelpError](err); ok {
+		if err := help.Command.WriteHelp(stdout); err != nil {
+			return exitFailed
+		}
+		return 0
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "keyturn: %v (see keyturn --help)\n", err)
 		return exitUsage
 	}
-	err = parsed.Run(&program{ctx, stdout, stderr})
+	err = called.Target().(runner).Run(&program{ctx, stdout, stderr})
 	if quiet, ok := errors.AsType[exitError](err); ok {
 		return int(quiet)
 	}
@@ -89,6 +78,15 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 		return exitFailed
 	}
 	return 0
+}
+
+// runner is what every command is.
+type runner interface{ Run(p *program) error }
+
+// newCommandLine describes the command line.
+func newCommandLine() *commandline.Command {
+	return commandline.New("keyturn", "A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
+		"Every flag can be given as the environment variable shown beside it.", &commands{})
 }
 
 type versionCmd struct{}

@@ -33,10 +33,10 @@ func (e *NewerSchemaError) Error() string {
 	return fmt.Sprintf("the database was made by a newer keyturn (its schema is number %d, this program knows %d): use that version, or restore a backup", e.Found, e.Known)
 }
 
-// Migrate brings the schema up to date on the connection, each step in a
-// transaction of its own. types replaces the braces of the schema files;
-// begin is the statement that starts a transaction. The caller keeps other
-// migrations out. A *NewerSchemaError refuses a database from the future.
+// Migrate brings the schema up to date on the connection, all missing steps in
+// one transaction. types replaces the braces of the schema files; begin is the
+// statement that starts a transaction. The caller keeps other migrations out.
+// A *NewerSchemaError refuses a database from the future.
 func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin string) error {
 	steps, err := migrations()
 	if err != nil {
@@ -52,12 +52,10 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	if found > len(steps) {
 		return &NewerSchemaError{Found: found, Known: len(steps)}
 	}
-	for i, text := range steps[found:] {
-		if err := apply(ctx, c, types.Replace(text), begin, found+i+1); err != nil {
-			return fmt.Errorf("migrating the schema to version %d: %w", found+i+1, err)
-		}
+	if found == len(steps) {
+		return nil
 	}
-	return nil
+	return apply(ctx, c, steps[found:], found, types, begin)
 }
 
 // migrations returns the text of every schema file in order.
@@ -122,9 +120,17 @@ func Build(ctx context.Context, c *sql.Conn, types *strings.Replacer, number int
 	if err := c.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_version`).Scan(&found); err != nil {
 		return fmt.Errorf("reading the schema's version: %w", err)
 	}
-	for i := found; i < number; i++ {
-		if err := step(ctx, c, types.Replace(steps[i]), i+1); err != nil {
-			return fmt.Errorf("making version %d of the schema: %w", i+1, err)
+	if found > number {
+		return &NewerSchemaError{Found: found, Known: number}
+	}
+	return climb(ctx, c, steps[found:number], found, types)
+}
+
+// climb applies the steps that follow version number found.
+func climb(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer) error {
+	for i, text := range steps {
+		if err := step(ctx, c, types.Replace(text), found+i+1); err != nil {
+			return fmt.Errorf("migrating the schema to version %d: %w", found+i+1, err)
 		}
 	}
 	return nil
@@ -139,18 +145,21 @@ func step(ctx context.Context, c *sql.Conn, text string, version int) error {
 	return err
 }
 
-func apply(ctx context.Context, c *sql.Conn, text, begin string, version int) (err error) {
+// apply climbs in a transaction.
+func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer, begin string) (err error) {
 	if _, err := c.ExecContext(ctx, begin); err != nil {
-		return err
+		return fmt.Errorf("migrating the schema: %w", err)
 	}
 	defer func() {
 		if err != nil {
 			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	if err := step(ctx, c, text, version); err != nil {
+	if err := climb(ctx, c, steps, found, types); err != nil {
 		return err
 	}
-	_, err = c.ExecContext(ctx, "COMMIT")
-	return err
+	if _, err = c.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("migrating the schema: %w", err)
+	}
+	return nil
 }
