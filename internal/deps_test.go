@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation", "rekey", "backup"},
+	{"invocation", "rekey", "backup", "integrity"},
 	{"rotation", "stack/resource"},
 	{"stack/engine"},
 	{"service/..."},

@@ -37,6 +37,7 @@ type commands struct {
 	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
 	Backup   backupCmd   `cmd:"" help:"Write everything that a server stores into one encrypted file, while it serves."`
 	Restore  restoreCmd  `cmd:"" help:"Restore a backup into an empty data folder or an empty PostgreSQL, or check it."`
+	Trail    trailCmd    `cmd:"" help:"Look after the record of calls: verify that nobody changed it."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

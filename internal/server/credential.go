@@ -57,6 +57,16 @@ func nodeName(dir string) (string, error) {
 	return name, err
 }
 
+// ReadNode returns the name of the node whose data folder this is; "" when no
+// server was started on it yet.
+func ReadNode(dir string) (string, error) {
+	name, err := readJSON[string](filepath.Join(dir, nodeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return name, err
+}
+
 // Reach is what a client on this machine needs to reach a running server.
 type Reach struct {
 	URL    string `json:"url"`

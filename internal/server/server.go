@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/integrity"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
@@ -43,8 +44,12 @@ type Server struct {
 	engine   *rotation.Engine
 	stacks   *stackengine.Engine
 	secrets  *secretsmanager.Service
-	rekeyer  *rekey.Rekeyer
-	kms      *kms.Service
+	// node names this node; integrity seals what it records.
+	node      string
+	seals     *integrity.Keys
+	integrity *integrity.Sealer
+	rekeyer   *rekey.Rekeyer
+	kms       *kms.Service
 	// applications calls other services' operations through the handler.
 	applications *serverlessrepo.Service
 	metrics      *metrics
@@ -84,14 +89,14 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
-	if s.recorder, err = trail.NewRecorder(filepath.Join(cfg.Dir, "trail")); err != nil {
-		return nil, err
-	}
 	keepers, err := openKeeper(ctx, &cfg, s.store)
 	if err != nil {
 		return nil, err
 	}
 	if s.sealer, err = openSealer(ctx, s.store, keepers); err != nil {
+		return nil, err
+	}
+	if err := s.openTrail(); err != nil {
 		return nil, err
 	}
 	if s.root, err = rootCredential(ctx, &cfg, s.store, s.sealer); err != nil {
@@ -111,10 +116,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 
 // assemble makes the parts and wires them together.
 func (s *Server) assemble(keepers *keeper.Set) (err error) {
-	node, err := nodeName(s.cfg.Dir)
-	if err != nil {
-		return err
-	}
+	node := s.node
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
 	s.keys = key.NewRing(keepers, materialCache)
@@ -204,7 +206,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.stacks.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
-		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep,
+		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep, s.integrity.Run,
 	} {
 		work.start(run, work.stop)
 	}
