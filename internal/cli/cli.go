@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -36,13 +35,19 @@ type commands struct {
 	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
 	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
+	Health   healthCmd   `cmd:"" help:"Ask a running server whether it is ready, for health checks."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	Completion completionCmd `cmd:"" help:"Print completions for a shell."`
+	Man        manCmd        `cmd:"" help:"Print the man page."`
 }
 
 // program is what every command gets.
 type program struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
+	// model is the command line itself.
+	model *kong.Application
 }
 
 // exitError makes Main return a code without printing anything more.
@@ -55,16 +60,8 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 func Main(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var cmds commands
 	exited := -1
-	parser, err := kong.New(&cmds,
-		kong.Name("keyturn"),
-		kong.Description("A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
-			"Every flag can be given as the environment variable shown beside it."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(c int) { exited = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-	)
+	parser, err := newParser(stdout, stderr, func(c int) { exited = c })
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
 		return exitUsage
@@ -77,7 +74,7 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 		_, _ = fmt.Fprintf(stderr, "keyturn: %v (see keyturn --help)\n", err)
 		return exitUsage
 	}
-	err = parsed.Run(&program{ctx, stdout, stderr})
+	err = parsed.Run(&program{ctx, stdout, stderr, parser.Model})
 	if quiet, ok := errors.AsType[exitError](err); ok {
 		return int(quiet)
 	}
@@ -88,14 +85,15 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 	return 0
 }
 
-type versionCmd struct{}
-
-// Run prints the version that the build recorded.
-func (versionCmd) Run(p *program) error {
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintln(p.stdout, "keyturn", version)
-	return err
+// newParser makes the parser of the command line, which calls exit after it
+// has printed help.
+func newParser(stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(&commands{},
+		kong.Name("keyturn"),
+		kong.Description("A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
+			"Every flag can be given as the environment variable shown beside it."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	)
 }
