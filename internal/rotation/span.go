@@ -6,17 +6,13 @@ import (
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/tracing"
-	"github.com/keyturn/keyturn/internal/trail"
 )
 
-// endSpan says in the run's span what was driven. The request ID is that of
-// the run's events in the trail, where the secret's name is.
+// endSpan says in the run's span what was driven. The ID of the run's events
+// holds the secret's name, so that it stays out.
 func (d *driver) endSpan(span tracing.Span) {
 	if d.cfg.Tracer == nil {
 		return
-	}
-	if d.secretARN != "" {
-		span.Set("aws.request_id", trail.RotationRequestID(d.secretARN, d.token))
 	}
 	span.Set("cloud.account.id", d.account)
 	span.Set("cloud.region", d.region)
