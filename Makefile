@@ -1,6 +1,9 @@
 # Keyturn. "make help" lists the targets.
 
 export CGO_ENABLED = 0
+# Without net/rpc in functions and pages in grpc, neither of which is used,
+# the program finds no method by name and can leave out what nobody calls.
+export GOFLAGS = -tags=lambda.norpc,grpcnotrace
 GO ?= go
 BIN = bin/keyturn
 
@@ -75,6 +78,10 @@ lint: ## Check format, vet, staticcheck and known vulnerabilities.
 .PHONY: bench
 bench: ## Measure against a bare net/http server, as ratios.
 	$(GO) run ./internal/bench
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for $FUZZTIME (1m); FUZZ=PATTERN chooses among "PACKAGE FuzzName".
+	@GO='$(GO)' scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
 
 .PHONY: doctor-corpus
 doctor-corpus: ## Make the doctor's faults for real and write the confusion table into docs/doctor.md.

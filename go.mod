@@ -168,6 +168,8 @@ require (
 	go.opentelemetry.io/proto/otlp v1.11.0
 )
 
+require github.com/hanwen/go-fuse/v2 v2.12.1 // indirect
+
 tool (
 	golang.org/x/vuln/cmd/govulncheck
 	honnef.co/go/tools/cmd/staticcheck

@@ -19,14 +19,14 @@ const module = "github.com/keyturn/keyturn/"
 // below it. Packages of one layer do not import each other, except inside
 // one "x/..." family.
 var layers = [][]string{
-	{"fault", "plaintext"},
+	{"fault", "plaintext", "commandline"},
 	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep", "manual", "tracing", "release"},
 	{"iam", "key/...", "loggroup", "function", "function/egress", "network", "stack", "database", "application"},
 	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation", "rekey", "host"},
+	{"invocation", "rekey", "backup", "host"},
 	{"rotation", "stack/resource"},
 	{"stack/engine"},
 	{"service/..."},
@@ -67,6 +67,7 @@ var only = map[string][]string{
 	"github.com/go-ldap":                    {"rotator/directory"},
 	"github.com/jcmturner":                  {"rotator/directory"},
 	"golang.org/x/crypto/ssh":               {"rotator/ssh"},
+	"golang.org/x/crypto/argon2":            {"backup"},
 	"gocloud.dev":                           {"key/keeper"},
 	"cloud.google.com/go":                   {"key/keeper"},
 	"google.golang.org":                     {"key/keeper"},
@@ -74,7 +75,6 @@ var only = map[string][]string{
 	"github.com/hashicorp":                  {"key/keeper"},
 	"github.com/go-jose":                    {"oidc"},
 	"github.com/landlock-lsm":               {"function/environment"},
-	"github.com/alecthomas/kong":            {"cli"},
 	"github.com/prometheus":                 {"server"},
 	"go.opentelemetry.io":                   {"tracing"},
 	module + "internal/apitest":             {},

@@ -56,7 +56,7 @@ func makeProgram(path string) error {
 		}
 		return os.WriteFile(path, program, 0o755)
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", path, "./cmd/keyturn")
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -273,3 +273,6 @@ func (p *Process) Log() string { return p.log.String() }
 
 // Output is what the process wrote to stdout so far.
 func (p *Process) Output() string { return p.out.String() }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }

@@ -32,13 +32,14 @@ func main() {
 	floor := flag.String("floor", "", "serve as a floor: bare or crypto (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
-	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor) or doctor; all when empty")
+	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor or scale; all but scale when empty")
+	count := flag.Int("count", 100_000, "secrets in the section scale")
 	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
 	measure := func() error {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return run(ctx, *only, *seconds, *many, *due)
+		return run(ctx, *only, *seconds, *many, *due, *count)
 	}
 	if *floor != "" { // ends by the signal itself
 		measure = func() error { return serveFloor(*floor) }
@@ -88,15 +89,18 @@ func (p *process) stop() error {
 	return err
 }
 
-func run(ctx context.Context, only string, length time.Duration, many, due int) error {
+func run(ctx context.Context, only string, length time.Duration, many, due, count int) error {
 	dir, err := os.MkdirTemp("", "keyturn-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "keyturn")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
 		return fmt.Errorf("building keyturn: %w\n%s", err, out)
+	}
+	if only == "scale" {
+		return measureScale(ctx, binary, dir, length, count)
 	}
 	if only == "" || only == "requests" {
 		if err := measureRequests(ctx, binary, dir, length, many); err != nil {

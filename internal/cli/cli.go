@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/alecthomas/kong"
+	"github.com/keyturn/keyturn/internal/commandline"
 )
 
 // Exit codes. exitFindings tells that something is wrong with what was looked
@@ -34,6 +34,8 @@ type commands struct {
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
 	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
 	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
+	Backup   backupCmd   `cmd:"" help:"Write everything that a server stores into one encrypted file, while it serves."`
+	Restore  restoreCmd  `cmd:"" help:"Restore a backup into an empty data folder or an empty PostgreSQL, or check it."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
 	Health   healthCmd   `cmd:"" help:"Ask a running server whether it is ready, for health checks."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
@@ -47,7 +49,7 @@ type program struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
 	// model is the command line itself.
-	model *kong.Application
+	model *commandline.Command
 }
 
 // exitError makes Main return a code without printing anything more.
@@ -60,21 +62,19 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 func Main(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	exited := -1
-	parser, err := newParser(stdout, stderr, func(c int) { exited = c })
-	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
-		return exitUsage
-	}
-	parsed, err := parser.Parse(args)
-	if exited >= 0 { // help was printed
-		return exited
+	line := newCommandLine()
+	called, err := line.Parse(args)
+	if help, ok := errors.AsType[*commandline.HelpError](err); ok {
+		if err := help.Command.WriteHelp(stdout); err != nil {
+			return exitFailed
+		}
+		return 0
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "keyturn: %v (see keyturn --help)\n", err)
 		return exitUsage
 	}
-	err = parsed.Run(&program{ctx, stdout, stderr, parser.Model})
+	err = called.Target().(runner).Run(&program{ctx, stdout, stderr, line})
 	if quiet, ok := errors.AsType[exitError](err); ok {
 		return int(quiet)
 	}
@@ -85,15 +85,11 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 	return 0
 }
 
-// newParser makes the parser of the command line, which calls exit after it
-// has printed help.
-func newParser(stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
-	return kong.New(&commands{},
-		kong.Name("keyturn"),
-		kong.Description("A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
-			"Every flag can be given as the environment variable shown beside it."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(exit),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-	)
+// runner is what every command is.
+type runner interface{ Run(p *program) error }
+
+// newCommandLine describes the command line.
+func newCommandLine() *commandline.Command {
+	return commandline.New("keyturn", "A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
+		"Every flag can be given as the environment variable shown beside it.", &commands{})
 }

@@ -30,12 +30,12 @@ func read(t *testing.T, name string) string {
 }
 
 // commandVariables are the environment variables of each command's flags.
-func commandVariables(t *testing.T) map[string][]string {
-	t.Helper()
+func commandVariables() map[string][]string {
 	known := map[string][]string{}
-	for _, leaf := range model(t).Leaves(false) {
+	for path, leaf := range leaves() {
+		known[path] = []string{}
 		for _, f := range leaf.Flags {
-			known[leaf.Name] = append(known[leaf.Name], f.Envs...)
+			known[path] = append(known[path], f.Variable)
 		}
 	}
 	return known
@@ -50,7 +50,7 @@ func checkVariables(t *testing.T, name, text string) {
 		t.Errorf("%s names no variable", name)
 	}
 	for _, v := range found {
-		if !slices.Contains(commandVariables(t)["serve"], v) {
+		if !slices.Contains(commandVariables()["serve"], v) {
 			t.Errorf("%s: keyturn serve has no variable %s", name, v)
 		}
 	}
@@ -137,7 +137,7 @@ func TestKubernetesManifests(t *testing.T) {
 		t.Errorf("the liveness probe asks for %v: every node would be restarted when the store is away", got)
 	}
 	for i := 0; at(container, "args", i) != nil; i++ {
-		if command := at(container, "args", i).(string); commandVariables(t)[command] == nil {
+		if command := at(container, "args", i).(string); commandVariables()[command] == nil {
 			t.Errorf("there is no command %s", command)
 		}
 	}
@@ -220,7 +220,7 @@ func TestDockerfile(t *testing.T) {
 			t.Errorf("%s: %v", m[0], err)
 		}
 	}
-	known := commandVariables(t)
+	known := commandVariables()
 	for _, m := range regexp.MustCompile(`(?m)^(?:CMD|HEALTHCHECK .* CMD) \[(.*)\]$`).FindAllStringSubmatch(text, -1) {
 		words := regexp.MustCompile(`"([^"]+)"`).FindAllStringSubmatch(m[1], -1)
 		command := words[len(words)-1][1]
@@ -256,11 +256,7 @@ func TestSystemdUnit(t *testing.T) {
 	if start == nil {
 		t.Fatal("the unit starts no keyturn")
 	}
-	parser, err := newParser(io.Discard, io.Discard, func(int) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse(strings.Fields(start[1])); err != nil {
+	if _, err := model().Parse(strings.Fields(start[1])); err != nil {
 		t.Errorf("keyturn %s: %v", start[1], err)
 	}
 	for _, want := range []string{"NoNewPrivileges=yes", "ProtectSystem=strict", "StateDirectoryMode=0700", "LimitCORE=0", "User=keyturn"} {

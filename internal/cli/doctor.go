@@ -38,7 +38,7 @@ type doctorCmd struct {
 	Fix bool `help:"Apply the remedies that are safe, after showing and asking, and rotate to see whether they helped." xor:"format"`
 	Yes bool `help:"Do not ask, with --fix."`
 
-	selfFlags `embed:"" group:"With --self:"`
+	selfFlags `embed:""`
 }
 
 // Help says what the exit codes mean.

@@ -5,11 +5,9 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/keyturn/keyturn/internal/commandline"
 	"github.com/keyturn/keyturn/internal/manual"
 	"github.com/keyturn/keyturn/internal/release"
 )
@@ -50,12 +48,12 @@ func (manCmd) Run(p *program) error {
 }
 
 // describe makes the manual of the command line.
-func describe(model *kong.Application) *manual.Program {
+func describe(line *commandline.Command) *manual.Program {
 	m := &manual.Program{
-		Name: model.Name, Summary: "self-hosted secrets manager that speaks the AWS Secrets Manager API",
-		Version: release.Read().Version, Root: describeCommand(model.Node, nil), Sections: manualSections(),
+		Name: line.Name, Summary: "self-hosted secrets manager that speaks the AWS Secrets Manager API",
+		Version: release.Read().Version, Root: describeCommand(line, nil), Sections: manualSections(),
 	}
-	m.Root.Detail = model.Help
+	m.Root.Detail = line.Help
 	return m
 }
 
@@ -86,33 +84,24 @@ func manualSections() []manual.Section {
 	}
 }
 
-// describeCommand describes a node of the command line and all below it.
-func describeCommand(n *kong.Node, path []string) manual.Command {
-	c := manual.Command{Path: path, Help: n.Help, Detail: n.Detail}
-	for _, child := range n.Children {
-		if child.Type == kong.CommandNode && !child.Hidden {
-			c.Commands = append(c.Commands, describeCommand(child, append(slices.Clone(path), child.Name)))
-		}
+// describeCommand describes a command and all below it.
+func describeCommand(of *commandline.Command, path []string) manual.Command {
+	c := manual.Command{Path: path, Help: of.Help, Detail: of.Detail}
+	for _, sub := range of.Commands {
+		c.Commands = append(c.Commands, describeCommand(sub, append(slices.Clone(path), sub.Name)))
 	}
-	for _, v := range n.Positional {
-		takes := takes(v, v.Name)
+	for _, v := range of.Arguments {
 		c.Arguments = append(c.Arguments, manual.Argument{
-			Name: v.Name, Help: v.Help, Takes: takes, Values: words(v), Optional: !v.Required, Repeated: v.IsCumulative(),
+			Name: v.Name, Help: v.Help, Takes: takes(v), Values: words(v), Optional: v.Optional, Repeated: v.IsRepeated(),
 		})
 	}
-	for _, f := range n.Flags {
-		if f.Hidden || f.Name == "help" {
-			continue
-		}
+	for _, v := range of.Flags {
 		flag := manual.Flag{
-			Name: f.Name, Help: f.Help, Short: f.Short, Takes: takes(f.Value, f.PlaceHolder), Values: words(f.Value),
-			Placeholder: strings.Trim(f.FormatPlaceHolder(), `"`), Default: f.Default, Repeated: f.IsCumulative(),
+			Name: v.Name, Help: v.Help, Takes: takes(v), Values: words(v), Placeholder: v.Placeholder,
+			Default: v.Default, Variable: v.Variable, Repeated: v.IsRepeated(),
 		}
-		if f.PlaceHolder == "" && f.Default != "" {
-			flag.Placeholder = strings.ToUpper(f.Name)
-		}
-		if len(f.Envs) > 0 {
-			flag.Variable = f.Envs[0]
+		for _, letter := range v.Short {
+			flag.Short = letter
 		}
 		c.Flags = append(c.Flags, flag)
 	}
@@ -120,24 +109,21 @@ func describeCommand(n *kong.Node, path []string) manual.Command {
 }
 
 // takes says what a value is, by its type and by the word that stands for it.
-func takes(v *kong.Value, placeholder string) manual.Takes {
+func takes(v *commandline.Value) manual.Takes {
 	switch {
-	case v.IsBool() || v.IsCounter():
+	case v.IsBool():
 		return manual.Nothing
-	case v.Enum != "":
+	case v.Enum != nil:
 		return manual.Words
-	case placeholder == "DIR" || placeholder == "FOLDER" || v.Name == "data":
+	case v.Placeholder == "DIR" || v.Placeholder == "FOLDER" || v.Name == "data":
 		return manual.Folder
-	case placeholder == "FILE" || placeholder == "PATH" || v.Tag.Type == "path" || v.Tag.Type == "existingfile" || v.Name == "file":
+	case v.Placeholder == "FILE" || v.Placeholder == "PATH" || v.Type != "" || v.Name == "file":
 		return manual.File
 	}
 	return manual.Text
 }
 
 // words are the values that a flag or an argument may have.
-func words(v *kong.Value) []string {
-	if v.Enum == "" {
-		return nil
-	}
-	return slices.DeleteFunc(v.EnumSlice(), func(s string) bool { return s == "" })
+func words(v *commandline.Value) []string {
+	return slices.DeleteFunc(slices.Clone(v.Enum), func(s string) bool { return s == "" })
 }
