@@ -20,13 +20,13 @@ const module = "github.com/keyturn/keyturn/"
 // one "x/..." family.
 var layers = [][]string{
 	{"fault", "plaintext", "commandline"},
-	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep", "manual", "tracing", "release"},
 	{"iam", "key/...", "loggroup", "function", "function/egress", "network", "stack", "database", "application"},
 	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation", "rekey", "backup", "integrity"},
+	{"invocation", "rekey", "backup", "integrity", "host"},
 	{"rotation", "stack/resource"},
 	{"stack/engine"},
 	{"service/..."},
@@ -76,6 +76,7 @@ var only = map[string][]string{
 	"github.com/go-jose":                    {"oidc"},
 	"github.com/landlock-lsm":               {"function/environment"},
 	"github.com/prometheus":                 {"server"},
+	"go.opentelemetry.io":                   {"tracing"},
 	module + "internal/apitest":             {},
 	module + "internal/servicetest":         {},
 	module + "internal/oidc/oidctest":       {},

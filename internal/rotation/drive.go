@@ -57,7 +57,9 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 		Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt,
 		function: run.FunctionARN, testOnly: run.TestOnly, stopping: ctx.Done(),
 	}
-	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	traced, span := e.cfg.Tracer.Start(context.WithoutCancel(ctx), "rotation")
+	defer func() { d.endSpan(span) }()
+	work, cancel := context.WithCancelCause(traced)
 	defer cancel(nil)
 	// A step that runs when ctx ends gets its grace; a lost lease ends it.
 	defer context.AfterFunc(ctx, func() {
@@ -178,7 +180,7 @@ func (d *driver) step(work context.Context, plan *stepPlan) (next *stepPlan, err
 	began := time.Now()
 	failed := plan.refused
 	if failed == nil {
-		failed = d.invoke(work, plan)
+		failed = d.tracedInvoke(work, plan)
 	}
 	if cause := context.Cause(work); cause != nil {
 		return nil, cause // the step was cut off: neither done nor failed

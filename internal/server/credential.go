@@ -91,10 +91,7 @@ const (
 // secret key is the one in the folder or the one in the caller's environment,
 // whichever belongs to the server's access key.
 func ReadReach(dir string) (Reach, error) {
-	reach, err := readJSON[Reach](filepath.Join(dir, reachFile))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && syscall.Kill(reach.PID, 0) == syscall.ESRCH {
-		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %[1]s", dir)
-	}
+	reach, err := ReadAddress(dir)
 	if err != nil {
 		return Reach{}, err
 	}
@@ -111,6 +108,15 @@ func ReadReach(dir string) (Reach, error) {
 	}
 	reach.SecretAccessKey = stored.SecretAccessKey
 	return reach, nil
+}
+
+// ReadAddress is ReadReach without the secret key, for who needs none.
+func ReadAddress(dir string) (Reach, error) {
+	reach, err := readJSON[Reach](filepath.Join(dir, reachFile))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && syscall.Kill(reach.PID, 0) == syscall.ESRCH {
+		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %[1]s", dir)
+	}
+	return reach, err
 }
 
 func readJSON[T any](path string) (v T, err error) {

@@ -53,6 +53,7 @@ type Server struct {
 	// applications calls other services' operations through the handler.
 	applications *serverlessrepo.Service
 	metrics      *metrics
+	gauges       *gauges
 	diagnoser    *diagnoser
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
@@ -81,6 +82,8 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		}
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(), crowd: newCrowd(guestLimit())}
+	s.gauges = newGauges(s)
+	s.metrics.registry.MustRegister(s.gauges)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -123,7 +126,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	s.store.Watch(func(topics []string) { forget(s.keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
 		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: s.keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
-		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
+		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation, Tracer: s.cfg.Tracer,
 	})
 	var held *environment.Egress
 	if s.cfg.EnforceVPC {
@@ -141,7 +144,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	s.invoker.Use(s.pool)
 	s.engine = rotation.New(rotation.Config{
 		Store: s.store, Invoke: s.invoker.Invoke, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
-		Observe: s.metrics.rotation, Diagnose: s.diagnose, Logger: s.cfg.Logger,
+		Observe: s.metrics.rotation, Diagnose: s.diagnose, Logger: s.cfg.Logger, Tracer: s.cfg.Tracer,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
 		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
@@ -156,7 +159,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		return err
 	}
 	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
-	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.gauges.record, Log: s.cfg.Logger})
 	s.stacks.Use(inside)
 	s.applications.Use(inside)
 	s.answerAll(services)
@@ -246,5 +249,6 @@ func (s *Server) Close() error {
 	if s.folder != nil {
 		errs = append(errs, s.folder.Close())
 	}
+	errs = append(errs, s.cfg.Tracer.Close())
 	return errors.Join(errs...)
 }

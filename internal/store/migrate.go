@@ -58,6 +58,16 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	return apply(ctx, c, steps[found:], found, types, begin)
 }
 
+// Schema returns the number of the schema that this program makes: that of
+// its last migration.
+func Schema() int {
+	steps, err := migrations()
+	if err != nil {
+		panic(err) // the files are part of the program
+	}
+	return len(steps)
+}
+
 // migrations returns the text of every schema file in order.
 func migrations() ([]string, error) {
 	names, err := fs.Glob(schemaFiles, "schema/*.sql")
