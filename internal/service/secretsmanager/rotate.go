@@ -27,7 +27,7 @@ func (s *Service) RotateSecret(ctx context.Context, call *wire.Call, in *api.Rot
 		return nil, err
 	}
 	var out *api.RotateSecretResponse
-	err := retry(ctx, func() error {
+	err := retry(ctx, func(int) error {
 		start := secret.RotationStart{
 			Token: token, RotationToken: s.Sealer.Seal(rotation.TokenPurpose, []byte(uuid.NewString())),
 			Test: in.RotateImmediately != nil && !*in.RotateImmediately, Now: call.Time,

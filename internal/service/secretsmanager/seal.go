@@ -214,7 +214,11 @@ type prepared struct {
 // compares it with the one that the token already names. keyID is the key
 // that the call chooses for the secret, nil to keep its own; the versions with
 // AWS's labels are then sealed again under it.
-func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string) (*prepared, error) {
+//
+// The first attempt takes what memory has and the token for a new one, as most
+// are: the transaction finds out, and only an answer in its own right is asked
+// of the database.
+func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string, attempt int) (*prepared, error) {
 	owner := ownerOf(call, id)
 	if err := s.resolveKey(ctx, call, owner, keyID); err != nil {
 		return nil, err
@@ -225,11 +229,7 @@ func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string
 		}
 	}
 	p := &prepared{token: token, keyID: keyID}
-	var look glance
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		look, err = s.look(tx, call, id, v, p)
-		return err
-	})
+	look, err := s.glanceAt(ctx, call, id, v, p, attempt)
 	if err != nil {
 		return nil, err
 	}
@@ -261,9 +261,29 @@ type glance struct {
 	again []reading
 }
 
-// look reads what prepare needs in one snapshot.
-func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared) (glance, error) {
-	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: p.token})
+// glanceAt looks at what memory has, in the first attempt, and else at the
+// database.
+func (s *Service) glanceAt(ctx context.Context, call *wire.Call, id string, v value, p *prepared, attempt int) (look glance, err error) {
+	if attempt == 0 {
+		err = s.Store.Read(ctx, func(tx *store.Tx) (err error) {
+			look, err = s.look(tx, call, id, v, p, "")
+			return err
+		})
+		if err == nil {
+			return look, nil
+		}
+	}
+	err = s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		look, err = s.look(tx, call, id, v, p, p.token)
+		return err
+	})
+	return look, err
+}
+
+// look reads what prepare needs in one snapshot. version is a deprecated
+// version to look at beside the labelled ones.
+func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared, version string) (glance, error) {
+	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: version})
 	if err != nil {
 		return glance{}, err
 	}

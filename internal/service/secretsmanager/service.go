@@ -273,11 +273,12 @@ var errStale = errors.New("the secret changed while the call was prepared")
 // attempts bounds how often a call is prepared again.
 const attempts = 8
 
-// retry runs fn until it returns anything but errStale.
-func retry(ctx context.Context, fn func() error) error {
+// retry runs fn, which counts its attempts from 0, until it returns anything
+// but errStale.
+func retry(ctx context.Context, fn func(attempt int) error) error {
 	var err error
-	for range attempts {
-		if err = fn(); !errors.Is(err, errStale) {
+	for attempt := range attempts {
+		if err = fn(attempt); !errors.Is(err, errStale) {
 			return err
 		}
 		if ctx.Err() != nil {

@@ -26,8 +26,8 @@ func (s *Service) UpdateSecret(ctx context.Context, call *wire.Call, in *api.Upd
 		})
 	}
 	var out *api.UpdateSecretResponse
-	err := retry(ctx, func() error {
-		p, err := s.prepare(ctx, call, *in.SecretId, token, v, in.KmsKeyId)
+	err := retry(ctx, func(attempt int) error {
+		p, err := s.prepare(ctx, call, *in.SecretId, token, v, in.KmsKeyId, attempt)
 		if err != nil {
 			return err
 		}

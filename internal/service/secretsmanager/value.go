@@ -149,8 +149,8 @@ func (s *Service) PutSecretValue(ctx context.Context, call *wire.Call, in *api.P
 		return nil, err
 	}
 	var out *api.PutSecretValueResponse
-	err := retry(ctx, func() error {
-		p, err := s.prepare(ctx, call, *in.SecretId, token, newValue(in.SecretString, in.SecretBinary), nil)
+	err := retry(ctx, func(attempt int) error {
+		p, err := s.prepare(ctx, call, *in.SecretId, token, newValue(in.SecretString, in.SecretBinary), nil, attempt)
 		if err != nil {
 			return err
 		}
