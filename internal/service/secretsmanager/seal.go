@@ -198,6 +198,9 @@ func (s *Service) ensureDefaultKey(ctx context.Context, account, region string) 
 type prepared struct {
 	secretID string
 	token    string
+	// sought is the token once a version was looked for that has it; "" while
+	// it is taken for a new one.
+	sought string
 	// version is sealed under key; both are empty when the token named a
 	// version with a value, which equal then compares.
 	version secret.Version
@@ -266,24 +269,24 @@ type glance struct {
 func (s *Service) glanceAt(ctx context.Context, call *wire.Call, id string, v value, p *prepared, attempt int) (look glance, err error) {
 	if attempt == 0 {
 		err = s.Store.Read(ctx, func(tx *store.Tx) (err error) {
-			look, err = s.look(tx, call, id, v, p, "")
+			look, err = s.look(tx, call, id, v, p)
 			return err
 		})
 		if err == nil {
 			return look, nil
 		}
 	}
+	p.sought = p.token
 	err = s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		look, err = s.look(tx, call, id, v, p, p.token)
+		look, err = s.look(tx, call, id, v, p)
 		return err
 	})
 	return look, err
 }
 
-// look reads what prepare needs in one snapshot. version is a deprecated
-// version to look at beside the labelled ones.
-func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared, version string) (glance, error) {
-	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: version})
+// look reads what prepare needs in one snapshot.
+func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared) (glance, error) {
+	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: p.sought})
 	if err != nil {
 		return glance{}, err
 	}

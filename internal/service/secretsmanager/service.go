@@ -252,7 +252,9 @@ func change[Out any, P output[Out]](ctx context.Context, s *Service, call *wire.
 			return err
 		}
 		replicated = len(c.after.Replicas) > 0
-		if err := tx.SaveSecret(before, c.after); err != nil {
+		if err := tx.SaveSecret(before, c.after); fault.Is(err, fault.Exists) {
+			return errStale // a version that was not sought has the new one's ID
+		} else if err != nil {
 			return err
 		}
 		return tx.Record(call.Event(P(out)))

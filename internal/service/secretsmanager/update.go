@@ -35,7 +35,7 @@ func (s *Service) UpdateSecret(ctx context.Context, call *wire.Call, in *api.Upd
 		if !v.given() && in.Description == nil && in.Type == nil {
 			use = secret.Rekey
 		}
-		out, err = change(ctx, s, call, target{id: *in.SecretId, use: use, version: token}, func(c changing) (*api.UpdateSecretResponse, error) {
+		out, err = change(ctx, s, call, target{id: *in.SecretId, use: use, version: p.sought}, func(c changing) (*api.UpdateSecretResponse, error) {
 			return s.update(c, in, p, v.given())
 		})
 		return err
