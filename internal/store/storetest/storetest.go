@@ -40,6 +40,8 @@ func Run(t *testing.T, open Open) {
 		{"LabelTwice", testLabelTwice},
 		{"ReadVersion", testReadVersion},
 		{"FindLabelled", testFindLabelled},
+		{"Written", testWritten},
+		{"WrittenInTurn", testWrittenInTurn},
 		{"Crowded", testCrowded},
 		{"Touch", testTouch},
 		{"PurgeAndDue", testPurgeAndDue},
