@@ -70,20 +70,23 @@ func namespaces(capability environment.HostCapability) Check {
 	if capability.Namespaces != "" {
 		return c
 	}
-	c.State, c.Text = Finding, "none"
+	c.State, c.Text = Note, "none"
+	if capability.Unsafe() && runtime.GOOS == "linux" {
+		c.State = Finding
+	}
 	for _, missing := range capability.Missing {
 		if strings.HasPrefix(missing, "no namespaces") {
 			c.Text = missing
 		}
 	}
-	c.Means = "Functions see the host's processes and file names, and code that expects Lambda's paths (/var/task, /opt) does not find them."
+	c.Means = "One layer less: functions see the host's processes and file names, and code that expects Lambda's paths (/var/task, /opt) does not find them."
 	c.Remedies = []string{
-		"As root: give the server CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_CHOWN, as deploy/systemd/keyturn.service does.",
+		"As root: give the server CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_CHOWN, as deploy/systemd/own-users.conf does.",
 		"As another user: sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1, and on Ubuntu 24.04 kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile with userns.",
 		"In a container: allow clone with namespace flags, mount and pivot_root in its seccomp profile.",
 	}
 	if runtime.GOOS != "linux" {
-		c.State, c.Remedies = Note, nil
+		c.Remedies = nil
 	}
 	return c
 }
@@ -96,7 +99,7 @@ func users(capability environment.HostCapability) Check {
 	c.State = Note
 	c.Text = fmt.Sprintf("functions run as the server's user, number %d", os.Geteuid())
 	c.Means = "One layer less: what keeps functions from the server is their namespaces and Landlock, not the owner of the files."
-	c.Remedies = []string{"Start the server as root with few capabilities, as deploy/systemd/keyturn.service does: then each environment gets a user of its own."}
+	c.Remedies = []string{"Start the server as root with few capabilities, as deploy/systemd/own-users.conf does: then each environment gets a user of its own."}
 	if capability.Unsafe() && runtime.GOOS == "linux" {
 		c.State = Finding
 		c.Means = "Nothing would keep a function from the server's files, so functions are refused."
@@ -156,11 +159,7 @@ func (x *examiner) interpreters(runtimes []environment.RuntimeSupport) (checks [
 	if len(missing) == 0 {
 		return checks
 	}
-	state := Note
-	if len(exact)+len(instead) == 0 {
-		state = Finding
-	}
-	return append(checks, one("H07", "missing interpreters", state, strings.Join(missing, ", "),
+	return append(checks, one("H07", "missing interpreters", Note, strings.Join(missing, ", "),
 		"Functions of these runtimes are refused. Built-in rotators and provided runtimes need none.",
 		"Install python3, or nodejs of version 18 or newer, where every user may execute it, or name one with --runtime RUNTIME=PATH.")...)
 }

@@ -36,8 +36,8 @@ func (s *Store) Stat() Stat {
 	st := Stat{
 		CacheHits: c.hits.Load(), CacheMisses: c.misses.Load(), Updates: c.updates.Load(), FailedUpdates: c.failed.Load(),
 		UpdateTime: time.Duration(c.updateFor.Load()), Current: s.feed.current(),
-		CacheBytes: s.memory.secrets.Bytes() + s.memory.keys.Bytes() + s.memory.grants.Bytes(),
-		CacheLimit: s.memory.secrets.limit + s.memory.keys.limit + s.memory.grants.limit,
+		CacheBytes: s.memory.secrets.Bytes() + s.memory.keys.Bytes() + s.memory.aliases.Bytes() + s.memory.grants.Bytes(),
+		CacheLimit: s.memory.secrets.limit + s.memory.keys.limit + s.memory.aliases.limit + s.memory.grants.limit,
 	}
 	if proved := s.feed.proved.Load(); proved > 0 {
 		st.Proof = time.Since(s.feed.start) - time.Duration(proved)

@@ -45,6 +45,8 @@ func Run(t *testing.T, open Open) {
 		{"Crowded", testCrowded},
 		{"Touch", testTouch},
 		{"PurgeAndDue", testPurgeAndDue},
+		{"Backlog", testBacklog},
+		{"Stat", testStat},
 		{"Replicas", testReplicas},
 		{"List", testList},
 		{"ListContent", testListContent},
