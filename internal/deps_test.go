@@ -76,15 +76,17 @@ var only = map[string][]string{
 	"github.com/landlock-lsm":               {"function/environment"},
 	"github.com/alecthomas/kong":            {"cli"},
 	"github.com/prometheus":                 {"server"},
+	"github.com/hanwen/go-fuse":             {}, // what tests run on
 	module + "internal/apitest":             {},
 	module + "internal/servicetest":         {},
 	module + "internal/oidc/oidctest":       {},
+	module + "internal/faultdisk":           {},
 	module + "internal/store/storetest":     {},
 	module + "internal/rotator/rotatortest": {},
 }
 
 // neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest", "faultdisk"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {
