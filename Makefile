@@ -74,6 +74,10 @@ lint: ## Check format, vet, staticcheck and known vulnerabilities.
 bench: ## Measure against a bare net/http server, as ratios.
 	$(GO) run ./internal/bench
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for $FUZZTIME (1m); FUZZ=PATTERN chooses among "PACKAGE FuzzName".
+	@GO='$(GO)' scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
+
 .PHONY: doctor-corpus
 doctor-corpus: ## Make the doctor's faults for real and write the confusion table into docs/doctor.md.
 	@scripts/need $(DEMO_NEEDS)

@@ -160,6 +160,8 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
+require github.com/hanwen/go-fuse/v2 v2.12.1 // indirect
+
 tool (
 	golang.org/x/vuln/cmd/govulncheck
 	honnef.co/go/tools/cmd/staticcheck

@@ -273,3 +273,6 @@ func (p *Process) Log() string { return p.log.String() }
 
 // Output is what the process wrote to stdout so far.
 func (p *Process) Output() string { return p.out.String() }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }

@@ -35,6 +35,8 @@ type commands struct {
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
 	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
 	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
+	Backup   backupCmd   `cmd:"" help:"Write everything that a server stores into one encrypted file, while it serves."`
+	Restore  restoreCmd  `cmd:"" help:"Restore a backup into an empty data folder or an empty PostgreSQL, or check it."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

@@ -51,6 +51,8 @@ type Server struct {
 	diagnoser    *diagnoser
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
+	// crowd is who is connected, at any door.
+	crowd *crowd
 	// outer is for clients, inner for functions, passages for clients in
 	// VPCs.
 	outer, inner door
@@ -73,7 +75,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics()}
+	s := &Server{cfg: cfg, metrics: newMetrics(), crowd: newCrowd(guestLimit())}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())

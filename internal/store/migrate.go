@@ -18,6 +18,9 @@ import (
 //go:embed schema/*.sql
 var schemaFiles embed.FS
 
+// versionTable tells which schema files were applied.
+const versionTable = `CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY, applied_at bigint NOT NULL)`
+
 // NewerSchemaError tells that a newer program migrated the database.
 type NewerSchemaError struct {
 	// Found is the schema number of the database; Known is the highest
@@ -39,7 +42,7 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	if err != nil {
 		return err
 	}
-	if _, err := c.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY, applied_at bigint NOT NULL)`); err != nil {
+	if _, err := c.ExecContext(ctx, versionTable); err != nil {
 		return fmt.Errorf("preparing the schema: %w", err)
 	}
 	var found int
@@ -52,7 +55,7 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	if found == len(steps) {
 		return nil
 	}
-	return apply(ctx, c, steps[found:], found, types, begin)
+	return migrateAll(ctx, c, types, begin, len(steps))
 }
 
 // migrations returns the text of every schema file in order.
@@ -75,8 +78,67 @@ func migrations() ([]string, error) {
 	return steps, nil
 }
 
-// apply runs the steps that follow version number found.
-func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer, begin string) (err error) {
+// SchemaNumber is the number of the schema that this program has.
+func SchemaNumber() int {
+	steps, err := migrations()
+	if err != nil { // a test reads them
+		return 0
+	}
+	return len(steps)
+}
+
+// CheckSchema refuses a database whose schema is not this program's: one from
+// the future with a *NewerSchemaError. It changes nothing.
+func CheckSchema(ctx context.Context, c *sql.Conn) error {
+	var found int
+	if err := c.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_version`).Scan(&found); err != nil {
+		return fmt.Errorf("reading the schema's version, which a server makes when it first starts: %w", err)
+	}
+	switch known := SchemaNumber(); {
+	case found > known:
+		return &NewerSchemaError{Found: found, Known: known}
+	case found < known:
+		return fmt.Errorf("the database's schema is number %d, and this program's is %d: start the server of this version once, or use the program that serves", found, known)
+	}
+	return nil
+}
+
+// Build makes the schema with the number in an empty database, or brings one
+// up to it, inside the transaction that the connection is in.
+func Build(ctx context.Context, c *sql.Conn, types *strings.Replacer, number int) error {
+	steps, err := migrations()
+	if err != nil {
+		return err
+	}
+	if number < 1 || number > len(steps) {
+		return &NewerSchemaError{Found: number, Known: len(steps)}
+	}
+	if _, err := c.ExecContext(ctx, versionTable); err != nil {
+		return fmt.Errorf("preparing the schema: %w", err)
+	}
+	var found int
+	if err := c.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_version`).Scan(&found); err != nil {
+		return fmt.Errorf("reading the schema's version: %w", err)
+	}
+	for i := found; i < number; i++ {
+		if err := step(ctx, c, types.Replace(steps[i]), i+1); err != nil {
+			return fmt.Errorf("making version %d of the schema: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// step applies one schema file and notes that.
+func step(ctx context.Context, c *sql.Conn, text string, version int) error {
+	if _, err := c.ExecContext(ctx, text); err != nil {
+		return err
+	}
+	_, err := c.ExecContext(ctx, fmt.Sprintf(`INSERT INTO schema_version (version, applied_at) VALUES (%d, %d)`, version, time.Now().UnixMicro()))
+	return err
+}
+
+// migrateAll applies what is missing up to the number.
+func migrateAll(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin string, number int) (err error) {
 	if _, err := c.ExecContext(ctx, begin); err != nil {
 		return fmt.Errorf("migrating the schema: %w", err)
 	}
@@ -85,14 +147,8 @@ func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *s
 			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	for i, step := range steps {
-		version := found + i + 1
-		record := fmt.Sprintf(`INSERT INTO schema_version (version, applied_at) VALUES (%d, %d)`, version, time.Now().UnixMicro())
-		for _, text := range []string{types.Replace(step), record} {
-			if _, err := c.ExecContext(ctx, text); err != nil {
-				return fmt.Errorf("migrating the schema to version %d: %w", version, err)
-			}
-		}
+	if err := Build(ctx, c, types, number); err != nil {
+		return fmt.Errorf("migrating the schema: %w", err)
 	}
 	if _, err = c.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("migrating the schema: %w", err)

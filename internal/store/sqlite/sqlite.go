@@ -116,7 +116,11 @@ var (
 )
 
 func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Path: filepath.Join(dir, databaseName), RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	return connectTo(filepath.Join(dir, databaseName), wrap, pragmas)
+}
+
+func connectTo(path string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
 	c, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
