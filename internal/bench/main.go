@@ -32,8 +32,8 @@ func main() {
 	floor := flag.String("floor", "", "serve as a floor: bare or crypto (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
-	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor or scale; all but scale when empty")
-	count := flag.Int("count", 100_000, "secrets in the section scale")
+	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor, scale or schedule; all but the last two when empty")
+	count := flag.Int("count", 100_000, "secrets in the sections scale and schedule")
 	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
 	measure := func() error {
@@ -99,8 +99,11 @@ func run(ctx context.Context, only string, length time.Duration, many, due, coun
 	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
 		return fmt.Errorf("building keyturn: %w\n%s", err, out)
 	}
-	if only == "scale" {
+	switch only {
+	case "scale":
 		return measureScale(ctx, binary, dir, length, count)
+	case "schedule":
+		return measureSchedule(ctx, binary, dir, length, count, due)
 	}
 	if only == "" || only == "requests" {
 		if err := measureRequests(ctx, binary, dir, length, many); err != nil {
