@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		{"LogEntries", testLogEntries},
 		{"LogEntriesModel", testLogEntriesModel},
 		{"TrimLogs", testTrimLogs},
+		{"LargeLogGroups", testLargeLogGroups},
 		{"Network", testNetwork},
 		{"NetworkClaim", testNetworkClaim},
 		{"NetworkDatabases", testNetworkDatabases},
