@@ -98,16 +98,18 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
 	var schema string
-	if err := db.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
+	var at time.Time
+	if err := db.QueryRowContext(ctx, "SELECT current_schema(), clock_timestamp()").Scan(&schema, &at); err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
+	now := newClock(at)
 	logger := cfg.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
 	listening := config.Copy()
 	listening.RuntimeParams["application_name"] += " listening"
-	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1)}}, cfg.Cache), nil
+	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1), now}}, cfg.Cache), nil
 }
 
 // tune sets what every connection needs unless the URL says otherwise.
@@ -181,7 +183,7 @@ type backend struct {
 
 // Peers implements store.Backend.
 func (b *backend) Peers() *store.Peers {
-	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Follow: b.listener.follow}
+	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Now: b.listener.clock.now, Follow: b.listener.follow}
 }
 
 // conn runs statements in a transaction.

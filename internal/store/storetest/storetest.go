@@ -63,6 +63,7 @@ func Run(t *testing.T, open Open) {
 		{"Run", testRun},
 		{"Fence", testFence},
 		{"LeaseFromTheFuture", testLeaseFromTheFuture},
+		{"ClocksDiffer", testClocksDiffer},
 		{"Release", testRelease},
 		{"ClaimOrder", testClaimOrder},
 		{"ClaimRace", testClaimRace},
