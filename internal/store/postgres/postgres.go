@@ -138,6 +138,9 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 		return err
 	}
 	defer c.Close()
+	if err := checkVersion(ctx, c); err != nil {
+		return err
+	}
 	if _, err := c.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_lock(%d)", migrationLock)); err != nil {
 		return err
 	}
@@ -156,6 +159,21 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 		return err
 	}
 	_, err = c.ExecContext(ctx, changeTable)
+	return err
+}
+
+// oldest is the first version with all that the store uses, as PostgreSQL
+// counts them; databases that speak its protocol claim to be one.
+const oldest = 130_000
+
+// checkVersion refuses a server that would fail later, in the middle.
+func checkVersion(ctx context.Context, c *sql.Conn) error {
+	var number int
+	var name string
+	err := c.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_version')").Scan(&number, &name)
+	if err == nil && number < oldest {
+		err = fmt.Errorf("PostgreSQL %s is too old: version 13 or newer is needed", name)
+	}
 	return err
 }
 
