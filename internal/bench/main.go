@@ -35,8 +35,8 @@ func main() {
 	dir := flag.String("dir", "", "the folder of the floor's store (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
-	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor or scale; all but scale when empty")
-	count := flag.Int("count", 100_000, "secrets in the section scale")
+	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor, scale or schedule; all but the last two when empty")
+	count := flag.Int("count", 100_000, "secrets in the sections scale and schedule")
 	keyturn := flag.String("keyturn", "", "measure this program instead of building one")
 	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
@@ -105,8 +105,11 @@ func run(ctx context.Context, binary, only string, length time.Duration, many, d
 			return fmt.Errorf("building keyturn: %w\n%s", err, out)
 		}
 	}
-	if only == "scale" {
+	switch only {
+	case "scale":
 		return measureScale(ctx, binary, dir, length, count)
+	case "schedule":
+		return measureSchedule(ctx, binary, dir, length, count, due)
 	}
 	if only == "" || only == "requests" {
 		if err := measureRequests(ctx, binary, dir, length, many); err != nil {

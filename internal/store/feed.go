@@ -72,6 +72,8 @@ type Peers struct {
 	// Committed is called when a transaction that announced something may
 	// have been committed. It must not wait.
 	Committed func()
+	// Now is the time by the database's clock.
+	Now func() time.Time
 	// Follow tells the feed what others announce, until ctx ends.
 	Follow func(ctx context.Context, feed *Feed) error
 }

@@ -180,6 +180,18 @@ func (s *Store) settle(u *update) {
 	}
 }
 
+// Now is the time by the clock that the processes of one database share: the
+// database's own, or, of a database that belongs to one process, this
+// machine's. Leases are counted by it, so that the clocks of nodes may differ.
+// It is never ahead of that clock, and lags by as long as a question to the
+// database takes, a second at most. It asks nothing itself.
+func (s *Store) Now() time.Time {
+	if s.peers == nil {
+		return time.Now()
+	}
+	return s.peers.Now()
+}
+
 // announce makes the update tell other processes of the topics.
 func (s *Store) announce(ctx context.Context, c Conn, topics []string) error {
 	if s.peers == nil || len(topics) == 0 {
