@@ -100,6 +100,8 @@ func TestIdentify(t *testing.T) {
 		"Permission is hereby granted, free\nof charge, to any person … without restriction":                              "MIT",
 		"Redistribution and use in source and binary forms … may be used to endorse or promote":                           "BSD-3-Clause",
 		"Redistribution and use in source and binary forms, with or without":                                              "BSD-2-Clause",
+		"Mozilla Public License Version 2.0 … or the GNU Affero General Public License, Version 3.0":                      "MPL-2.0",
+		"GNU GENERAL PUBLIC LICENSE\n Version 3, 29 June 2007 … version 3 of the GNU Affero General Public License":       "GPL-3.0-only",
 		"Mozilla Public License Version 2.0":                                                                              "MPL-2.0",
 		"Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is granted": "ISC",
 		"All rights reserved.": "",

@@ -72,10 +72,11 @@ var phrases = [...]struct {
 	words []string
 }{
 	{"Apache-2.0", []string{"Apache License", "Version 2.0"}},
-	{"AGPL-3.0-only", []string{"GNU AFFERO GENERAL PUBLIC LICENSE"}},
-	{"LGPL-3.0-only", []string{"GNU LESSER GENERAL PUBLIC LICENSE"}},
-	{"GPL-3.0-only", []string{"GNU GENERAL PUBLIC LICENSE", "Version 3"}},
+	// This one names GNU's, and each of those the others: their titles count.
 	{"MPL-2.0", []string{"Mozilla Public License", "2.0"}},
+	{"AGPL-3.0-only", []string{"GNU AFFERO GENERAL PUBLIC LICENSE Version 3, 19 November 2007"}},
+	{"LGPL-3.0-only", []string{"GNU LESSER GENERAL PUBLIC LICENSE Version 3, 29 June 2007"}},
+	{"GPL-3.0-only", []string{"GNU GENERAL PUBLIC LICENSE Version 3, 29 June 2007"}},
 	{"BSD-3-Clause", []string{"Redistribution and use in source and binary forms", "endorse or promote"}},
 	{"BSD-2-Clause", []string{"Redistribution and use in source and binary forms"}},
 	{"ISC", []string{"Permission to use, copy, modify, and", "distribute this software for any purpose with or without fee"}},

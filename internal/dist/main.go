@@ -102,7 +102,8 @@ func prepare(ctx context.Context, work string) (*release, error) {
 		}
 		r.shared = append(r.shared, file{name, 0o644, text})
 	}
-	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "deploy/systemd/keyturn.service", "deploy/systemd/keyturn.env", "deploy/prometheus/keyturn.rules.yaml"} {
+	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "deploy/systemd/keyturn.service", "deploy/systemd/keyturn.env",
+		"deploy/systemd/keyturn.sysusers", "deploy/systemd/own-users.conf", "deploy/prometheus/keyturn.rules.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
