@@ -9,7 +9,7 @@ import (
 )
 
 // kills is how often each configuration's servers are killed by tests.
-const kills = 20
+const kills = 15
 
 // seed is of the tests' random choices.
 const seed = 1

@@ -88,10 +88,7 @@ func (s *site) shatter(ctx context.Context, kills int) error {
 		}
 		err = s.underLoad(ctx, func(ctx context.Context) error { return s.killAtRandom(ctx, min(left, perRound)) })
 	}
-	if err != nil {
-		return err
-	}
-	return s.checkAgain(ctx)
+	return err
 }
 
 // ground is what all configurations stand on.
@@ -159,6 +156,14 @@ func (c *configuration) run(ctx context.Context, g *ground, kills int, rnd *rand
 	s, err := open(ctx, g, c.setup, rnd)
 	if err == nil {
 		err = c.act(s, ctx, kills)
+	}
+	if err == nil {
+		err = s.checkAgain(ctx)
+	}
+	for _, n := range s.nodes {
+		if len(s.tally.violations) > 0 {
+			s.tally.evidence = append(s.tally.evidence, fmt.Sprintf("node %s said at last:\n%s", n.name, n.said()))
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		for _, n := range s.nodes {

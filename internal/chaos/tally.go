@@ -26,6 +26,8 @@ type tally struct {
 	boundaries map[string]int
 	// violations are what must not be, with the evidence.
 	violations []string
+	// evidence is what the servers logged at last, if there are any.
+	evidence []string
 }
 
 func newTally(name string) *tally {
@@ -143,6 +145,9 @@ func report(w io.Writer, all []*tally) {
 		fmt.Fprintf(w, "%s: what failed requests got: %s\n", t.name, strings.Join(codes, ", "))
 		for _, v := range t.violations {
 			fmt.Fprintf(w, "VIOLATION (%s): %s\n", t.name, v)
+		}
+		for _, e := range t.evidence {
+			fmt.Fprintln(w, e)
 		}
 	}
 }
