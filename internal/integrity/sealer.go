@@ -216,11 +216,14 @@ func (s *Sealer) missed(tx *store.Tx, last *store.TrailSeal, high int64) ([]int6
 
 // note stores the end of this node's segments from time to time.
 func (s *Sealer) note(ctx context.Context, now time.Time) error {
-	h := s.Recorder.Head()
-	if h == nil || *h == s.noteOf || now.Sub(s.noted) < noteEvery {
+	if now.Sub(s.noted) < noteEvery {
 		return nil
 	}
-	err := s.Store.Update(ctx, func(tx *store.Tx) error { return s.Keys.NoteHead(tx, h, now) })
+	h, err := s.Recorder.SyncedHead()
+	if err != nil || h == nil || *h == s.noteOf {
+		return err
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error { return s.Keys.NoteHead(tx, h, now) })
 	if err == nil {
 		s.noted, s.noteOf = now, *h
 	}

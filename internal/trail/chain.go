@@ -142,8 +142,8 @@ func (c *chain) next(lines []byte) link { return c.sum(c.last.Link, lines) }
 // wrote notes what was written.
 func (c *chain) wrote(l link, size int64) { c.last.Link, c.last.Size = l, size }
 
-func (c *chain) head() *Head {
-	return &Head{Chain: c.name, Number: c.number, Segment: c.last.Segment, Size: c.last.Size, Link: c.last.Link}
+func (c *chain) head() Head {
+	return Head{Chain: c.name, Number: c.number, Segment: c.last.Segment, Size: c.last.Size, Link: c.last.Link}
 }
 
 // begin writes the heading of a segment and returns its size.

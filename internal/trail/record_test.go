@@ -149,6 +149,11 @@ func FuzzText(f *testing.F) {
 }
 
 func BenchmarkRecord(b *testing.B) {
+	b.Run("sealed", func(b *testing.B) { benchmarkRecord(b, true) })
+	b.Run("plain", func(b *testing.B) { benchmarkRecord(b, false) })
+}
+
+func benchmarkRecord(b *testing.B, sealed bool) {
 	e := event("GetSecretValue", time.Now())
 	e.Resources = []Resource{{"AWS::SecretsManager::Secret", "arn:aws:secretsmanager:us-east-1:123456789012:secret:app/db-AbCdEf"}}
 	r, err := NewRecorder(b.TempDir())
@@ -156,6 +161,11 @@ func BenchmarkRecord(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer r.Close()
+	if sealed {
+		if err := r.Seal("node", chainKey); err != nil {
+			b.Fatal(err)
+		}
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := r.Record(e); err != nil {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -40,6 +39,7 @@ type Recorder struct {
 	pending *batch
 	writing bool
 	spare   []byte // of a batch that is written
+	head    Head   // the end of what is sealed
 	scratch sync.Pool
 
 	// Owned by the caller that is writing.
@@ -47,7 +47,6 @@ type Recorder struct {
 	size  int64
 	begun time.Time
 	chain *chain // nil when segments are not sealed
-	head  atomic.Pointer[Head]
 }
 
 // batch is what goes into one write. The channels are made for the first
@@ -123,7 +122,7 @@ func (r *Recorder) record(lines []byte) error {
 	r.spare = nil
 	r.mu.Unlock()
 
-	b.err = r.write(b.lines)
+	b.err = r.write(b)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,6 +132,9 @@ func (r *Recorder) record(lines []byte) error {
 	if cap(b.lines) <= maxSpare {
 		r.spare = b.lines
 	}
+	if r.chain != nil && r.chain.last != nil {
+		r.head = r.chain.head()
+	}
 	if len(r.pending.lines) > 0 {
 		r.pending.lead <- struct{}{}
 	} else {
@@ -141,9 +143,9 @@ func (r *Recorder) record(lines []byte) error {
 	return b.err
 }
 
-// write appends the lines, and their seal, to the current segment, whole or
-// not at all. The slice's room may be used.
-func (r *Recorder) write(lines []byte) error {
+// write appends the batch's lines, and their seal, to the current segment,
+// whole or not at all.
+func (r *Recorder) write(b *batch) error {
 	if r.file == nil || r.size >= maxSegment || time.Since(r.begun) >= maxSegmentAge {
 		if err := r.begin(); err != nil {
 			return fault.Wrap(err, "beginning a trail segment")
@@ -151,10 +153,10 @@ func (r *Recorder) write(lines []byte) error {
 	}
 	var sum link
 	if r.chain != nil {
-		sum = r.chain.next(lines)
-		lines = appendSeal(lines, sum)
+		sum = r.chain.next(b.lines)
+		b.lines = appendSeal(b.lines, sum)
 	}
-	n, err := r.file.Write(lines)
+	n, err := r.file.Write(b.lines)
 	if err != nil {
 		// Half a line must not spoil the next: cut it off, or leave the
 		// segment if even that fails.
@@ -166,7 +168,6 @@ func (r *Recorder) write(lines []byte) error {
 	r.size += int64(n)
 	if r.chain != nil {
 		r.chain.wrote(sum, r.size)
-		r.head.Store(r.chain.head())
 	}
 	return nil
 }

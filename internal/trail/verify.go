@@ -283,5 +283,34 @@ func linkAt(path string, end int64) (l link, err error) {
 }
 
 // Head returns the end of what was recorded and sealed, or nil before the
-// first record.
-func (r *Recorder) Head() *Head { return r.head.Load() }
+// first record. It may not be on disk yet.
+func (r *Recorder) Head() *Head {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.head.Chain == "" {
+		return nil
+	}
+	return new(r.head)
+}
+
+// SyncedHead is Head for a place that is on disk when it returns, so that it
+// may be noted where a loss of power leaves it.
+func (r *Recorder) SyncedHead() (*Head, error) {
+	h := r.Head()
+	if h == nil {
+		return nil, nil
+	}
+	for _, path := range []string{filepath.Join(r.dir, h.Segment), r.dir} {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil // retention removed it
+		}
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("writing the trail to disk: %w", err)
+		}
+	}
+	return h, nil
+}
