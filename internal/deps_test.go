@@ -20,13 +20,13 @@ const module = "github.com/keyturn/keyturn/"
 // one "x/..." family.
 var layers = [][]string{
 	{"fault", "plaintext", "commandline"},
-	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep", "manual", "tracing", "release"},
 	{"iam", "key/...", "loggroup", "function", "function/egress", "network", "stack", "database", "application"},
 	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation", "rekey", "backup"},
+	{"invocation", "rekey", "backup", "integrity", "host"},
 	{"rotation", "stack/resource"},
 	{"stack/engine"},
 	{"service/..."},
@@ -76,15 +76,18 @@ var only = map[string][]string{
 	"github.com/go-jose":                    {"oidc"},
 	"github.com/landlock-lsm":               {"function/environment"},
 	"github.com/prometheus":                 {"server"},
+	"go.opentelemetry.io":                   {"tracing"},
 	module + "internal/apitest":             {},
 	module + "internal/servicetest":         {},
 	module + "internal/oidc/oidctest":       {},
 	module + "internal/store/storetest":     {},
 	module + "internal/rotator/rotatortest": {},
+	module + "internal/chaos":               {},
 }
 
-// neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest"}
+// testOnly lists packages that only tests use; chaos is a test that is a
+// program.
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest", "chaos"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

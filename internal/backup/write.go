@@ -42,7 +42,7 @@ func Write(ctx context.Context, src Source, to io.Writer) (*Summary, error) {
 	if src.RootKey != "" && src.Protection.Keepers != nil {
 		return nil, errors.New("a backup under the root key does not hold the root key: it could not be opened without")
 	}
-	s, kind, err := attach(ctx, src.Dir, src.StoreURL)
+	s, kind, err := Attach(ctx, src.Dir, src.StoreURL)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +57,9 @@ func Write(ctx context.Context, src Source, to io.Writer) (*Summary, error) {
 	return &w.Summary, w.end()
 }
 
-// attach opens the store for reading.
-func attach(ctx context.Context, dir, url string) (s *store.Store, kind string, err error) {
+// Attach opens the store of a server, which may be at work on it, for reading
+// alone. kind is "sqlite" or "postgresql".
+func Attach(ctx context.Context, dir, url string) (s *store.Store, kind string, err error) {
 	if url != "" {
 		s, err = postgres.Attach(ctx, url)
 		return s, "postgresql", err

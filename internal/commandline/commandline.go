@@ -38,6 +38,9 @@ import (
 type Command struct {
 	// Name is the word that calls it; of the root, the program's.
 	Name, Help string
+	// Detail is help at length, from the method Help() string of the
+	// command's struct; "" without one.
+	Detail string
 	// Parent is nil for the root.
 	Parent    *Command
 	Commands  []*Command
@@ -107,6 +110,9 @@ func (c *Command) add(target reflect.Value) {
 			c.add(f)
 		case has("cmd"):
 			sub := &Command{Name: nameOf(field), Help: field.Tag.Get("help"), Parent: c, target: f}
+			if more, ok := sub.Target().(interface{ Help() string }); ok {
+				sub.Detail = more.Help()
+			}
 			sub.add(f)
 			c.Commands = append(c.Commands, sub)
 		case has("arg"):

@@ -17,6 +17,9 @@ func (c *Command) WriteHelp(w io.Writer) error {
 	h := &help{}
 	h.line("Usage: " + c.usage())
 	h.text(c.Help)
+	if c.Detail != "" {
+		h.text(c.Detail)
+	}
 	h.section("Arguments:", c.Arguments)
 	h.add("\nFlags:\n")
 	rows := []row{{"-h, --help", "Show this help."}}

@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/rehearse/descendant"
 )
 
 // serve handles one call of the function: it looks at what the step before
@@ -173,7 +175,7 @@ func failed() *answer {
 }
 
 func (t *trial) kill(when string) error {
-	n := t.server.killFunction(t.name)
+	n := descendant.Kill(t.server.cmd.Process.Pid, t.name)
 	if n == 0 {
 		return errors.New("the function's process was not found")
 	}

@@ -20,7 +20,7 @@ func DumpTables() []string {
 		"kms_key", "kms_material", "kms_alias", "kms_grant",
 		"iam_role", "iam_inline_policy", "iam_attached_policy", "iam_user", "iam_group", "iam_membership",
 		"iam_access_key", "iam_policy", "iam_policy_version", "iam_account_alias", "iam_provider",
-		"trail_event", "trail_resource",
+		"trail_event", "trail_resource", "trail_seal", "trail_head",
 		"function", "function_version", "function_alias", "layer", "layer_version", "code", "code_use", "function_event",
 		"log_group", "log_stream", "log_entry",
 		"network_object", "network_account", "network_use",

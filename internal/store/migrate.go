@@ -55,7 +55,17 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	if found == len(steps) {
 		return nil
 	}
-	return migrateAll(ctx, c, types, begin, len(steps))
+	return apply(ctx, c, steps[found:], found, types, begin)
+}
+
+// Schema returns the number of the schema that this program makes: that of
+// its last migration.
+func Schema() int {
+	steps, err := migrations()
+	if err != nil {
+		panic(err) // the files are part of the program
+	}
+	return len(steps)
 }
 
 // migrations returns the text of every schema file in order.
@@ -120,9 +130,17 @@ func Build(ctx context.Context, c *sql.Conn, types *strings.Replacer, number int
 	if err := c.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_version`).Scan(&found); err != nil {
 		return fmt.Errorf("reading the schema's version: %w", err)
 	}
-	for i := found; i < number; i++ {
-		if err := step(ctx, c, types.Replace(steps[i]), i+1); err != nil {
-			return fmt.Errorf("making version %d of the schema: %w", i+1, err)
+	if found > number {
+		return &NewerSchemaError{Found: found, Known: number}
+	}
+	return climb(ctx, c, steps[found:number], found, types)
+}
+
+// climb applies the steps that follow version number found.
+func climb(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer) error {
+	for i, text := range steps {
+		if err := step(ctx, c, types.Replace(text), found+i+1); err != nil {
+			return fmt.Errorf("migrating the schema to version %d: %w", found+i+1, err)
 		}
 	}
 	return nil
@@ -137,8 +155,8 @@ func step(ctx context.Context, c *sql.Conn, text string, version int) error {
 	return err
 }
 
-// migrateAll applies what is missing up to the number.
-func migrateAll(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin string, number int) (err error) {
+// apply climbs in a transaction.
+func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer, begin string) (err error) {
 	if _, err := c.ExecContext(ctx, begin); err != nil {
 		return fmt.Errorf("migrating the schema: %w", err)
 	}
@@ -147,8 +165,8 @@ func migrateAll(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin
 			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	if err := Build(ctx, c, types, number); err != nil {
-		return fmt.Errorf("migrating the schema: %w", err)
+	if err := climb(ctx, c, steps, found, types); err != nil {
+		return err
 	}
 	if _, err = c.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("migrating the schema: %w", err)

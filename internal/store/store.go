@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -38,6 +39,8 @@ type Store struct {
 	peers   *Peers
 	memory  memory
 	shut    atomic.Bool // closed, for who takes no lock
+
+	counters counters
 
 	mu      sync.Mutex
 	running int // transactions under way
@@ -123,6 +126,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer s.end()
+	began := time.Now()
 	var topics []string
 	defer func() { s.feed.end(topics) }()
 	err := s.backend.Update(ctx, func(c Conn) error {
@@ -145,6 +149,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 			s.peers.Committed()
 		}
 	}
+	s.updated(began, err)
 	return s.explain(ctx, err)
 }
 
