@@ -16,7 +16,7 @@ RUN go mod download
 COPY . .
 # --build-arg STAMP="$(git describe --tags --always),$(git rev-parse HEAD)"
 ARG STAMP=
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -buildid= -X github.com/keyturn/keyturn/internal/release.stamp=$STAMP" -o /out/keyturn ./cmd/keyturn
+RUN CGO_ENABLED=0 go build -trimpath -tags=lambda.norpc,grpcnotrace -buildvcs=false -ldflags="-s -w -buildid= -X github.com/keyturn/keyturn/internal/release.stamp=$STAMP" -o /out/keyturn ./cmd/keyturn
 RUN mkdir -p /out/data /out/tmp /out/etc \
  && echo 'keyturn:x:65532:65532:Keyturn:/data:/sbin/nologin' >/out/etc/passwd \
  && echo 'keyturn:x:65532:' >/out/etc/group

@@ -77,9 +77,11 @@ var only = map[string][]string{
 	"github.com/landlock-lsm":               {"function/environment"},
 	"github.com/prometheus":                 {"server"},
 	"go.opentelemetry.io":                   {"tracing"},
+	"github.com/hanwen/go-fuse":             {}, // what tests run on
 	module + "internal/apitest":             {},
 	module + "internal/servicetest":         {},
 	module + "internal/oidc/oidctest":       {},
+	module + "internal/faultdisk":           {},
 	module + "internal/store/storetest":     {},
 	module + "internal/rotator/rotatortest": {},
 	module + "internal/chaos":               {},
@@ -87,7 +89,7 @@ var only = map[string][]string{
 
 // testOnly lists packages that only tests use; chaos is a test that is a
 // program.
-var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest", "chaos"}
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest", "chaos", "faultdisk"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

@@ -34,7 +34,7 @@ func content(ctx context.Context, from io.Reader, p Protection) (*openReader, *g
 	if err != nil {
 		return nil, nil, h, unwrapped(err)
 	}
-	if known := store.SchemaNumber(); h.Schema > known {
+	if known := store.Schema(); h.Schema > known {
 		return nil, nil, h, fmt.Errorf("the backup is of a newer keyturn (its schema is number %d, this program knows %d): use that version", h.Schema, known)
 	}
 	zip, err := gzip.NewReader(in)

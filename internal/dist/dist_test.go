@@ -116,3 +116,17 @@ func TestEscape(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// Releases, images and the Makefile's builds are the same program.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Makefile", "Dockerfile"} {
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "-tags="+tags) {
+			t.Errorf("%s does not build with -tags=%s", name, tags)
+		}
+	}
+}

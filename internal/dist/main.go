@@ -146,6 +146,10 @@ func (r *release) platform(ctx context.Context, work, out, platform string) ([]s
 	return names, nil
 }
 
+// tags leave out what finds methods by name, which would nearly double the
+// program: see the Makefile.
+const tags = "lambda.norpc,grpcnotrace"
+
 // build builds the program for a platform, "" for this machine's.
 func (r *release) build(ctx context.Context, to, platform string) error {
 	env := []string{"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOARM64=v8.0"}
@@ -154,7 +158,7 @@ func (r *release) build(ctx context.Context, to, platform string) error {
 	}
 	// What the Go tool records by itself differs between kinds of checkouts.
 	flags := "-s -w -buildid= -X github.com/keyturn/keyturn/internal/release.stamp=" + r.version + "," + r.commit
-	_, err := output(ctx, env, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags="+flags, "-o", to, "./cmd/keyturn")
+	_, err := output(ctx, env, "go", "build", "-trimpath", "-tags="+tags, "-buildvcs=false", "-ldflags="+flags, "-o", to, "./cmd/keyturn")
 	return err
 }
 

@@ -51,8 +51,9 @@ type driver struct {
 }
 
 // drive runs step after step until the run ends, waits for a retry, is
-// claimed elsewhere, or ctx ends.
-func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
+// claimed elsewhere, or ctx ends. The claim holds until the given time, by this
+// node's clock.
+func (e *Engine) drive(ctx context.Context, run secret.RotationRun, held time.Time) {
 	d := &driver{
 		Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt,
 		function: run.FunctionARN, testOnly: run.TestOnly, stopping: ctx.Done(),
@@ -69,7 +70,7 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		d.renew(work, cancel, run.LeaseUntil)
+		d.renew(work, cancel, held)
 	}()
 	err := d.steps(ctx, work)
 	lost := errors.Is(context.Cause(work), errLost)
@@ -147,13 +148,13 @@ func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc, hel
 			return
 		case <-tick.C:
 		}
-		until := time.Now().Add(d.cfg.Lease)
+		began, until := time.Now(), d.cfg.Store.Now().Add(d.cfg.Lease)
 		err := d.cfg.Store.Update(work, func(tx *store.Tx) error {
 			return tx.RenewLease(d.id, d.cfg.Node, d.fence, until)
 		})
 		switch {
 		case err == nil:
-			expiry.Reset(time.Until(until))
+			expiry.Reset(time.Until(began.Add(d.cfg.Lease)))
 		case fault.Is(err, fault.Conflict):
 			cancel(errLost)
 			return

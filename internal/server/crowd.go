@@ -165,6 +165,12 @@ func welcome(h http.Handler, p pace) http.Handler {
 			defer g.leave()
 		}
 		p.hold(w, r)
+		if len(r.TransferEncoding) > 0 {
+			// It may have had a length too, of which net/http does not tell:
+			// a proxy that went by that sees another request in the rest
+			// (RFC 9112, section 6.1).
+			w.Header().Set("Connection", "close")
+		}
 		h.ServeHTTP(w, r)
 	})
 }

@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -24,6 +27,9 @@ const metaMadeBy = "made by"
 // made: a throw-away server's keys are known to everybody.
 func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.cfg.StoreURL == "" {
+		if err := refuseLost(s.cfg.Dir); err != nil {
+			return err
+		}
 		s.store, err = sqlite.Open(ctx, sqlite.Config{Dir: s.cfg.Dir, Cache: s.cfg.CacheSize})
 	} else if s.folder, err = folder.Open(s.cfg.Dir); err == nil {
 		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL, Cache: s.cfg.CacheSize, Logger: s.cfg.Logger})
@@ -40,6 +46,23 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		err = fmt.Errorf("the data of %s was made by keyturn %s, and keyturn %s does not touch it", s.cfg.Dir, madeBy, kind)
 	}
 	return err
+}
+
+// refuseLost refuses a folder that has been in use and whose database is gone:
+// SQLite would make another one, and all secrets would seem never to have been.
+func refuseLost(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, nodeFile)); err != nil {
+		return nil // not in use yet; or something is wrong that others will say
+	}
+	const advice = "but the folder has been in use: restore a backup, or give --store if the server stores in PostgreSQL"
+	path := sqlite.Path(dir)
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is missing, %s", path, advice)
+	case err == nil && info.Size() == 0:
+		return fmt.Errorf("%s is empty, %s", path, advice)
+	}
+	return nil
 }
 
 // metaOr returns a record of the store's own, made on first use. Several

@@ -209,7 +209,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.stacks.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
-		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep, s.integrity.Run,
+		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep, s.pruneSegments, s.integrity.Run,
 	} {
 		work.start(run, work.stop)
 	}

@@ -33,6 +33,7 @@ func (tx *Tx) Touch(topic string) {
 	if !slices.Contains(tx.topics, topic) {
 		tx.topics = append(tx.topics, topic)
 	}
+	tx.saved = slices.DeleteFunc(tx.saved, func(s savedSecret) bool { return s.topic == topic })
 }
 
 // Watch calls fn with the topics of every update: of those of this process
@@ -71,6 +72,8 @@ type Peers struct {
 	// Committed is called when a transaction that announced something may
 	// have been committed. It must not wait.
 	Committed func()
+	// Now is the time by the database's clock.
+	Now func() time.Time
 	// Follow tells the feed what others announce, until ctx ends.
 	Follow func(ctx context.Context, feed *Feed) error
 }
@@ -100,6 +103,8 @@ type Feed struct {
 	// doubt counts the updates of this process that touch the topic and may
 	// or may not be stored yet.
 	doubt [stamps]atomic.Int32
+	// begun is the count at which the topic was put in doubt last.
+	begun [stamps]atomic.Uint64
 
 	mu       sync.RWMutex
 	watchers []*func([]string)
@@ -115,8 +120,9 @@ func NewFeed(alone bool) *Feed {
 	return f
 }
 
-// Changed tells that the topics were touched; nil means all.
-func (f *Feed) Changed(topics []string) {
+// Changed tells that the topics were touched; nil means all. What is read from
+// now on may be put into a Cache under the mark that it returns.
+func (f *Feed) Changed(topics []string) Mark {
 	now := f.count.Add(1)
 	if topics == nil {
 		raise(&f.floor, now)
@@ -129,18 +135,29 @@ func (f *Feed) Changed(topics []string) {
 	for _, fn := range f.watchers {
 		(*fn)(topics)
 	}
+	return Mark(now)
 }
 
 // begin puts the topics in doubt: their changes are about to be stored, so
 // that some readers will see them while others find what was before in
-// caches.
-func (f *Feed) begin(topics []string) {
+// caches. It returns a number by which latest knows the update again.
+func (f *Feed) begin(topics []string) uint64 {
+	if len(topics) == 0 {
+		return 0
+	}
 	for _, t := range topics {
 		f.doubt[f.slot(t)].Add(1)
 	}
-	if len(topics) > 0 {
-		f.count.Add(1)
+	now := f.count.Add(1)
+	for _, t := range topics {
+		f.begun[f.slot(t)].Store(now)
 	}
+	return now
+}
+
+// latest reports whether no other update has put the topic in doubt since.
+func (f *Feed) latest(begun uint64, topic string) bool {
+	return f.begun[f.slot(topic)].Load() == begun
 }
 
 // end takes the topics out of doubt, after Changed.

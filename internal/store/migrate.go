@@ -55,7 +55,7 @@ func Migrate(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin st
 	if found == len(steps) {
 		return nil
 	}
-	return apply(ctx, c, steps[found:], found, types, begin)
+	return migrateAll(ctx, c, types, begin, len(steps))
 }
 
 // Schema returns the number of the schema that this program makes: that of
@@ -88,15 +88,6 @@ func migrations() ([]string, error) {
 	return steps, nil
 }
 
-// SchemaNumber is the number of the schema that this program has.
-func SchemaNumber() int {
-	steps, err := migrations()
-	if err != nil { // a test reads them
-		return 0
-	}
-	return len(steps)
-}
-
 // CheckSchema refuses a database whose schema is not this program's: one from
 // the future with a *NewerSchemaError. It changes nothing.
 func CheckSchema(ctx context.Context, c *sql.Conn) error {
@@ -104,7 +95,7 @@ func CheckSchema(ctx context.Context, c *sql.Conn) error {
 	if err := c.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_version`).Scan(&found); err != nil {
 		return fmt.Errorf("reading the schema's version, which a server makes when it first starts: %w", err)
 	}
-	switch known := SchemaNumber(); {
+	switch known := Schema(); {
 	case found > known:
 		return &NewerSchemaError{Found: found, Known: known}
 	case found < known:
@@ -155,8 +146,8 @@ func step(ctx context.Context, c *sql.Conn, text string, version int) error {
 	return err
 }
 
-// apply climbs in a transaction.
-func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *strings.Replacer, begin string) (err error) {
+// migrateAll applies what is missing up to the number.
+func migrateAll(ctx context.Context, c *sql.Conn, types *strings.Replacer, begin string, number int) (err error) {
 	if _, err := c.ExecContext(ctx, begin); err != nil {
 		return fmt.Errorf("migrating the schema: %w", err)
 	}
@@ -165,8 +156,8 @@ func apply(ctx context.Context, c *sql.Conn, steps []string, found int, types *s
 			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	if err := climb(ctx, c, steps, found, types); err != nil {
-		return err
+	if err := Build(ctx, c, types, number); err != nil {
+		return fmt.Errorf("migrating the schema: %w", err)
 	}
 	if _, err = c.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("migrating the schema: %w", err)

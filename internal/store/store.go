@@ -127,30 +127,69 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	defer s.end()
 	began := time.Now()
-	var topics []string
-	defer func() { s.feed.end(topics) }()
+	var u update
+	defer func() { s.settle(&u) }()
 	err := s.backend.Update(ctx, func(c Conn) error {
-		s.feed.end(topics)
-		topics = nil
+		s.feed.end(u.topics)
+		u = update{}
 		tx := &Tx{ctx: ctx, conn: c}
+		if s.peers == nil {
+			tx.memory = &s.memory
+		}
 		if err := run(tx, fn); err != nil {
 			return err
 		}
 		if err := s.announce(ctx, c, tx.topics); err != nil {
 			return err
 		}
-		topics = tx.topics
-		s.feed.begin(topics)
+		u = update{topics: tx.topics, saved: tx.saved, begun: s.feed.begin(tx.topics)}
 		return nil
 	})
-	if len(topics) > 0 && mayBeStored(err) {
-		s.feed.Changed(topics)
+	if len(u.topics) > 0 && mayBeStored(err) {
+		mark := s.feed.Changed(u.topics)
+		if err == nil {
+			u.mark = mark
+		}
 		if s.peers != nil {
 			s.peers.Committed()
 		}
 	}
 	s.updated(began, err)
 	return s.explain(ctx, err)
+}
+
+// update is what a run of an update's function left behind.
+type update struct {
+	topics []string
+	saved  []savedSecret
+	begun  uint64
+	mark   Mark // of its change; 0 until it is known to be stored
+}
+
+// settle takes the topics of an update out of doubt, and puts what it saved
+// into memory if it is stored and no update came after it.
+func (s *Store) settle(u *update) {
+	s.feed.end(u.topics)
+	if u.mark == 0 {
+		return
+	}
+	for _, one := range u.saved {
+		if s.feed.latest(u.begun, one.topic) {
+			s.memory.secrets.Put(u.mark, one.place, one.heldSecret, one.topic)
+		}
+	}
+}
+
+// Now is the time by the clock that the processes of one database share: the
+// database's own, or, of a database that belongs to one process, this
+// machine's. Leases are counted by it, so that the clocks of nodes may differ.
+// It is never ahead of that clock, and lags by as long as a question to the
+// database takes, a second at most. It asks nothing itself.
+func (s *Store) Now() time.Time {
+	if s.peers == nil {
+		return time.Now()
+	}
+	return s.peers.Now()
 }
 
 // announce makes the update tell other processes of the topics.

@@ -108,7 +108,7 @@ func restore(ctx context.Context, c *sql.Conn, searchPath string, schema int, fi
 	if err := l.Flush(); err != nil {
 		return err
 	}
-	if err := store.Build(ctx, c, types(), store.SchemaNumber()); err != nil {
+	if err := store.Build(ctx, c, types(), store.Schema()); err != nil {
 		return err
 	}
 	for table, column := range store.SerialColumns() {

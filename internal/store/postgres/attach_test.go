@@ -91,20 +91,20 @@ func TestRestoreRefusals(t *testing.T) {
 	openConfig(t, postgres.Config{URL: url})
 	fail := errors.New("no more rows")
 	fill := func(*store.Loader) error { return fail }
-	if err := postgres.Restore(t.Context(), url, store.SchemaNumber(), fill); err == nil || !strings.Contains(err.Error(), "is not empty") {
+	if err := postgres.Restore(t.Context(), url, store.Schema(), fill); err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("a schema with tables: got %v", err)
 	}
 	empty := newURL()
-	if err := postgres.Restore(t.Context(), empty, store.SchemaNumber(), fill); !errors.Is(err, fail) {
+	if err := postgres.Restore(t.Context(), empty, store.Schema(), fill); !errors.Is(err, fail) {
 		t.Errorf("got %v, want the error of the filling", err)
 	}
-	if err := postgres.Restore(t.Context(), empty, store.SchemaNumber()+1, fill); err == nil || errors.Is(err, fail) {
+	if err := postgres.Restore(t.Context(), empty, store.Schema()+1, fill); err == nil || errors.Is(err, fail) {
 		t.Errorf("a newer schema: got %v", err)
 	}
 	if left := column(t, server.AdminURL(), `SELECT nspname::text FROM pg_namespace WHERE nspname = '`+schemaIn(empty)+`'`); left != nil {
 		t.Errorf("left behind: schema %v", left)
 	}
-	if err := postgres.Restore(t.Context(), empty, store.SchemaNumber(), func(*store.Loader) error { return nil }); err != nil {
+	if err := postgres.Restore(t.Context(), empty, store.Schema(), func(*store.Loader) error { return nil }); err != nil {
 		t.Errorf("the same schema again: %v", err)
 	}
 }

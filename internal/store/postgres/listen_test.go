@@ -364,6 +364,8 @@ func TestCutOff(t *testing.T) {
 type link struct {
 	listener net.Listener
 	cut      sync.RWMutex
+	// rewrite, if set, changes what the server says.
+	rewrite func([]byte) []byte
 }
 
 func newLink(t *testing.T) *link {
@@ -385,8 +387,8 @@ func newLink(t *testing.T) *link {
 				in.Close()
 				continue
 			}
-			go k.pass(in, out)
-			go k.pass(out, in)
+			go k.pass(in, out, nil)
+			go k.pass(out, in, k.rewrite)
 		}
 	}()
 	return k
@@ -394,7 +396,7 @@ func newLink(t *testing.T) *link {
 
 func (k *link) port() int { return k.listener.Addr().(*net.TCPAddr).Port }
 
-func (k *link) pass(from, to net.Conn) {
+func (k *link) pass(from, to net.Conn, rewrite func([]byte) []byte) {
 	defer from.Close()
 	defer to.Close()
 	b := make([]byte, 1<<16)
@@ -403,8 +405,12 @@ func (k *link) pass(from, to net.Conn) {
 		if err != nil {
 			return
 		}
+		said := b[:n]
+		if rewrite != nil {
+			said = rewrite(said)
+		}
 		k.cut.RLock()
-		_, err = to.Write(b[:n])
+		_, err = to.Write(said)
 		k.cut.RUnlock()
 		if err != nil {
 			return

@@ -98,16 +98,18 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
 	var schema string
-	if err := db.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
+	var at time.Time
+	if err := db.QueryRowContext(ctx, "SELECT current_schema(), clock_timestamp()").Scan(&schema, &at); err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
+	now := newClock(at)
 	logger := cfg.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
 	listening := config.Copy()
 	listening.RuntimeParams["application_name"] += " listening"
-	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1)}}, cfg.Cache), nil
+	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1), now}}, cfg.Cache), nil
 }
 
 // tune sets what every connection needs unless the URL says otherwise.
@@ -136,6 +138,9 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 		return err
 	}
 	defer c.Close()
+	if err := checkVersion(ctx, c); err != nil {
+		return err
+	}
 	if _, err := c.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_lock(%d)", migrationLock)); err != nil {
 		return err
 	}
@@ -154,6 +159,21 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 		return err
 	}
 	_, err = c.ExecContext(ctx, changeTable)
+	return err
+}
+
+// oldest is the first version with all that the store uses, as PostgreSQL
+// counts them; databases that speak its protocol claim to be one.
+const oldest = 130_000
+
+// checkVersion refuses a server that would fail later, in the middle.
+func checkVersion(ctx context.Context, c *sql.Conn) error {
+	var number int
+	var name string
+	err := c.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_version')").Scan(&number, &name)
+	if err == nil && number < oldest {
+		err = fmt.Errorf("PostgreSQL %s is too old: version 13 or newer is needed", name)
+	}
 	return err
 }
 
@@ -181,7 +201,7 @@ type backend struct {
 
 // Peers implements store.Backend.
 func (b *backend) Peers() *store.Peers {
-	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Follow: b.listener.follow}
+	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Now: b.listener.clock.now, Follow: b.listener.follow}
 }
 
 // conn runs statements in a transaction.

@@ -117,7 +117,7 @@ func load(ctx context.Context, dir string, schema int, fill func(*store.Loader) 
 	if err := l.Flush(); err != nil {
 		return err
 	}
-	if err := store.Build(ctx, c.sql, types(), store.SchemaNumber()); err != nil {
+	if err := store.Build(ctx, c.sql, types(), store.Schema()); err != nil {
 		return err
 	}
 	if err := c.do("COMMIT"); err != nil {

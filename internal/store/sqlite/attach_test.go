@@ -93,22 +93,22 @@ func TestRestoreRefusals(t *testing.T) {
 	openConfig(t, sqlite.Config{Dir: dir})
 	fail := errors.New("no more rows")
 	fill := func(*store.Loader) error { return fail }
-	if err := sqlite.Restore(t.Context(), &folder.Folder{Path: dir}, store.SchemaNumber(), fill); err == nil || errors.Is(err, fail) {
+	if err := sqlite.Restore(t.Context(), &folder.Folder{Path: dir}, store.Schema(), fill); err == nil || errors.Is(err, fail) {
 		t.Errorf("a folder with a database: got %v", err)
 	}
 	empty := t.TempDir()
-	if err := sqlite.Restore(t.Context(), &folder.Folder{Path: empty}, store.SchemaNumber(), fill); !errors.Is(err, fail) {
+	if err := sqlite.Restore(t.Context(), &folder.Folder{Path: empty}, store.Schema(), fill); !errors.Is(err, fail) {
 		t.Errorf("got %v, want the error of the filling", err)
 	}
 	stray := func(l *store.Loader) error {
 		return errors.Join(l.Table("label", []string{"secret_id", "label", "version_id"}), l.Row([]any{"none", "AWSCURRENT", "none"}))
 	}
-	if err := sqlite.Restore(t.Context(), &folder.Folder{Path: empty}, store.SchemaNumber(), stray); err == nil || !strings.Contains(err.Error(), "foreign_key_check") {
+	if err := sqlite.Restore(t.Context(), &folder.Folder{Path: empty}, store.Schema(), stray); err == nil || !strings.Contains(err.Error(), "foreign_key_check") {
 		t.Errorf("a label of no version: got %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := sqlite.Restore(ended, &folder.Folder{Path: empty}, store.SchemaNumber(), func(*store.Loader) error { return nil }); err == nil {
+	if err := sqlite.Restore(ended, &folder.Folder{Path: empty}, store.Schema(), func(*store.Loader) error { return nil }); err == nil {
 		t.Error("a context that ended: got no error")
 	}
 	if names, _ := os.ReadDir(empty); len(names) > 0 {
