@@ -56,7 +56,7 @@ func makeProgram(path string) error {
 		}
 		return os.WriteFile(path, program, 0o755)
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", path, "./cmd/keyturn")
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

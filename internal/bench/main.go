@@ -1,7 +1,9 @@
 // Command bench measures the server beside two floors in one run and prints
 // ratios: a bare net/http server that answers fixed bytes, and one that does
 // only the work no such server can avoid (it verifies the signature and opens
-// one AES-256-GCM value from memory).
+// one AES-256-GCM value from memory). Writes stand beside two floors: bare
+// group commits of one row in this process, and the second server with such a
+// commit in each request.
 //
 // All servers are processes of their own, loaded over loopback by the same
 // client with requests signed beforehand. CPU time is the servers' own.
@@ -29,19 +31,22 @@ const (
 )
 
 func main() {
-	floor := flag.String("floor", "", "serve as a floor: bare or crypto (used by the command itself)")
+	floor := flag.String("floor", "", "serve as a floor: bare, crypto or commit (used by the command itself)")
+	dir := flag.String("dir", "", "the folder of the floor's store (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
-	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor) or doctor; all when empty")
+	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor or scale; all but scale when empty")
+	count := flag.Int("count", 100_000, "secrets in the section scale")
+	keyturn := flag.String("keyturn", "", "measure this program instead of building one")
 	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
 	measure := func() error {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return run(ctx, *only, *seconds, *many, *due)
+		return run(ctx, *keyturn, *only, *seconds, *many, *due, *count)
 	}
 	if *floor != "" { // ends by the signal itself
-		measure = func() error { return serveFloor(*floor) }
+		measure = func() error { return serveFloor(*floor, *dir) }
 	}
 	if err := measure(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -88,15 +93,20 @@ func (p *process) stop() error {
 	return err
 }
 
-func run(ctx context.Context, only string, length time.Duration, many, due int) error {
+func run(ctx context.Context, binary, only string, length time.Duration, many, due, count int) error {
 	dir, err := os.MkdirTemp("", "keyturn-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "keyturn")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
-		return fmt.Errorf("building keyturn: %w\n%s", err, out)
+	if binary == "" {
+		binary = filepath.Join(dir, "keyturn")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
+			return fmt.Errorf("building keyturn: %w\n%s", err, out)
+		}
+	}
+	if only == "scale" {
+		return measureScale(ctx, binary, dir, length, count)
 	}
 	if only == "" || only == "requests" {
 		if err := measureRequests(ctx, binary, dir, length, many); err != nil {
@@ -125,6 +135,11 @@ func measureRequests(ctx context.Context, binary, dir string, length time.Durati
 		return err
 	}
 	defer crypto.stop()
+	commit, err := start(ctx, self, "-floor", "commit", "-dir", filepath.Join(dir, "floor"))
+	if err != nil {
+		return err
+	}
+	defer commit.stop()
 	began := time.Now()
 	server, err := start(ctx, binary, "serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--log-level", "error")
 	if err != nil {
@@ -133,6 +148,6 @@ func measureRequests(ctx context.Context, binary, dir string, length time.Durati
 	defer server.stop()
 	fmt.Printf("start on an empty folder to the line that says it listens: %s; resident %s\n\n",
 		time.Since(began).Round(time.Millisecond), mebibytes(server.resident()))
-	b := &bench{length: length, bare: bare, crypto: crypto, server: server}
+	b := &bench{length: length, bare: bare, crypto: crypto, commit: commit, server: server}
 	return b.all(many)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -22,27 +23,32 @@ const (
 const value = `{"engine":"postgres","host":"db.example.internal","port":5432,"dbname":"app","username":"app_user","password":"correct-horse-battery-staple-01"}`
 
 type bench struct {
-	length               time.Duration
-	bare, crypto, server *process
+	length                       time.Duration
+	bare, crypto, commit, server *process
 	// floor is the last measurement of the floor, which ratios refer to.
 	floor result
 }
 
-// request signs a Secrets Manager call for a server, as it goes on the wire.
-func request(addr, operation string, in any) []byte {
+// signed makes a Secrets Manager call for a server.
+func signed(addr, operation string, in any) (*http.Request, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		panic(err) // our own literals
+		return nil, err
 	}
 	r, err := http.NewRequest(http.MethodPost, "http://"+addr+"/", bytes.NewReader(body))
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "secretsmanager."+operation)
-	err = sigv4.Sign(r, body, sigv4.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}, region, "secretsmanager", time.Now())
+	return r, sigv4.Sign(r, body, sigv4.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}, region, "secretsmanager", time.Now())
+}
+
+// request is a signed call as it goes on the wire.
+func request(addr, operation string, in any) []byte {
+	r, err := signed(addr, operation, in)
 	if err != nil {
-		panic(err)
+		panic(err) // our own literals
 	}
 	var b bytes.Buffer
 	if err := r.Write(&b); err != nil {
@@ -78,6 +84,9 @@ func (b *bench) all(many int) error {
 	if err := b.writes("1,000"); err != nil {
 		return err
 	}
+	if many <= 1000 {
+		return nil
+	}
 	small, err := b.list()
 	if err != nil {
 		return err
@@ -103,13 +112,18 @@ func (b *bench) all(many int) error {
 
 // fill makes the secrets with numbers from up to to.
 func (b *bench) fill(from, to int) error {
+	return b.fillWith(from, to, func(int) map[string]any { return nil })
+}
+
+// fillWith is fill with more members for the secret with a number.
+func (b *bench) fillWith(from, to int, more func(i int) map[string]any) error {
 	const chunk = 10_000 // signatures last five minutes; this takes seconds
 	for ; from < to; from += chunk {
 		end := min(from+chunk, to)
 		next := prepared(end-from, func(i int) []byte {
-			return request(b.server.addr, "CreateSecret", map[string]any{
-				"Name": name(from + i), "SecretString": value, "ClientRequestToken": uuid.NewString(),
-			})
+			in := map[string]any{"Name": name(from + i), "SecretString": value, "ClientRequestToken": uuid.NewString()}
+			maps.Copy(in, more(from+i))
+			return request(b.server.addr, "CreateSecret", in)
 		})
 		if _, err := load(b.server, writers, time.Hour, next); err != nil {
 			return fmt.Errorf("creating secrets: %w", err)
@@ -177,20 +191,29 @@ func (b *bench) writes(size string) error {
 			return err
 		}
 		row(fmt.Sprintf("bare one-row commits, %d writers", n), bare, nil)
-		count := int(b.length.Seconds()) * 10_000
-		next := prepared(count, func(i int) []byte {
-			return request(b.server.addr, "PutSecretValue", map[string]any{
-				"SecretId": name(i % 1000), "SecretString": value, "ClientRequestToken": uuid.NewString(),
-			})
-		})
-		got, err := load(b.server, n, b.length, next)
+		floor, err := load(b.commit, n, b.length, b.puts(b.commit))
 		if err != nil {
 			return err
 		}
-		row(fmt.Sprintf("keyturn, %d connections", n), got, &bare)
+		row("floor (signature, one-row commit)", floor, &bare)
+		got, err := load(b.server, n, b.length, b.puts(b.server))
+		if err != nil {
+			return err
+		}
+		row(fmt.Sprintf("keyturn, %d connections", n), got, &floor)
+		fmt.Printf("  %-34s x%.3f/s of the bare commits\n", "", got.perSecond/bare.perSecond)
 	}
 	fmt.Println()
 	return nil
+}
+
+// puts returns requests that put values of a thousand secrets in turn.
+func (b *bench) puts(p *process) func(int) []byte {
+	return prepared(int(b.length.Seconds()*20_000), func(i int) []byte {
+		return request(p.addr, "PutSecretValue", map[string]any{
+			"SecretId": name(i % 1000), "SecretString": value, "ClientRequestToken": uuid.NewString(),
+		})
+	})
 }
 
 func (b *bench) list() (result, error) {
@@ -199,7 +222,7 @@ func (b *bench) list() (result, error) {
 
 // row prints a result, and beside it the ratios to a reference.
 func row(what string, r result, to *result) {
-	fmt.Printf("  %-32s %9.0f/s  p50 %8s  p99 %8s  cpu %8s", what, r.perSecond, short(r.p50), short(r.p99), short(r.cpu))
+	fmt.Printf("  %-34s %9.0f/s  p50 %8s  p99 %8s  cpu %8s", what, r.perSecond, short(r.p50), short(r.p99), short(r.cpu))
 	if to != nil {
 		fmt.Printf("   x%.2f/s  p99 x%.2f  cpu x%.2f", r.perSecond/to.perSecond, float64(r.p99)/float64(to.p99), float64(r.cpu)/float64(to.cpu))
 	}

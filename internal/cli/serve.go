@@ -11,7 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/host"
+	"github.com/keyturn/keyturn/internal/release"
 	"github.com/keyturn/keyturn/internal/server"
+	"github.com/keyturn/keyturn/internal/tracing"
 )
 
 // runtimeFlags are shared by serve and dev.
@@ -61,7 +64,13 @@ func (c *serveCmd) Run(p *program) error {
 	if cfg.CacheSize = c.CacheSize; c.CacheSize == 0 {
 		cfg.CacheSize = -1
 	}
+	if err := host.ForbidCoreDumps(); err != nil {
+		logger.Warn("core dumps could not be turned off: a crash could write secrets to a disk", "error", err)
+	}
 	spendMemory(c.CacheSize)
+	if cfg.Tracer, err = tracing.New(p.ctx, release.Read().Version, logger); err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, cfg)
 	if err != nil {
 		return err
@@ -141,7 +150,12 @@ func (c *devCmd) Run(p *program) (err error) {
 	if err != nil {
 		return err
 	}
+	tracer, err := tracing.New(p.ctx, release.Read().Version, logger)
+	if err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, server.Config{
+		Tracer:    tracer,
 		Endpoints: endpoints, Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
 		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger, EnforceVPC: c.EnforceVPC,
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/tracing"
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
@@ -56,6 +57,8 @@ type Config struct {
 	// at once as fail, so it bounds its own work.
 	Diagnose func(context.Context, Case) *Finding
 	Logger   *slog.Logger
+	// Tracer makes spans of runs and their steps; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // TokenPurpose is the purpose under which RotationTokens are sealed.

@@ -9,6 +9,9 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,20 +40,11 @@ func (s *sink) Write(b []byte) (int, error) {
 // handler's own time and garbage, beside that of verifying a signature and
 // opening one value, which no server can avoid.
 func BenchmarkRead(b *testing.B) {
-	s, err := server.New(b.Context(), server.Config{
-		Dir: filepath.Join(b.TempDir(), "data"), Listen: "127.0.0.1:0", Region: apitest.Region, Account: apitest.Account,
-		RootAccessKeyID: apitest.AccessKey, RootSecretAccessKey: apitest.SecretKey,
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { s.Close() })
+	s := open(b)
 	var ids []string
 	for i := range 20 {
-		ids = append(ids, fmt.Sprint("bench/secret-", i))
-		ask(b, s.Handler(), "CreateSecret", map[string]any{
-			"Name": ids[i], "SecretString": `{"username":"app","password":"correct-horse-battery-staple-01"}`, "ClientRequestToken": uuid.NewString(),
-		})()
+		ids = append(ids, benchName(i))
+		ask(b, s.Handler(), "CreateSecret", map[string]any{"Name": ids[i], "SecretString": benchValue, "ClientRequestToken": uuid.NewString()})()
 	}
 	for _, bm := range []struct {
 		name string
@@ -67,6 +61,65 @@ func BenchmarkRead(b *testing.B) {
 			}
 		})
 	}
+}
+
+func open(b *testing.B) *server.Server {
+	s, err := server.New(b.Context(), server.Config{
+		Dir: filepath.Join(b.TempDir(), "data"), Listen: "127.0.0.1:0", Region: apitest.Region, Account: apitest.Account,
+		RootAccessKeyID: apitest.AccessKey, RootSecretAccessKey: apitest.SecretKey,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// BenchmarkWrite puts values from several callers, without a network: the
+// handler's own time and garbage, the store's commits among them.
+func BenchmarkWrite(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(strconv.Itoa(callers), func(b *testing.B) {
+			s := open(b)
+			const secrets = 1000
+			for i := range secrets {
+				ask(b, s.Handler(), "CreateSecret", map[string]any{"Name": benchName(i), "SecretString": benchValue, "ClientRequestToken": uuid.NewString()})()
+			}
+			requests := make(chan func(), b.N)
+			for i := range b.N {
+				requests <- ask(b, s.Handler(), "PutSecretValue", map[string]any{
+					"SecretId": benchName(i % secrets), "SecretString": benchValue, "ClientRequestToken": uuid.NewString(),
+				})
+			}
+			close(requests)
+			b.ReportAllocs()
+			b.ResetTimer()
+			before := ownTime()
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for request := range requests {
+						request()
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64((ownTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+func benchName(i int) string { return fmt.Sprint("bench/secret-", i) }
+
+const benchValue = `{"username":"app","password":"correct-horse-battery-staple-01"}`
+
+// ownTime is the processor time that this process has used.
+func ownTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // ask returns a function that sends one signed request.

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/tracing"
 )
 
 // Config says how to serve. Dir, Listen, Region and Account are needed.
@@ -64,6 +66,9 @@ type Config struct {
 	// Run was told to stop; 30 seconds if zero.
 	Grace  time.Duration
 	Logger *slog.Logger
+	// Tracer makes spans of requests and rotations; nil for none. The server
+	// closes it.
+	Tracer *tracing.Tracer
 }
 
 var accountPattern = regexp.MustCompile(`^\d{12}$`)

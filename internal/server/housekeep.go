@@ -22,7 +22,7 @@ const housekeepInterval = time.Hour
 // housekeep removes trail events and log entries past their retention.
 func (s *Server) housekeep(ctx context.Context) error {
 	return sweep.Every(ctx, housekeepInterval, s.cfg.Logger, "removing old events and log entries", func(ctx context.Context, now time.Time) error {
-		if err := s.recorder.Prune(now.Add(-keepEvents)); err != nil {
+		if err := s.recorder.Prune(now.Add(-keepEvents), 0, s.seals.Segments); err != nil {
 			return err
 		}
 		if err := s.dropEvents(ctx, now.Add(-keepEvents)); err != nil {
@@ -44,10 +44,10 @@ func (s *Server) dropEvents(ctx context.Context, before time.Time) error {
 	for {
 		var dropped int64
 		err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
-			dropped, err = tx.DropEvents(before, batch)
+			dropped, err = s.seals.Drop(tx, time.Now(), before, batch)
 			return err
 		})
-		if err != nil || dropped < batch {
+		if err != nil || dropped == 0 {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/keyturn/keyturn/internal/integrity"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/rekey"
@@ -16,6 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/store/postgres"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
+	"github.com/keyturn/keyturn/internal/trail"
 )
 
 // metaMadeBy is the key of the store's record of what made it.
@@ -149,6 +151,21 @@ func openSealer(ctx context.Context, s *store.Store, k key.Keeper) (*key.Sealer,
 		return nil, fmt.Errorf("opening the store with the root key %s: %w", k.ID(), err)
 	}
 	return sealer, nil
+}
+
+// openTrail opens the record of this node, whose segments are sealed.
+func (s *Server) openTrail() (err error) {
+	if s.node, err = nodeName(s.cfg.Dir); err != nil {
+		return err
+	}
+	if s.seals, err = integrity.NewKeys(s.sealer); err != nil {
+		return err
+	}
+	if s.recorder, err = trail.NewRecorder(filepath.Join(s.cfg.Dir, "trail")); err != nil {
+		return err
+	}
+	s.integrity = integrity.New(integrity.Config{Store: s.store, Keys: s.seals, Recorder: s.recorder, Node: s.node, Logger: s.cfg.Logger})
+	return s.recorder.Seal(s.node, s.seals.Segments)
 }
 
 // sealerKey returns the sealer's wrapped key. Several nodes may start at

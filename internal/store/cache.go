@@ -15,7 +15,8 @@ import (
 // nothing and keep nothing.
 //
 // What a cache returned is not part of any transaction: an Update must read
-// through its Tx what its decision rests on.
+// through its Tx what its decision rests on. (Tx may take it from the store's
+// own cache, where no other update can run at the same time.)
 type Cache[K comparable, V any] struct {
 	feed  *Feed
 	limit int64

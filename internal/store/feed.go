@@ -33,6 +33,7 @@ func (tx *Tx) Touch(topic string) {
 	if !slices.Contains(tx.topics, topic) {
 		tx.topics = append(tx.topics, topic)
 	}
+	tx.saved = slices.DeleteFunc(tx.saved, func(s savedSecret) bool { return s.topic == topic })
 }
 
 // Watch calls fn with the topics of every update: of those of this process
@@ -92,12 +93,16 @@ type Feed struct {
 	floor atomic.Uint64
 	// until is when the proof ends that changes arrive, since start.
 	until atomic.Int64
-	start time.Time
-	seed  maphash.Seed
-	last  [stamps]atomic.Uint64
+	// proved is when that was proved last, since start; 0 for never.
+	proved atomic.Int64
+	start  time.Time
+	seed   maphash.Seed
+	last   [stamps]atomic.Uint64
 	// doubt counts the updates of this process that touch the topic and may
 	// or may not be stored yet.
 	doubt [stamps]atomic.Int32
+	// begun is the count at which the topic was put in doubt last.
+	begun [stamps]atomic.Uint64
 
 	mu       sync.RWMutex
 	watchers []*func([]string)
@@ -113,8 +118,9 @@ func NewFeed(alone bool) *Feed {
 	return f
 }
 
-// Changed tells that the topics were touched; nil means all.
-func (f *Feed) Changed(topics []string) {
+// Changed tells that the topics were touched; nil means all. What is read from
+// now on may be put into a Cache under the mark that it returns.
+func (f *Feed) Changed(topics []string) Mark {
 	now := f.count.Add(1)
 	if topics == nil {
 		raise(&f.floor, now)
@@ -127,18 +133,29 @@ func (f *Feed) Changed(topics []string) {
 	for _, fn := range f.watchers {
 		(*fn)(topics)
 	}
+	return Mark(now)
 }
 
 // begin puts the topics in doubt: their changes are about to be stored, so
 // that some readers will see them while others find what was before in
-// caches.
-func (f *Feed) begin(topics []string) {
+// caches. It returns a number by which latest knows the update again.
+func (f *Feed) begin(topics []string) uint64 {
+	if len(topics) == 0 {
+		return 0
+	}
 	for _, t := range topics {
 		f.doubt[f.slot(t)].Add(1)
 	}
-	if len(topics) > 0 {
-		f.count.Add(1)
+	now := f.count.Add(1)
+	for _, t := range topics {
+		f.begun[f.slot(t)].Store(now)
 	}
+	return now
+}
+
+// latest reports whether no other update has put the topic in doubt since.
+func (f *Feed) latest(begun uint64, topic string) bool {
+	return f.begun[f.slot(topic)].Load() == begun
 }
 
 // end takes the topics out of doubt, after Changed.
@@ -161,7 +178,10 @@ func raise(v *atomic.Uint64, n uint64) {
 // Prove tells that the process has heard of every change that was committed
 // before now, and may count on it until then: the bound on how old what
 // caches give can be.
-func (f *Feed) Prove(until time.Time) { f.until.Store(int64(until.Sub(f.start))) }
+func (f *Feed) Prove(until time.Time) {
+	f.proved.Store(int64(time.Since(f.start)))
+	f.until.Store(int64(until.Sub(f.start)))
+}
 
 // Lose tells that changes may have been missed.
 func (f *Feed) Lose() {

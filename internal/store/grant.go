@@ -71,12 +71,14 @@ func (tx *Tx) GrantsNamed(account, region, keyID, name string) ([]*key.Grant, er
 // that is "", in the order of their IDs and beginning behind the ID after.
 func (tx *Tx) Grants(account, region, keyID, grantee, after string, limit int) ([]*key.Grant, error) {
 	place := grantPlace{keyPlace{account, region, keyID}, grantee, after, limit}
-	if tx.recalling {
-		return recall(tx, tx.memory.grants, place)
+	if tx.readOnly { // who grants reads what to change
+		if list, ok, err := recall(tx, heldGrants, place); ok || err != nil {
+			return list, err
+		}
 	}
 	list, err := tx.listGrants(place)
-	if err == nil && tx.memory != nil {
-		tx.memory.grants.Put(tx.mark, place, list, KeyTopic(keyID))
+	if err == nil {
+		keep(tx, heldGrants, place, list, KeyTopic(keyID))
 	}
 	return list, err
 }

@@ -55,8 +55,10 @@ func (tx *Tx) loadMaterial(k *key.Record) error {
 // NotFound, without message, when there is none with the ID.
 func (tx *Tx) Key(account, region, id string) (*key.Record, error) {
 	place := keyPlace{account, region, id}
-	if tx.recalling {
-		return recall(tx, tx.memory.keys, place)
+	if rec, ok, err := recall(tx, heldKeys, place); ok && !tx.readOnly {
+		return rec.Clone(), err
+	} else if ok || err != nil {
+		return rec, err
 	}
 	list, err := tx.keys(`SELECT `+keyColumns+` FROM kms_key k WHERE k.account = $1 AND k.region = $2 AND k.id = $3`, account, region, id)
 	if err != nil {
@@ -65,9 +67,7 @@ func (tx *Tx) Key(account, region, id string) (*key.Record, error) {
 	if len(list) == 0 {
 		return nil, fault.New(fault.NotFound, "")
 	}
-	if tx.memory != nil {
-		tx.memory.keys.Put(tx.mark, place, list[0], KeyTopic(id))
-	}
+	keep(tx, heldKeys, place, list[0], KeyTopic(id))
 	return list[0], nil
 }
 
@@ -155,6 +155,12 @@ func (tx *Tx) aliases(query string, args ...any) ([]key.Alias, error) {
 // Alias returns an alias by its name, which starts with "alias/". It
 // returns an error of kind NotFound, without message, when there is none.
 func (tx *Tx) Alias(account, region, name string) (*key.Alias, error) {
+	place := keyPlace{account, region, name}
+	if alias, ok, err := recall(tx, heldAliases, place); ok {
+		return new(*alias), err
+	} else if err != nil {
+		return nil, err
+	}
 	list, err := tx.aliases(`SELECT `+aliasColumns+` FROM kms_alias a WHERE a.account = $1 AND a.region = $2 AND a.name = $3`, account, region, name)
 	if err != nil {
 		return nil, err
@@ -162,6 +168,7 @@ func (tx *Tx) Alias(account, region, name string) (*key.Alias, error) {
 	if len(list) == 0 {
 		return nil, fault.New(fault.NotFound, "")
 	}
+	keep(tx, heldAliases, place, &list[0], KeyTopic(list[0].KeyID))
 	return &list[0], nil
 }
 

@@ -16,19 +16,36 @@ const DefaultCache = 64 << 20
 // memory is what a store keeps of what Read read: records as they are
 // stored, sealed values included, and never anything opened.
 type memory struct {
-	secrets *Cache[versionPlace, *secret.Secret]
+	secrets *Cache[versionPlace, heldSecret]
 	keys    *Cache[keyPlace, *key.Record]
+	aliases *Cache[keyPlace, *key.Alias]
 	grants  *Cache[grantPlace, []*key.Grant]
 }
 
 // versionPlace is how a version was asked for.
 type versionPlace struct {
-	account, region, name, arn string
+	account, region, name string
 	// selector is an ID if byID is set, and a label otherwise.
 	selector string
 	byID     bool
 }
 
+// heldSecret is a secret with its labelled versions and the one that its
+// place selects, whose sealed value it has. versions tells how many there
+// are.
+type heldSecret struct {
+	*secret.Secret
+	versions int64
+}
+
+// savedSecret is a secret as an update left it.
+type savedSecret struct {
+	place versionPlace
+	heldSecret
+	topic string
+}
+
+// keyPlace is how a key was asked for, or an alias, by its name.
 type keyPlace struct{ account, region, id string }
 
 // grantPlace is how grants on a key were asked for.
@@ -39,8 +56,8 @@ type grantPlace struct {
 }
 
 func newMemory(s *Store, bytes int64) memory {
-	forKeys := bytes / 16 // and as much for grants
-	return memory{NewCache(s, bytes-2*forKeys, secretSize), NewCache(s, forKeys, keySize), NewCache(s, forKeys, grantsSize)}
+	few := bytes / 16 // for each of keys, aliases, grants
+	return memory{NewCache(s, bytes-3*few, secretSize), NewCache(s, few, keySize), NewCache(s, few, aliasSize), NewCache(s, few, grantsSize)}
 }
 
 // Sizes of structures without the text in them, in bytes.
@@ -51,8 +68,8 @@ const (
 	smallBase   = 64 // of a tag, a label, a key's material
 )
 
-func secretSize(p versionPlace, s *secret.Secret) int64 {
-	n := secretBase + len(p.name) + len(p.arn) + len(p.selector)
+func secretSize(p versionPlace, s heldSecret) int64 {
+	n := secretBase + len(p.name) + len(p.selector)
 	n += len(s.Name) + len(s.Description) + len(s.KMSKeyID) + len(s.Policy) + len(s.Rotation.FunctionARN)
 	for i := range s.Versions {
 		v := &s.Versions[i]
@@ -78,6 +95,10 @@ func keySize(_ keyPlace, k *key.Record) int64 {
 	return int64(n)
 }
 
+func aliasSize(p keyPlace, a *key.Alias) int64 {
+	return int64(keyBase + len(p.id) + len(a.Name) + len(a.KeyID))
+}
+
 func grantsSize(p grantPlace, list []*key.Grant) int64 {
 	n := smallBase + len(p.grantee) + len(p.after)
 	for _, g := range list {
@@ -98,7 +119,8 @@ var errMissed = errors.New("not in memory")
 // meanwhile, before it asks the database.
 const maxRecalls = 3
 
-// Read is View for what is read over and over: ReadVersion, Key and Grants. When
+// Read is View for what is read over and over: ReadVersion, FindLabelled, Key,
+// Alias and Grants. When
 // memory has all that fn reads, no statement runs and no lock is taken. What
 // fn gets is of one moment, not before Read was called, as far as this
 // process makes the changes; what others change is seen record by record,
@@ -119,21 +141,42 @@ func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 			break
 		}
 		if s.Mark() == m {
+			s.counters.hits.Add(1)
 			return s.explain(ctx, err)
 		}
 	}
+	s.counters.misses.Add(1)
 	return s.view(ctx, Tx{memory: &s.memory}, fn)
 }
 
-// recall returns what the cache has of the key. What it lacks ends the
-// attempt to do without the database.
-func recall[K comparable, V any](tx *Tx, c *Cache[K, V], key K) (value V, err error) {
-	if err := tx.over(); err != nil {
-		return value, err
+// recall returns what memory has of the key, if that may stand for a read of
+// the transaction. In a Read, what it lacks ends the attempt to do without the
+// database. An update that runs alone may trust memory, which has nothing of
+// what another one changed before that is stored and told, until it changes
+// something itself.
+func recall[K comparable, V any](tx *Tx, c func(*memory) *Cache[K, V], key K) (value V, ok bool, err error) {
+	if err := tx.over(); err != nil || tx.memory == nil {
+		return value, false, err
 	}
-	value, ok := c.Get(key)
-	if !ok {
-		tx.failed = errMissed
+	switch {
+	case tx.recalling:
+		if value, ok = c(tx.memory).Get(key); !ok {
+			tx.failed = errMissed
+		}
+	case !tx.readOnly && tx.topics == nil:
+		value, ok = c(tx.memory).Get(key)
 	}
-	return value, tx.failed
+	return value, ok, tx.failed
 }
+
+// keep puts what the snapshot of a Read showed into memory.
+func keep[K comparable, V any](tx *Tx, c func(*memory) *Cache[K, V], key K, value V, topic string) {
+	if tx.memory != nil && tx.readOnly {
+		c(tx.memory).Put(tx.mark, key, value, topic)
+	}
+}
+
+func heldSecrets(m *memory) *Cache[versionPlace, heldSecret] { return m.secrets }
+func heldKeys(m *memory) *Cache[keyPlace, *key.Record]       { return m.keys }
+func heldAliases(m *memory) *Cache[keyPlace, *key.Alias]     { return m.aliases }
+func heldGrants(m *memory) *Cache[grantPlace, []*key.Grant]  { return m.grants }

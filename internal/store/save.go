@@ -76,7 +76,28 @@ func (tx *Tx) SaveSecret(before, after *secret.Secret) error {
 	if err := tx.saveLabels(after.ID, before, labels); err != nil {
 		return err
 	}
-	return tx.saveReplicas(before, after)
+	if err := tx.saveReplicas(before, after); err != nil {
+		return err
+	}
+	return tx.remember(before, after, body)
+}
+
+// remember notes what a later read will find, for memory.
+func (tx *Tx) remember(before, after *secret.Secret, body []byte) error {
+	current := after.Holder(secret.Current)
+	if tx.memory == nil || before != tx.found || len(before.Replicas)+len(after.Replicas) > 0 || current == nil || current.Sealed == nil {
+		return nil
+	}
+	// As it is read back: with times as they are stored, and shared by nobody.
+	s := &secret.Secret{ID: after.ID, Revision: after.Revision}
+	if err := decodeSecret(body, s); err != nil {
+		return err
+	}
+	s.Holder(secret.Current).Sealed = current.Sealed
+	place := versionPlace{account: s.Account, region: s.Region, name: s.Name, selector: secret.Current}
+	versions := tx.foundVersions + int64(len(after.Versions)-len(before.Versions))
+	tx.saved = append(tx.saved, savedSecret{place, heldSecret{s, versions}, SecretTopic(s.ID)})
+	return nil
 }
 
 // updateSecret writes the record and the columns that differ and counts the

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ func (tx *Tx) find(more []any, query string, args ...any) (_ *secret.Secret, cou
 	if s == nil {
 		return nil, 0, fault.New(fault.NotFound, "")
 	}
+	tx.found, tx.foundVersions = s, row.versions
 	return s, row.versions, tx.loadReplicas(s)
 }
 
@@ -108,6 +110,9 @@ func (tx *Tx) FindSecret(account, region string, ref arn.SecretRef) (*secret.Sec
 // loads all once the secret has so many versions that their limit or their
 // purge come into play.
 func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionIDs ...string) (*secret.Secret, error) {
+	if tx.memory != nil {
+		return tx.recallLabelled(account, region, ref, versionIDs)
+	}
 	exists := int64(0)
 	column, more := "", []any(nil)
 	places, args := inList(4, versionIDs)
@@ -126,6 +131,44 @@ func (tx *Tx) FindLabelled(account, region string, ref arn.SecretRef, versionIDs
 	return s, err
 }
 
+// recallLabelled is FindLabelled with the help of memory, which knows nothing
+// of deprecated versions but their number.
+func (tx *Tx) recallLabelled(account, region string, ref arn.SecretRef, versionIDs []string) (*secret.Secret, error) {
+	s, err := tx.sharedVersion(account, region, ref, "", secret.Current)
+	if err != nil {
+		return nil, err
+	}
+	s = s.Clone()
+	tx.found = s
+	switch count := tx.foundVersions; {
+	case count == int64(len(s.Versions)):
+	case count >= secret.KeptVersions:
+		err = tx.loadAll(s)
+	default:
+		err = tx.addDeprecated(s, versionIDs)
+	}
+	return s, err
+}
+
+// addDeprecated adds those of the named versions to s that exist and are not
+// there.
+func (tx *Tx) addDeprecated(s *secret.Secret, ids []string) error {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" || s.Version(id) != nil })
+	if len(ids) == 0 {
+		return nil
+	}
+	exists := false
+	places, args := inList(2, ids)
+	err := tx.each(func(*sql.Rows) error {
+		exists = true
+		return errEnough
+	}, `SELECT 1 FROM version WHERE secret_id = $1 AND id IN (`+places+`)`, append([]any{s.ID}, args...)...)
+	if err != nil || !exists {
+		return err
+	}
+	return tx.loadDeprecated(s, ids...)
+}
+
 // SecretByID returns a secret with all its versions. It returns an error of
 // kind NotFound, without message, when there is no such secret.
 func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
@@ -142,22 +185,43 @@ func (tx *Tx) SecretByID(id string) (*secret.Secret, error) {
 // That version is missing, or has no value, if there is no such thing. It
 // is one statement but for a deprecated version or a secret with replicas.
 func (tx *Tx) ReadVersion(account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
+	s, err := tx.sharedVersion(account, region, ref, versionID, stage)
+	if err == nil && !tx.readOnly {
+		s = s.Clone()
+	}
+	return s, err
+}
+
+// sharedVersion is ReadVersion of a secret that memory may hold, so that
+// nobody may change it.
+func (tx *Tx) sharedVersion(account, region string, ref arn.SecretRef, versionID, stage string) (*secret.Secret, error) {
 	name, want, ok := lookup(account, region, ref)
 	if !ok {
 		return nil, fault.New(fault.NotFound, "")
 	}
-	place := versionPlace{account, region, name, want, versionID, true}
+	place := versionPlace{account, region, name, versionID, true}
 	if versionID == "" {
 		place.selector, place.byID = stage, false
 	}
-	if tx.recalling {
-		return recall(tx, tx.memory.secrets, place)
+	held, ok, err := recall(tx, heldSecrets, place)
+	if err != nil {
+		return nil, err
 	}
-	s, v, err := tx.readVersion(place)
-	if err == nil && v != nil && tx.memory != nil {
-		tx.memory.secrets.Put(tx.mark, place, s, SecretTopic(s.ID))
+	if ok {
+		tx.found, tx.foundVersions = held.Secret, held.versions
+	} else {
+		var v *secret.Version
+		if held.Secret, v, err = tx.readVersion(place); err != nil {
+			return nil, err
+		}
+		if v != nil {
+			keep(tx, heldSecrets, place, heldSecret{held.Secret, tx.foundVersions}, SecretTopic(held.ID))
+		}
 	}
-	return s, err
+	if want != "" && held.ARN() != want {
+		return nil, fault.New(fault.NotFound, "")
+	}
+	return held.Secret, nil
 }
 
 // readVersion is ReadVersion from the database. v is nil if there is no such
@@ -169,7 +233,7 @@ func (tx *Tx) readVersion(p versionPlace) (s *secret.Secret, v *secret.Version, 
 		joins = ` LEFT JOIN label l ON l.secret_id = s.id AND l.label = $4
 			LEFT JOIN version v ON v.secret_id = l.secret_id AND v.id = l.version_id`
 	}
-	s, count, err := tx.findNamed(p.account, p.region, p.name, p.arn, columns, joins, []any{&sealed}, p.selector)
+	s, count, err := tx.findNamed(p.account, p.region, p.name, "", columns, joins, []any{&sealed}, p.selector)
 	if err != nil {
 		return nil, nil, err
 	}

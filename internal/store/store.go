@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -38,6 +39,8 @@ type Store struct {
 	peers   *Peers
 	memory  memory
 	shut    atomic.Bool // closed, for who takes no lock
+
+	counters counters
 
 	mu      sync.Mutex
 	running int // transactions under way
@@ -123,29 +126,58 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer s.end()
-	var topics []string
-	defer func() { s.feed.end(topics) }()
+	began := time.Now()
+	var u update
+	defer func() { s.settle(&u) }()
 	err := s.backend.Update(ctx, func(c Conn) error {
-		s.feed.end(topics)
-		topics = nil
+		s.feed.end(u.topics)
+		u = update{}
 		tx := &Tx{ctx: ctx, conn: c}
+		if s.peers == nil {
+			tx.memory = &s.memory
+		}
 		if err := run(tx, fn); err != nil {
 			return err
 		}
 		if err := s.announce(ctx, c, tx.topics); err != nil {
 			return err
 		}
-		topics = tx.topics
-		s.feed.begin(topics)
+		u = update{topics: tx.topics, saved: tx.saved, begun: s.feed.begin(tx.topics)}
 		return nil
 	})
-	if len(topics) > 0 && mayBeStored(err) {
-		s.feed.Changed(topics)
+	if len(u.topics) > 0 && mayBeStored(err) {
+		mark := s.feed.Changed(u.topics)
+		if err == nil {
+			u.mark = mark
+		}
 		if s.peers != nil {
 			s.peers.Committed()
 		}
 	}
+	s.updated(began, err)
 	return s.explain(ctx, err)
+}
+
+// update is what a run of an update's function left behind.
+type update struct {
+	topics []string
+	saved  []savedSecret
+	begun  uint64
+	mark   Mark // of its change; 0 until it is known to be stored
+}
+
+// settle takes the topics of an update out of doubt, and puts what it saved
+// into memory if it is stored and no update came after it.
+func (s *Store) settle(u *update) {
+	s.feed.end(u.topics)
+	if u.mark == 0 {
+		return
+	}
+	for _, one := range u.saved {
+		if s.feed.latest(u.begun, one.topic) {
+			s.memory.secrets.Put(u.mark, one.place, one.heldSecret, one.topic)
+		}
+	}
 }
 
 // announce makes the update tell other processes of the topics.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
+	"github.com/keyturn/keyturn/internal/secret"
 )
 
 // Tx is a transaction, valid until the function that got it returns. It is
@@ -23,11 +24,17 @@ type Tx struct {
 	failed   error
 	topics   []string // what Touch was told
 
-	// memory is set for Read, mark before its snapshot. While recalling there
-	// is no connection.
+	// memory is set for Read and for an update that runs alone; mark is before
+	// the snapshot. While recalling there is no connection.
 	memory    *memory
 	mark      Mark
 	recalling bool
+
+	// found is the secret that was found last, and has as many versions.
+	found         *secret.Secret
+	foundVersions int64
+	// saved are the secrets that the transaction leaves in memory.
+	saved []savedSecret
 }
 
 // Context returns the context of the transaction.

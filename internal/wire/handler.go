@@ -51,6 +51,9 @@ type Config struct {
 	// Observe, if set, is told of every request once it has been answered.
 	// Service and operation are "" when unknown, code is "" for success.
 	Observe func(service, operation, code string, took time.Duration)
+	// Trace, if set, is told of every request, with its context, once it has
+	// been answered.
+	Trace func(context.Context, Outcome)
 	// Log gets internal errors; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -222,6 +225,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(x.answer.status)
 	_, _ = w.Write(x.answer.body) // a client that went away gets no answer
+	if h.Trace != nil {
+		h.Trace(r.Context(), x.outcome())
+	}
 	if h.Observe != nil {
 		service, operation := "", ""
 		if x.service != nil {

@@ -27,7 +27,7 @@ func (s *Service) CreateSecret(ctx context.Context, call *wire.Call, in *api.Cre
 	v := newValue(in.SecretString, in.SecretBinary)
 	var fresh *secret.Secret
 	var out *api.CreateSecretResponse
-	err := retry(ctx, func() error {
+	err := retry(ctx, func(int) error {
 		if err := s.admitCreate(ctx, call, in); err != nil {
 			return err
 		}

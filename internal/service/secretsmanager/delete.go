@@ -132,7 +132,7 @@ func (s *Service) RestoreSecret(ctx context.Context, call *wire.Call, in *api.Re
 		}
 		c.after.DeleteAt = time.Time{}
 		c.after.ChangedAt = milliseconds(call.Time)
-		run, err := lastRun(c.tx, c.after.ID)
+		run, err := lastRun(c.tx, c.before)
 		if err != nil {
 			return nil, err
 		}

@@ -74,7 +74,7 @@ func (r *Replicator) Replicate(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if err := retry(ctx, func() error { return r.sync(ctx, ref) }); err != nil {
+		if err := retry(ctx, func(int) error { return r.sync(ctx, ref) }); err != nil {
 			failures = append(failures, fault.Wrap(err, "replicating to "+ref.Region))
 		}
 	}

@@ -27,7 +27,7 @@ func (s *Service) RotateSecret(ctx context.Context, call *wire.Call, in *api.Rot
 		return nil, err
 	}
 	var out *api.RotateSecretResponse
-	err := retry(ctx, func() error {
+	err := retry(ctx, func(int) error {
 		start := secret.RotationStart{
 			Token: token, RotationToken: s.Sealer.Seal(rotation.TokenPurpose, []byte(uuid.NewString())),
 			Test: in.RotateImmediately != nil && !*in.RotateImmediately, Now: call.Time,
@@ -62,7 +62,7 @@ func (s *Service) RotateSecret(ctx context.Context, call *wire.Call, in *api.Rot
 // rotation.md 1.2: rules and function, then an unfinished rotation, then
 // whether the function can be invoked.
 func (s *Service) rotate(c changing, in *api.RotateSecretRequest, start secret.RotationStart, copied *testCopy) error {
-	prev, err := lastRun(c.tx, c.after.ID)
+	prev, err := lastRun(c.tx, c.before)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (s *Service) resume(ctx context.Context, call *wire.Call, id string) {
 		if err != nil {
 			return err
 		}
-		run, err := lastRun(tx, sec.ID)
+		run, err := lastRun(tx, sec)
 		if err != nil || run == nil {
 			return err
 		}
@@ -235,7 +235,7 @@ func (s *Service) resume(ctx context.Context, call *wire.Call, id string) {
 // Labels stay as they are; VersionId is the version that the rotation left.
 func (s *Service) CancelRotateSecret(ctx context.Context, call *wire.Call, in *api.CancelRotateSecretRequest) (*api.CancelRotateSecretResponse, error) {
 	return change(ctx, s, call, target{id: *in.SecretId, use: secret.Rotate}, func(c changing) (*api.CancelRotateSecretResponse, error) {
-		run, err := lastRun(c.tx, c.after.ID)
+		run, err := lastRun(c.tx, c.before)
 		if err != nil {
 			return nil, err
 		}

@@ -198,6 +198,9 @@ func (s *Service) ensureDefaultKey(ctx context.Context, account, region string) 
 type prepared struct {
 	secretID string
 	token    string
+	// sought is the token once a version was looked for that has it; "" while
+	// it is taken for a new one.
+	sought string
 	// version is sealed under key; both are empty when the token named a
 	// version with a value, which equal then compares.
 	version secret.Version
@@ -214,7 +217,11 @@ type prepared struct {
 // compares it with the one that the token already names. keyID is the key
 // that the call chooses for the secret, nil to keep its own; the versions with
 // AWS's labels are then sealed again under it.
-func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string) (*prepared, error) {
+//
+// The first attempt takes what memory has and the token for a new one, as most
+// are: the transaction finds out, and only an answer in its own right is asked
+// of the database.
+func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string, v value, keyID *string, attempt int) (*prepared, error) {
 	owner := ownerOf(call, id)
 	if err := s.resolveKey(ctx, call, owner, keyID); err != nil {
 		return nil, err
@@ -225,11 +232,7 @@ func (s *Service) prepare(ctx context.Context, call *wire.Call, id, token string
 		}
 	}
 	p := &prepared{token: token, keyID: keyID}
-	var look glance
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		look, err = s.look(tx, call, id, v, p)
-		return err
-	})
+	look, err := s.glanceAt(ctx, call, id, v, p, attempt)
 	if err != nil {
 		return nil, err
 	}
@@ -261,9 +264,29 @@ type glance struct {
 	again []reading
 }
 
+// glanceAt looks at what memory has, in the first attempt, and else at the
+// database.
+func (s *Service) glanceAt(ctx context.Context, call *wire.Call, id string, v value, p *prepared, attempt int) (look glance, err error) {
+	if attempt == 0 {
+		err = s.Store.Read(ctx, func(tx *store.Tx) (err error) {
+			look, err = s.look(tx, call, id, v, p)
+			return err
+		})
+		if err == nil {
+			return look, nil
+		}
+	}
+	p.sought = p.token
+	err = s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		look, err = s.look(tx, call, id, v, p)
+		return err
+	})
+	return look, err
+}
+
 // look reads what prepare needs in one snapshot.
 func (s *Service) look(tx *store.Tx, call *wire.Call, id string, v value, p *prepared) (glance, error) {
-	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: p.token})
+	sec, err := s.admitted(tx, call, target{id: id, use: useOf(v, p), version: p.sought})
 	if err != nil {
 		return glance{}, err
 	}

@@ -252,7 +252,9 @@ func change[Out any, P output[Out]](ctx context.Context, s *Service, call *wire.
 			return err
 		}
 		replicated = len(c.after.Replicas) > 0
-		if err := tx.SaveSecret(before, c.after); err != nil {
+		if err := tx.SaveSecret(before, c.after); fault.Is(err, fault.Exists) {
+			return errStale // a version that was not sought has the new one's ID
+		} else if err != nil {
 			return err
 		}
 		return tx.Record(call.Event(P(out)))
@@ -273,11 +275,12 @@ var errStale = errors.New("the secret changed while the call was prepared")
 // attempts bounds how often a call is prepared again.
 const attempts = 8
 
-// retry runs fn until it returns anything but errStale.
-func retry(ctx context.Context, fn func() error) error {
+// retry runs fn, which counts its attempts from 0, until it returns anything
+// but errStale.
+func retry(ctx context.Context, fn func(attempt int) error) error {
 	var err error
-	for range attempts {
-		if err = fn(); !errors.Is(err, errStale) {
+	for attempt := range attempts {
+		if err = fn(attempt); !errors.Is(err, errStale) {
 			return err
 		}
 		if ctx.Err() != nil {

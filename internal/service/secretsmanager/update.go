@@ -26,8 +26,8 @@ func (s *Service) UpdateSecret(ctx context.Context, call *wire.Call, in *api.Upd
 		})
 	}
 	var out *api.UpdateSecretResponse
-	err := retry(ctx, func() error {
-		p, err := s.prepare(ctx, call, *in.SecretId, token, v, in.KmsKeyId)
+	err := retry(ctx, func(attempt int) error {
+		p, err := s.prepare(ctx, call, *in.SecretId, token, v, in.KmsKeyId, attempt)
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (s *Service) UpdateSecret(ctx context.Context, call *wire.Call, in *api.Upd
 		if !v.given() && in.Description == nil && in.Type == nil {
 			use = secret.Rekey
 		}
-		out, err = change(ctx, s, call, target{id: *in.SecretId, use: use, version: token}, func(c changing) (*api.UpdateSecretResponse, error) {
+		out, err = change(ctx, s, call, target{id: *in.SecretId, use: use, version: p.sought}, func(c changing) (*api.UpdateSecretResponse, error) {
 			return s.update(c, in, p, v.given())
 		})
 		return err

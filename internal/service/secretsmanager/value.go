@@ -149,12 +149,12 @@ func (s *Service) PutSecretValue(ctx context.Context, call *wire.Call, in *api.P
 		return nil, err
 	}
 	var out *api.PutSecretValueResponse
-	err := retry(ctx, func() error {
-		p, err := s.prepare(ctx, call, *in.SecretId, token, newValue(in.SecretString, in.SecretBinary), nil)
+	err := retry(ctx, func(attempt int) error {
+		p, err := s.prepare(ctx, call, *in.SecretId, token, newValue(in.SecretString, in.SecretBinary), nil, attempt)
 		if err != nil {
 			return err
 		}
-		out, err = change(ctx, s, call, target{id: *in.SecretId, use: secret.Write, version: token}, func(c changing) (*api.PutSecretValueResponse, error) {
+		out, err = change(ctx, s, call, target{id: *in.SecretId, use: secret.Write, version: p.sought}, func(c changing) (*api.PutSecretValueResponse, error) {
 			if err := s.put(c, p, in.VersionStages, given(in.RotationToken)); err != nil {
 				return nil, err
 			}
@@ -189,7 +189,7 @@ func (s *Service) put(c changing, p *prepared, labels []string, rotationToken st
 	if p.key == nil {
 		return errStale // the version that the token named was purged
 	}
-	run, err := lastRun(c.tx, c.after.ID)
+	run, err := lastRun(c.tx, c.before)
 	if err != nil {
 		return err
 	}
@@ -245,9 +245,13 @@ func (s *Service) byToken(run *secret.RotationRun, versionID, token string) bool
 	return err == nil && subtle.ConstantTimeCompare(want, []byte(token)) == 1
 }
 
-// lastRun returns the secret's last run; nil when there is none.
-func lastRun(tx *store.Tx, secretID string) (*secret.RotationRun, error) {
-	run, err := tx.Run(secretID)
+// lastRun returns the last run of a secret as it is stored; nil when there is
+// none, as of a secret whose rotation was never configured.
+func lastRun(tx *store.Tx, sec *secret.Secret) (*secret.RotationRun, error) {
+	if !sec.Rotation.Configured {
+		return nil, nil
+	}
+	run, err := tx.Run(sec.ID)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
 	}

@@ -220,7 +220,7 @@ func TestStalePreparation(t *testing.T) {
 	b := newBench(t)
 	b.addKey(home, "one")
 	b.create("s", "1")
-	p, err := b.prepare(t.Context(), callAt(b), "s", tok("k"), value{}, new("alias/one"))
+	p, err := b.prepare(t.Context(), callAt(b), "s", tok("k"), value{}, new("alias/one"), 0)
 	b.must(err)
 	fits := func() error {
 		return b.Store.View(t.Context(), func(tx *store.Tx) error {

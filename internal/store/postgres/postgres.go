@@ -274,8 +274,27 @@ func (b *backend) transaction(ctx context.Context, opts *sql.TxOptions, fn func(
 }
 
 // begin takes a connection and begins; it waits for a connection no longer
-// than ctx lasts.
-func (b *backend) begin(ctx context.Context, opts *sql.TxOptions) (*transaction, error) {
+// than ctx lasts. A connection of the pool that has died, as all do when the
+// server is restarted, is dropped for another: what only was to begin has done
+// nothing.
+func (b *backend) begin(ctx context.Context, opts *sql.TxOptions) (tx *transaction, err error) {
+	for range 1 + b.db.Stats().MaxOpenConnections {
+		if tx, err = b.tryBegin(ctx, opts); err == nil || ctx.Err() != nil {
+			break
+		}
+		failed, ok := errors.AsType[*store.DriverError](err)
+		if !ok || failed.Doing != beginning || b.Classify(failed.Err) != store.Unavailable {
+			break
+		}
+	}
+	return tx, err
+}
+
+// beginning is what an error was doing that came from a connection which was
+// thought to be good.
+const beginning = "BEGIN"
+
+func (b *backend) tryBegin(ctx context.Context, opts *sql.TxOptions) (*transaction, error) {
 	c, err := b.db.Conn(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -288,7 +307,7 @@ func (b *backend) begin(ctx context.Context, opts *sql.TxOptions) (*transaction,
 	if err != nil {
 		cancel()
 		c.Close()
-		return nil, &store.DriverError{Doing: "BEGIN", Err: err}
+		return nil, &store.DriverError{Doing: beginning, Err: err}
 	}
 	return &transaction{Tx: tx, conn: c, cancel: cancel}, nil
 }
@@ -349,7 +368,7 @@ func (b *backend) Classify(err error) store.Class {
 		}
 		return store.Other
 	}
-	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) || pgconn.Timeout(err) || isNetwork(err) {
+	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || isNetwork(err) {
 		return store.Unavailable
 	}
 	return store.Other

@@ -132,7 +132,11 @@ var (
 )
 
 func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Path: Path(dir), RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	return connectTo(Path(dir), wrap, pragmas)
+}
+
+func connectTo(path string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
 	c, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
