@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -192,6 +193,10 @@ func (l *ledger) survive(t *testing.T) {
 	t.Helper()
 	l.p.Kill()
 	checkDatabase(t, l.p.Dir)
+	verify := exec.Command(apitest.Binary(t), "trail", "verify", "--data", l.p.Dir)
+	if out, err := verify.CombinedOutput(); err != nil {
+		t.Errorf("the trail: %v\n%s", err, out)
+	}
 	l.p.Restart()
 	l.well(t)
 	l.audit(t)

@@ -158,9 +158,10 @@ func (r *Recorder) write(b *batch) error {
 	}
 	n, err := r.file.Write(b.lines)
 	if err != nil {
-		// Half a line must not spoil the next: cut it off, or leave the
-		// segment if even that fails.
-		if n > 0 && r.file.Truncate(r.size) != nil {
+		// Half a line must not spoil the next, and neither must one that the
+		// disk has although it said no: cut it off, or leave the segment if
+		// even that fails.
+		if r.file.Truncate(r.size) != nil {
 			r.close()
 		}
 		return fault.Wrap(err, "writing the trail")
