@@ -63,7 +63,7 @@ const (
 
 func newSite(t *testing.T, storeURL string) *site {
 	t.Helper()
-	s := &site{Process: apitest.StartProcess(t, apitest.Options{StoreURL: storeURL}), t: t, store: storeURL, users: map[string]apitest.User{}, acked: map[string]int{}}
+	s := &site{Process: apitest.StartProcess(t, apitest.Options{StoreURL: storeURL, CABundle: []string{apitest.Database(t).CAFile}}), t: t, store: storeURL, users: map[string]apitest.User{}, acked: map[string]int{}}
 	function := s.NewFunction(t, apitest.Function{
 		Name: "rotate", Runtime: "provided.al2023", Handler: builtin.Handler("postgres.single"), Code: apitest.Zip(t, map[string][]byte{"unused": nil}),
 	})
@@ -144,7 +144,7 @@ func (s *site) elsewhere(file, storeURL string) *apitest.Process {
 		s.t.Fatal(err)
 	}
 	s.t.Log(mustKeyturn(s.t, "restore", file, "--data", dir, "--store", storeURL))
-	return apitest.StartProcess(s.t, apitest.Options{Dir: dir, StoreURL: storeURL})
+	return apitest.StartProcess(s.t, apitest.Options{Dir: dir, StoreURL: storeURL, CABundle: []string{apitest.Database(s.t).CAFile}})
 }
 
 // A backup that is taken while everything is at work holds all that was

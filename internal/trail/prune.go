@@ -24,14 +24,13 @@ type anchor struct {
 	Chain string    `json:"chain"`
 	First int64     `json:"first"`
 	At    time.Time `json:"at"`
-	Seal  link      `json:"seal"`
+	Seal  []byte    `json:"seal"`
 }
 
-func (a *anchor) sum(key []byte) (l link) {
+func (a *anchor) sum(key []byte) []byte {
 	m := hmac.New(sha256.New, key)
 	_, _ = fmt.Fprintf(m, "anchor %q %d %d", a.Chain, a.First, a.At.UnixNano()) // it never fails
-	m.Sum(l[:0])
-	return l
+	return m.Sum(nil)
 }
 
 func readAnchor(dir, chain string) (*anchor, error) {

@@ -153,8 +153,7 @@ func (r *Recorder) write(b *batch) error {
 	}
 	var sum link
 	if r.chain != nil {
-		sum = r.chain.next(b.lines)
-		b.lines = appendSeal(b.lines, sum)
+		b.lines, sum = sealed(r.chain.aead, r.chain.last.Link, b.lines)
 	}
 	n, err := r.file.Write(b.lines)
 	if err != nil {

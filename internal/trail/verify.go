@@ -1,11 +1,11 @@
 package trail
 
 import (
+	"bytes"
+	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -38,7 +38,6 @@ type verifier struct {
 	Verdict
 	dir string
 	key []byte
-	mac hash.Hash
 }
 
 // segmentEnd is what verifying a segment found out about it.
@@ -55,7 +54,7 @@ type segmentEnd struct {
 // a head, or "". A server may be at work in the folder. The error tells that
 // something could not be read.
 func Verify(dir string, key []byte, own string, heads []Head) (*Verdict, error) {
-	v := &verifier{dir: dir, key: key, mac: hmac.New(sha256.New, key)}
+	v := &verifier{dir: dir, key: key}
 	chains, err := v.segments()
 	if err != nil {
 		return nil, err
@@ -107,66 +106,82 @@ func (v *verifier) segments() (map[string][]*segmentEnd, error) {
 // segment checks the links of a segment.
 func (v *verifier) segment(name string) (*segmentEnd, error) {
 	s := &segmentEnd{name: name, ending: ending{Segment: name}}
-	var open, line int
-	before, whole := link{}, true
-	err := eachLine(filepath.Join(v.dir, name), func(text []byte, end int64) error {
-		line++
-		if end < 0 {
-			return nil // cut off by a crash, or just being written
-		}
-		if line == 1 {
-			if s.heading = parseHeading(text); s.heading == nil {
-				if isSeal(text) {
-					whole = false
-					v.fault(name+" line 1", "the heading of the segment was changed")
-				}
-				open++
-				return nil
-			}
-			before = s.heading.before()
-			v.begin(before, text)
-			return nil
-		}
-		l, isLink := parseSeal(text)
-		if s.heading == nil || !isLink {
-			open++
-			v.mac.Write(text)
-			return nil
-		}
-		var want link
-		v.mac.Sum(want[:0])
-		if whole && !hmac.Equal(want[:], l[:]) {
-			whole = false
-			v.fault(fmt.Sprintf("%s lines %d to %d", name, line-max(open, 1), line), "the lines before this seal were changed, removed, inserted or reordered")
-		}
-		if whole {
-			v.Sealed += open
-		}
-		open, before = 0, l
-		s.Link, s.sealed = l, end
-		v.begin(before, nil)
-		return nil
-	})
-	if err != nil {
+	w := &walk{name: name, whole: true, v: v, s: s}
+	if err := eachLine(filepath.Join(v.dir, name), w.line); err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(filepath.Join(v.dir, name))
 	if err != nil {
 		return nil, err
 	}
-	v.Open += open
+	v.Open += w.open
 	s.Size = info.Size()
-	if whole && s.heading != nil {
+	if w.whole && s.heading != nil {
 		v.Segments++
 	}
 	return s, nil
 }
 
-// begin makes the next link follow another one.
-func (v *verifier) begin(before link, text []byte) {
-	v.mac.Reset()
-	v.mac.Write(before[:])
-	v.mac.Write(text)
+// walk goes through the lines of a segment.
+type walk struct {
+	name  string
+	v     *verifier
+	s     *segmentEnd
+	aead  cipher.AEAD
+	n     int    // lines so far
+	open  int    // events that no seal covers yet
+	text  []byte // what the next seal covers
+	last  link
+	whole bool
+}
+
+// line takes the next line, which ends at a place in the segment.
+func (w *walk) line(text []byte, end int64) error {
+	w.n++
+	switch l, isLink := parseSeal(text); {
+	case end < 0: // cut off by a crash, or just being written
+	case w.n == 1:
+		return w.begin(text)
+	case w.s.heading == nil:
+		w.open++
+	case !isLink:
+		w.open++
+		if w.whole { // what follows a fault needs no memory
+			w.text = append(w.text, text...)
+		}
+	default:
+		w.seal(l, end)
+	}
+	return nil
+}
+
+// begin takes the first line, a heading unless an older version wrote the
+// segment.
+func (w *walk) begin(text []byte) (err error) {
+	if w.s.heading = parseHeading(text); w.s.heading == nil {
+		if isSeal(text) {
+			w.whole = false
+			w.v.fault(w.name+" line 1", "the heading of the segment was changed")
+		}
+		w.open++
+		return nil
+	}
+	w.last, w.text = w.s.heading.before(), bytes.Clone(text)
+	w.aead, err = linker(w.v.key, text)
+	return err
+}
+
+// seal takes a seal.
+func (w *walk) seal(l link, end int64) {
+	if w.whole && !follows(w.aead, l, w.last, w.text) {
+		w.whole = false
+		w.v.fault(fmt.Sprintf("%s lines %d to %d", w.name, w.n-max(w.open, 1), w.n), "the lines before this seal were changed, removed, inserted or reordered")
+	}
+	if w.whole {
+		w.v.Sealed += w.open
+	}
+	w.open, w.last, w.text = 0, l, w.text[:0]
+	w.s.Link, w.s.sealed = l, end
 }
 
 // anchors reads the anchors of the folder.
@@ -183,8 +198,7 @@ func (v *verifier) anchors() (map[string]*anchor, error) {
 			continue
 		}
 		if err == nil {
-			want := a.sum(v.key)
-			if a.Chain != name || !hmac.Equal(want[:], a.Seal[:]) {
+			if a.Chain != name || !hmac.Equal(a.sum(v.key), a.Seal) {
 				err = errors.New("its seal is not right")
 			}
 		}
@@ -245,7 +259,7 @@ func (v *verifier) follows(s, before *segmentEnd) {
 		return
 	}
 	e := ending{Size: before.sealed}
-	if err := e.readTail(filepath.Join(v.dir, before.name)); err != nil || e.Tail == nil || *e.Tail != *p.Tail {
+	if err := e.readTail(filepath.Join(v.dir, before.name)); err != nil || !bytes.Equal(e.Tail, p.Tail) {
 		v.fault(before.name, "what a crash left behind its last seal was changed")
 	}
 }
