@@ -1,6 +1,9 @@
 # Keyturn. "make help" lists the targets.
 
 export CGO_ENABLED = 0
+# Without net/rpc in functions and pages in grpc, neither of which is used,
+# the program finds no method by name and can leave out what nobody calls.
+export GOFLAGS = -tags=lambda.norpc,grpcnotrace
 GO ?= go
 BIN = bin/keyturn
 
@@ -8,7 +11,8 @@ BIN = bin/keyturn
 DEMO_NEEDS = pg=postgresql py:boto3=python3-boto3 py:psycopg2=python3-psycopg2
 TEST_NEEDS = $(DEMO_NEEDS) node=nodejs npm=npm gcc=gcc mariadbd=mariadb-server redis-server=redis-server \
 	rabbitmq-server=rabbitmq-server jq=jq psql=postgresql-client sshd=openssh-server ssh=openssh-client slapd=slapd \
-	file:/usr/lib/*/samba/ldb/samba_dsdb.so=samba-ad-dc file:/usr/share/samba/setup/provision.ldif=samba-ad-provision
+	file:/usr/lib/*/samba/ldb/samba_dsdb.so=samba-ad-dc file:/usr/share/samba/setup/provision.ldif=samba-ad-provision \
+	zsh=zsh fish=fish mandoc=mandoc
 
 # The program that tests run as a process, built once for all packages.
 TEST_PROGRAM = $(CURDIR)/build/test/keyturn
@@ -30,12 +34,16 @@ help: ## List the targets.
 build: ## Build bin/keyturn.
 	$(GO) build -trimpath -o $(BIN) ./cmd/keyturn
 
+# The platforms of a release.
+PLATFORMS = linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+
 .PHONY: dist
-dist: ## Build dist/keyturn-linux-amd64 and dist/keyturn-linux-arm64, stripped.
-	@for arch in amd64 arm64; do \
-		echo "dist/keyturn-linux-$$arch"; \
-		GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o dist/keyturn-linux-$$arch ./cmd/keyturn || exit 1; \
-	done
+dist: ## Build what is released into dist/: archives, bills of materials, checksums.
+	$(GO) run ./internal/dist -out dist -platforms $(PLATFORMS)
+
+.PHONY: dist-check
+dist-check: ## Build one platform from two folders and compare the bytes.
+	@scripts/dist-check
 
 .PHONY: demo
 demo: ## Rotate the password of a real PostgreSQL user, end to end.
@@ -70,6 +78,15 @@ lint: ## Check format, vet, staticcheck and known vulnerabilities.
 .PHONY: bench
 bench: ## Measure against a bare net/http server, as ratios.
 	$(GO) run ./internal/bench
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for $FUZZTIME (1m); FUZZ=PATTERN chooses among "PACKAGE FuzzName".
+	@GO='$(GO)' scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
+# CHAOS are its flags, such as -kills 5000, -only three, -seed 7, -time 2h.
+.PHONY: chaos
+chaos: ## Kill servers a thousand times under load and demand that nothing is lost.
+	@scripts/need $(DEMO_NEEDS)
+	$(GO) run ./internal/chaos $(CHAOS)
 
 .PHONY: doctor-corpus
 doctor-corpus: ## Make the doctor's faults for real and write the confusion table into docs/doctor.md.

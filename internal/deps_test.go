@@ -19,14 +19,14 @@ const module = "github.com/keyturn/keyturn/"
 // below it. Packages of one layer do not import each other, except inside
 // one "x/..." family.
 var layers = [][]string{
-	{"fault", "plaintext"},
-	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep"},
+	{"fault", "plaintext", "commandline"},
+	{"arn", "schedule", "sigv4", "oidc", "pgserver", "sweep", "manual", "tracing", "release"},
 	{"iam", "key/...", "loggroup", "function", "function/egress", "network", "stack", "database", "application"},
 	{"secret", "trail", "function/environment", "stack/transform", "stack/record"},
 	{"store/...", "wire/..."},
 	{"api/..."},
 	{"authz"},
-	{"invocation", "rekey"},
+	{"invocation", "rekey", "backup", "integrity", "host"},
 	{"rotation", "stack/resource"},
 	{"stack/engine"},
 	{"service/..."},
@@ -67,6 +67,7 @@ var only = map[string][]string{
 	"github.com/go-ldap":                    {"rotator/directory"},
 	"github.com/jcmturner":                  {"rotator/directory"},
 	"golang.org/x/crypto/ssh":               {"rotator/ssh"},
+	"golang.org/x/crypto/argon2":            {"backup"},
 	"gocloud.dev":                           {"key/keeper"},
 	"cloud.google.com/go":                   {"key/keeper"},
 	"google.golang.org":                     {"key/keeper"},
@@ -74,17 +75,21 @@ var only = map[string][]string{
 	"github.com/hashicorp":                  {"key/keeper"},
 	"github.com/go-jose":                    {"oidc"},
 	"github.com/landlock-lsm":               {"function/environment"},
-	"github.com/alecthomas/kong":            {"cli"},
 	"github.com/prometheus":                 {"server"},
+	"go.opentelemetry.io":                   {"tracing"},
+	"github.com/hanwen/go-fuse":             {}, // what tests run on
 	module + "internal/apitest":             {},
 	module + "internal/servicetest":         {},
 	module + "internal/oidc/oidctest":       {},
+	module + "internal/faultdisk":           {},
 	module + "internal/store/storetest":     {},
 	module + "internal/rotator/rotatortest": {},
+	module + "internal/chaos":               {},
 }
 
-// neverImportedBy lists packages that only tests use.
-var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest"}
+// testOnly lists packages that only tests use; chaos is a test that is a
+// program.
+var testOnly = []string{"apitest", "servicetest", "store/storetest", "oidc/oidctest", "rotator/rotatortest", "chaos", "faultdisk"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range productImports(t) {

@@ -56,7 +56,7 @@ func makeProgram(path string) error {
 		}
 		return os.WriteFile(path, program, 0o755)
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/keyturn")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", path, "./cmd/keyturn")
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -224,6 +224,8 @@ func (p *Process) Refuse() string {
 	p.t.Helper()
 	cmd := exec.Command(p.program, slices.Concat(p.args, []string{"--listen", "127.0.0.1:0"}, p.Args)...)
 	cmd.Env = p.env
+	comesUp := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // which shows in its state
+	defer comesUp.Stop()
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); !ended {
 		p.t.Fatalf("the server was not refused: %v\n%s", err, out)
@@ -273,3 +275,13 @@ func (p *Process) Log() string { return p.log.String() }
 
 // Output is what the process wrote to stdout so far.
 func (p *Process) Output() string { return p.out.String() }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Program is the same program on another folder; it does not run.
+func (p *Process) Program(dir string) *Process {
+	args := slices.Clone(p.args)
+	args[slices.Index(args, "--data")+1] = dir
+	return &Process{t: p.t, program: p.program, args: args, Args: p.Args, env: p.env}
+}

@@ -35,14 +35,15 @@ func main() {
 	dir := flag.String("dir", "", "the folder of the floor's store (used by the command itself)")
 	seconds := flag.Duration("time", 4*time.Second, "length of each measurement")
 	many := flag.Int("many", 100_000, "secrets in the larger list measurement")
-	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor) or doctor; all when empty")
+	only := flag.String("only", "", "measure one section: requests, rotation (with the doctor), doctor, scale or schedule; all but the last two when empty")
+	count := flag.Int("count", 100_000, "secrets in the sections scale and schedule")
 	keyturn := flag.String("keyturn", "", "measure this program instead of building one")
 	due := flag.Int("due", 1000, "secrets that are due at once")
 	flag.Parse()
 	measure := func() error {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return run(ctx, *keyturn, *only, *seconds, *many, *due)
+		return run(ctx, *keyturn, *only, *seconds, *many, *due, *count)
 	}
 	if *floor != "" { // ends by the signal itself
 		measure = func() error { return serveFloor(*floor, *dir) }
@@ -92,7 +93,7 @@ func (p *process) stop() error {
 	return err
 }
 
-func run(ctx context.Context, binary, only string, length time.Duration, many, due int) error {
+func run(ctx context.Context, binary, only string, length time.Duration, many, due, count int) error {
 	dir, err := os.MkdirTemp("", "keyturn-bench-")
 	if err != nil {
 		return err
@@ -100,9 +101,15 @@ func run(ctx context.Context, binary, only string, length time.Duration, many, d
 	defer os.RemoveAll(dir)
 	if binary == "" {
 		binary = filepath.Join(dir, "keyturn")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=lambda.norpc,grpcnotrace", "-o", binary, "./cmd/keyturn").CombinedOutput(); err != nil {
 			return fmt.Errorf("building keyturn: %w\n%s", err, out)
 		}
+	}
+	switch only {
+	case "scale":
+		return measureScale(ctx, binary, dir, length, count)
+	case "schedule":
+		return measureSchedule(ctx, binary, dir, length, count, due)
 	}
 	if only == "" || only == "requests" {
 		if err := measureRequests(ctx, binary, dir, length, many); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -28,21 +29,26 @@ type bench struct {
 	floor result
 }
 
-// request signs a Secrets Manager call for a server, as it goes on the wire.
-func request(addr, operation string, in any) []byte {
+// signed makes a Secrets Manager call for a server.
+func signed(addr, operation string, in any) (*http.Request, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		panic(err) // our own literals
+		return nil, err
 	}
 	r, err := http.NewRequest(http.MethodPost, "http://"+addr+"/", bytes.NewReader(body))
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "secretsmanager."+operation)
-	err = sigv4.Sign(r, body, sigv4.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}, region, "secretsmanager", time.Now())
+	return r, sigv4.Sign(r, body, sigv4.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}, region, "secretsmanager", time.Now())
+}
+
+// request is a signed call as it goes on the wire.
+func request(addr, operation string, in any) []byte {
+	r, err := signed(addr, operation, in)
 	if err != nil {
-		panic(err)
+		panic(err) // our own literals
 	}
 	var b bytes.Buffer
 	if err := r.Write(&b); err != nil {
@@ -106,13 +112,18 @@ func (b *bench) all(many int) error {
 
 // fill makes the secrets with numbers from up to to.
 func (b *bench) fill(from, to int) error {
+	return b.fillWith(from, to, func(int) map[string]any { return nil })
+}
+
+// fillWith is fill with more members for the secret with a number.
+func (b *bench) fillWith(from, to int, more func(i int) map[string]any) error {
 	const chunk = 10_000 // signatures last five minutes; this takes seconds
 	for ; from < to; from += chunk {
 		end := min(from+chunk, to)
 		next := prepared(end-from, func(i int) []byte {
-			return request(b.server.addr, "CreateSecret", map[string]any{
-				"Name": name(from + i), "SecretString": value, "ClientRequestToken": uuid.NewString(),
-			})
+			in := map[string]any{"Name": name(from + i), "SecretString": value, "ClientRequestToken": uuid.NewString()}
+			maps.Copy(in, more(from+i))
+			return request(b.server.addr, "CreateSecret", in)
 		})
 		if _, err := load(b.server, writers, time.Hour, next); err != nil {
 			return fmt.Errorf("creating secrets: %w", err)

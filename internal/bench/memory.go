@@ -97,3 +97,15 @@ func (b *rotationBench) peak(ctx context.Context, function string) (int, error) 
 	}
 	return most, nil
 }
+
+// held describes the memory of the process: what is its own, and what is
+// pages of files, of the program itself above all, which the system can drop
+// and read again.
+func (p *process) held() string {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return "resident: " + err.Error()
+	}
+	own, files := kilobytes(status, "RssAnon:"), kilobytes(status, "RssFile:")
+	return fmt.Sprintf("resident %s: own %s, pages of files %s", mebibytes(own+files), mebibytes(own), mebibytes(files))
+}

@@ -50,39 +50,55 @@ type rotationBench struct {
 	length  time.Duration
 	// arns are the functions'.
 	arns map[string]string
+	// data and args are the server's; runtime is that of the Python function.
+	data, runtime string
+	args          []string
+}
+
+// startRotationBench starts a database and a server on a data folder. stop
+// stops both.
+func startRotationBench(ctx context.Context, binary, data string, length time.Duration) (b *rotationBench, stop func() error, err error) {
+	b = &rotationBench{length: length, arns: map[string]string{}, data: data}
+	var path string
+	if b.runtime, path, err = findPython(ctx); err != nil {
+		return nil, nil, err
+	}
+	b.db, err = pgserver.Start(ctx, pgserver.Config{TLS: true, Settings: map[string]string{"max_connections": fmt.Sprint(maxConnections)}})
+	if err != nil {
+		return nil, nil, err
+	}
+	b.args = []string{
+		"serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error", "--runtime", b.runtime + "=" + path, "--ca-bundle", b.db.CAFile,
+	}
+	if b.server, err = start(ctx, binary, b.args...); err != nil {
+		return nil, nil, errors.Join(err, b.db.Close())
+	}
+	b.useServer()
+	return b, func() error { return errors.Join(b.server.stop(), b.db.Close()) }, nil
+}
+
+// useServer makes the clients of the server.
+func (b *rotationBench) useServer() {
+	url := "http://" + b.server.addr
+	b.cfg = aws.Config{Region: region, BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, "")}
+	b.secrets, b.lambda = secretsmanager.NewFromConfig(b.cfg), lambda.NewFromConfig(b.cfg)
 }
 
 // measureRotations runs the section on rotation. many secrets are due at
 // once in its last part.
 func measureRotations(ctx context.Context, binary, dir string, length time.Duration, many int, only string) (err error) {
-	db, err := pgserver.Start(ctx, pgserver.Config{TLS: true, Settings: map[string]string{"max_connections": fmt.Sprint(maxConnections)}})
+	b, stop, err := startRotationBench(ctx, binary, filepath.Join(dir, "rotation"), length)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	runtime, path, err := findPython(ctx)
-	if err != nil {
-		return err
-	}
-	server, err := start(ctx, binary, "serve", "--data", filepath.Join(dir, "rotation"), "--listen", "127.0.0.1:0", "--log-level", "error",
-		"--runtime", runtime+"="+path, "--ca-bundle", db.CAFile)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, server.stop()) }()
-	url := "http://" + server.addr
-	cfg := aws.Config{Region: region, BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, "")}
-	b := &rotationBench{
-		db: db, server: server, cfg: cfg, secrets: secretsmanager.NewFromConfig(cfg), lambda: lambda.NewFromConfig(cfg),
-		length: length, arns: map[string]string{},
-	}
+	defer func() { err = errors.Join(err, stop()) }()
 	if only == "doctor" {
 		many = 1
 	}
 	if err := b.createUsers(ctx, many); err != nil {
 		return err
 	}
-	if err := b.createFunctions(ctx, runtime); err != nil {
+	if err := b.createFunctions(ctx, b.runtime); err != nil {
 		return err
 	}
 	if only != "doctor" {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -128,18 +127,10 @@ func (b *rotationBench) proveRush(ctx context.Context, tokens []string, began ti
 		if *out.VersionId != tokens[i] {
 			return fmt.Errorf("%s has been rotated again", userName(i))
 		}
-		var value struct{ Password string }
-		if err := json.Unmarshal([]byte(*out.SecretString), &value); err != nil {
-			return errors.New("a new value is no JSON")
-		}
-		conn, err := pgx.Connect(ctx, b.db.URL(userName(i), value.Password, "postgres"))
-		if err != nil {
-			return fmt.Errorf("the new password of %s does not log in: %w", userName(i), err)
-		}
-		logins++
-		if err := conn.Close(ctx); err != nil {
+		if err := b.logsIn(ctx, userName(i)); err != nil {
 			return err
 		}
+		logins++
 	}
 	fmt.Printf("  trail: %d started, %d succeeded, %d failed attempts; %d of %d new passwords log in\n",
 		count["RotationStarted"], count["RotationSucceeded"], count["RotationFailed"], logins, len(tokens))

@@ -8,10 +8,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
-	"github.com/alecthomas/kong"
+	"github.com/keyturn/keyturn/internal/commandline"
 )
 
 // Exit codes. exitFindings tells that something is wrong with what was looked
@@ -35,14 +34,23 @@ type commands struct {
 	Schedule scheduleCmd `cmd:"" help:"Show when a rotation schedule fires."`
 	Account  accountCmd  `cmd:"" help:"Manage the accounts of a deployment."`
 	Rekey    rekeyCmd    `cmd:"" help:"Wrap all keys with the root key that the server was started with."`
+	Backup   backupCmd   `cmd:"" help:"Write everything that a server stores into one encrypted file, while it serves."`
+	Restore  restoreCmd  `cmd:"" help:"Restore a backup into an empty data folder or an empty PostgreSQL, or check it."`
+	Trail    trailCmd    `cmd:"" help:"Look after the record of calls: verify that nobody changed it."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job end to end with a private PostgreSQL."`
+	Health   healthCmd   `cmd:"" help:"Ask a running server whether it is ready, for health checks."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	Completion completionCmd `cmd:"" help:"Print completions for a shell."`
+	Man        manCmd        `cmd:"" help:"Print the man page."`
 }
 
 // program is what every command gets.
 type program struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
+	// model is the command line itself.
+	model *commandline.Command
 }
 
 // exitError makes Main return a code without printing anything more.
@@ -55,29 +63,19 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 func Main(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var cmds commands
-	exited := -1
-	parser, err := kong.New(&cmds,
-		kong.Name("keyturn"),
-		kong.Description("A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
-			"Every flag can be given as the environment variable shown beside it."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(c int) { exited = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-	)
-	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "keyturn:", err)
-		return exitUsage
-	}
-	parsed, err := parser.Parse(args)
-	if exited >= 0 { // help was printed
-		return exited
+	line := newCommandLine()
+	called, err := line.Parse(args)
+	if help, ok := errors.AsType[*commandline.HelpError](err); ok {
+		if err := help.Command.WriteHelp(stdout); err != nil {
+			return exitFailed
+		}
+		return 0
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "keyturn: %v (see keyturn --help)\n", err)
 		return exitUsage
 	}
-	err = parsed.Run(&program{ctx, stdout, stderr})
+	err = called.Target().(runner).Run(&program{ctx, stdout, stderr, line})
 	if quiet, ok := errors.AsType[exitError](err); ok {
 		return int(quiet)
 	}
@@ -88,14 +86,11 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 	return 0
 }
 
-type versionCmd struct{}
+// runner is what every command is.
+type runner interface{ Run(p *program) error }
 
-// Run prints the version that the build recorded.
-func (versionCmd) Run(p *program) error {
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintln(p.stdout, "keyturn", version)
-	return err
+// newCommandLine describes the command line.
+func newCommandLine() *commandline.Command {
+	return commandline.New("keyturn", "A self-hosted secrets manager that speaks the AWS Secrets Manager API and rotates secrets as AWS does.\n\n"+
+		"Every flag can be given as the environment variable shown beside it.", &commands{})
 }

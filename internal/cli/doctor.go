@@ -25,6 +25,7 @@ import (
 type doctorCmd struct {
 	Secret   string        `arg:"" optional:"" help:"Name or ARN of the secret."`
 	All      bool          `help:"Survey every secret that rotates, the worst first." xor:"what"`
+	Self     bool          `help:"Examine this machine and what the server is started with: the flags below are those of serve." xor:"what"`
 	Explain  string        `help:"Explain a finding by its code, such as D10, or all of them: all." placeholder:"CODE" xor:"what"`
 	Policy   bool          `name:"print-policy" help:"Print the IAM policy that the doctor needs, for the secret if one is given." xor:"what"`
 	JSON     bool          `name:"json" help:"Print JSON: evidence and findings." xor:"format"`
@@ -36,11 +37,15 @@ type doctorCmd struct {
 
 	Fix bool `help:"Apply the remedies that are safe, after showing and asking, and rotate to see whether they helped." xor:"format"`
 	Yes bool `help:"Do not ask, with --fix."`
+
+	selfFlags `embed:""`
 }
 
 // Help says what the exit codes mean.
 func (doctorCmd) Help() string {
 	return `Looks at the secret, its rotation function and what lies between, through the AWS API that the environment names, here or on AWS, and tells why the rotation failed. It only reads, and never a value unless --probe is given.
+
+With --self it examines the machine and the files, keys, store and address that the server is started with, and tells what is missing, what that means and how to get it. It takes the variables that serve takes, and changes nothing; it is best run as the server's user.
 
 Exit codes: 0 healthy, 1 it could not be found out, 2 wrong usage, 3 there are findings.`
 }
@@ -52,6 +57,9 @@ func (c *doctorCmd) Run(p *program) error {
 	}
 	if c.Explain != "" {
 		return c.explain(p)
+	}
+	if c.Self {
+		return c.self(p)
 	}
 	cfg, err := awsConfig(p.ctx)
 	if err != nil {
@@ -73,14 +81,16 @@ func (c *doctorCmd) Run(p *program) error {
 }
 
 func (c *doctorCmd) check() error {
-	whole := c.All || c.Explain != ""
+	whole := c.All || c.Self || c.Explain != ""
 	switch {
 	case !whole && !c.Policy && c.Secret == "":
-		return errors.New("which secret? Give its name or ARN, or --all")
+		return errors.New("which secret? Give its name or ARN, or --all, or --self for this machine")
 	case whole && c.Secret != "":
-		return errors.New("a secret and --all or --explain do not go together")
+		return errors.New("a secret and --all, --self or --explain do not go together")
 	case whole && (c.Probe || c.ProbeInFunction || c.Fix):
 		return errors.New("--probe, --probe-in-function and --fix need a secret")
+	case c.Self && c.Markdown:
+		return errors.New("--self prints text or --json")
 	case c.Yes && !c.Fix:
 		return errors.New("--yes goes with --fix")
 	case c.Since <= 0:

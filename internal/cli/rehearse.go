@@ -23,14 +23,14 @@ type rehearseCmd struct {
 	Code     string `help:"Folder, or zip file, with the function's code." placeholder:"DIR" type:"path" xor:"what"`
 	Rotator  string `help:"Built-in rotator; see keyturn function list-rotators." placeholder:"NAME" xor:"what"`
 
-	Handler  string            `help:"Handler of --code, such as lambda_function.lambda_handler."`
-	Runtime  string            `help:"Lambda runtime of --code, such as python3.12."`
-	Env      map[string]string `help:"Environment variable of the function; may be repeated." placeholder:"NAME=VALUE" mapsep:"none"`
-	Timeout  int32             `help:"Seconds that one step may take; the function's own with --function, else 15." placeholder:"SECONDS"`
-	Engine   string            `help:"Private database: postgres, mysql, mariadb or redis; the rotator's own with --rotator." placeholder:"NAME"`
-	Service  string            `help:"Program that starts and checks another service, in place of --engine; see docs/rehearse.md." placeholder:"CMD"`
-	Strategy string            `help:"What the secret is for: single, alternating or superuser; the latter two name a superuser's secret in masterarn." enum:"single,alternating,superuser," default:""`
-	NoTLS    bool              `name:"no-tls" help:"Let the private database speak no TLS."`
+	Handler  string   `help:"Handler of --code, such as lambda_function.lambda_handler."`
+	Runtime  string   `help:"Lambda runtime of --code, such as python3.12."`
+	Env      []string `help:"Environment variable of the function; without a value, this process's own, which no other process sees on the command line. May be repeated." placeholder:"NAME[=VALUE]" sep:"none"`
+	Timeout  int32    `help:"Seconds that one step may take; the function's own with --function, else 15." placeholder:"SECONDS"`
+	Engine   string   `help:"Private database: postgres, mysql, mariadb or redis; the rotator's own with --rotator." placeholder:"NAME"`
+	Service  string   `help:"Program that starts and checks another service, in place of --engine; see docs/rehearse.md." placeholder:"CMD"`
+	Strategy string   `help:"What the secret is for: single, alternating or superuser; the latter two name a superuser's secret in masterarn." enum:"single,alternating,superuser," default:""`
+	NoTLS    bool     `name:"no-tls" help:"Let the private database speak no TLS."`
 
 	Only        []string          `help:"Try only this fault, or faults of a pattern such as kill-*; may be repeated." placeholder:"FAULT" sep:"none"`
 	ListFaults  bool              `help:"List the faults and exit."`
@@ -86,11 +86,8 @@ func (c *rehearseCmd) options(ctx context.Context) (o rehearse.Options, err erro
 	if c.Timeout > 0 {
 		o.Function.Timeout = c.Timeout
 	}
-	if len(c.Env) > 0 {
-		vars := map[string]string{}
-		maps.Copy(vars, o.Function.Environment)
-		maps.Copy(vars, c.Env)
-		o.Function.Environment = vars
+	if err := c.variables(&o.Function); err != nil {
+		return o, err
 	}
 	if c.Shadow != "" {
 		return o, c.shadow(ctx, &o)
@@ -99,6 +96,23 @@ func (c *rehearseCmd) options(ctx context.Context) (o rehearse.Options, err erro
 		return o, errors.New("against what? Give --engine or --service, or --shadow")
 	}
 	return o, nil
+}
+
+// variables gives the function those of the command line.
+func (c *rehearseCmd) variables(f *rehearse.Function) error {
+	vars := map[string]string{}
+	maps.Copy(vars, f.Environment)
+	for _, given := range c.Env {
+		name, value, has := strings.Cut(given, "=")
+		if !has {
+			if value, has = os.LookupEnv(name); !has {
+				return fmt.Errorf("--env %s: this process has no such variable; set it, or give %[1]s=VALUE", name)
+			}
+		}
+		vars[name] = value
+	}
+	f.Environment = vars
+	return nil
 }
 
 // what finds the function.

@@ -11,7 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/host"
+	"github.com/keyturn/keyturn/internal/release"
 	"github.com/keyturn/keyturn/internal/server"
+	"github.com/keyturn/keyturn/internal/tracing"
 )
 
 // runtimeFlags are shared by serve and dev.
@@ -40,7 +43,26 @@ type serveCmd struct {
 	Concurrency  int           `help:"Functions that run at once, as the account's concurrency limit." default:"1000" env:"KEYTURN_CONCURRENCY"`
 	Grace        time.Duration `help:"How long requests and running steps may take to finish on SIGTERM." default:"30s" env:"KEYTURN_GRACE"`
 	CacheSize    int64         `name:"cache-size" help:"Memory for cached records in bytes; 0 for no cache." default:"67108864" env:"KEYTURN_CACHE_SIZE"`
+	TrailAge     time.Duration `help:"How long events of the trail are kept; 0 for ever." default:"2160h" env:"KEYTURN_TRAIL_AGE"`
+	TrailBytes   int64         `help:"Bytes that this node's record of reads may take on disk; the oldest goes first; 0 for no bound." default:"8589934592" env:"KEYTURN_TRAIL_BYTES"`
+	LogAge       time.Duration `help:"How long log groups without a retention policy keep entries; 0 for ever." default:"9600h" env:"KEYTURN_LOG_AGE"`
+	LogBytes     int64         `help:"Bytes that each log group without a retention policy stores; the oldest entries go first; 0 for no bound." default:"1073741824" env:"KEYTURN_LOG_BYTES"`
+	StackAge     time.Duration `help:"How long deleted stacks are shown; 0 for ever." default:"2160h" env:"KEYTURN_STACK_AGE"`
 	runtimeFlags `embed:""`
+}
+
+// retention says what the flags do; they have 0 where the server has less.
+func (c *serveCmd) retention() server.Retention {
+	return server.Retention{
+		TrailAge: bound(c.TrailAge), TrailBytes: bound(c.TrailBytes), LogAge: bound(c.LogAge), LogBytes: bound(c.LogBytes), StackAge: bound(c.StackAge),
+	}
+}
+
+func bound[T time.Duration | int64](v T) T {
+	if v <= 0 {
+		return -1
+	}
+	return v
 }
 
 // Run serves until the process is told to stop.
@@ -53,7 +75,7 @@ func (c *serveCmd) Run(p *program) error {
 		Dir: c.Data, Listen: c.Listen, StoreURL: c.Store, TLSCert: c.TLSCert, TLSKey: c.TLSKey, InsecureHTTP: c.InsecureHTTP,
 		Region: c.Region, Account: c.Account, RootAccessKeyID: c.RootAccess, RootSecretAccessKey: c.RootSecret, RootKey: c.RootKey, OldRootKeys: c.OldRootKey,
 		Concurrency: c.Concurrency, Grace: c.Grace, Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger,
-		EnforceVPC: c.EnforceVPC,
+		EnforceVPC: c.EnforceVPC, Retention: c.retention(),
 	}
 	if cfg.Endpoints, err = c.endpoints(); err != nil {
 		return err
@@ -61,7 +83,13 @@ func (c *serveCmd) Run(p *program) error {
 	if cfg.CacheSize = c.CacheSize; c.CacheSize == 0 {
 		cfg.CacheSize = -1
 	}
+	if err := host.ForbidCoreDumps(); err != nil {
+		logger.Warn("core dumps could not be turned off: a crash could write secrets to a disk", "error", err)
+	}
 	spendMemory(c.CacheSize)
+	if cfg.Tracer, err = tracing.New(p.ctx, release.Read().Version, logger); err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, cfg)
 	if err != nil {
 		return err
@@ -141,7 +169,12 @@ func (c *devCmd) Run(p *program) (err error) {
 	if err != nil {
 		return err
 	}
+	tracer, err := tracing.New(p.ctx, release.Read().Version, logger)
+	if err != nil {
+		return err
+	}
 	s, err := server.New(p.ctx, server.Config{
+		Tracer:    tracer,
 		Endpoints: endpoints, Dir: dir, Dev: true, Listen: c.Listen, Region: c.Region, Account: devAccount, RootAccessKeyID: devKey, RootSecretAccessKey: devKey,
 		Interpreters: c.Runtime, StrictRuntimes: c.StrictRuntimes, CABundle: c.CABundle, Logger: logger, EnforceVPC: c.EnforceVPC,
 	})

@@ -69,8 +69,8 @@ type demo struct {
 
 // Run shows the demo and cleans up after it, also when ctx is cancelled.
 func Run(ctx context.Context, c Config) (err error) {
-	python, err := findPython(ctx, c.Python)
-	if err != nil {
+	var python interpreter
+	if python.runtime, python.path, err = FindPython(ctx, c.Python); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "keyturn-demo-")

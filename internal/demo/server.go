@@ -26,9 +26,10 @@ const (
 // interpreter is a Python that can run the example.
 type interpreter struct{ path, runtime string }
 
-// findPython returns the first interpreter that can import what the example
-// needs: the one asked for, or the usual ones.
-func findPython(ctx context.Context, wanted string) (interpreter, error) {
+// FindPython returns the runtime and the path of the first interpreter that
+// can import what the Python example needs: the one asked for, or, if that is
+// "", the usual ones.
+func FindPython(ctx context.Context, wanted string) (runtime, path string, err error) {
 	candidates := []string{wanted}
 	if wanted == "" {
 		candidates = []string{"/usr/bin/python3", "/usr/local/bin/python3", "python3"}
@@ -41,10 +42,10 @@ func findPython(ctx context.Context, wanted string) (interpreter, error) {
 		}
 		out, err := exec.CommandContext(ctx, path, "-c", probe).Output()
 		if runtime := strings.TrimSpace(string(out)); err == nil && strings.HasPrefix(runtime, "python3.") {
-			return interpreter{path, runtime}, nil
+			return runtime, path, nil
 		}
 	}
-	return interpreter{}, fmt.Errorf("no Python with boto3 and psycopg2 among %s: run apt-get install python3 python3-boto3 python3-psycopg2",
+	return "", "", fmt.Errorf("no Python with boto3 and psycopg2 among %s: run apt-get install python3 python3-boto3 python3-psycopg2",
 		strings.Join(candidates, ", "))
 }
 

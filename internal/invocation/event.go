@@ -43,7 +43,7 @@ func (i *Invoker) Enqueue(ctx context.Context, r Request, with func(*store.Tx) e
 		} else if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := i.cfg.Store.Now()
 		err := tx.AddFunctionEvent(&function.Event{
 			RequestID: r.RequestID, FunctionID: t.function.ID, Qualifier: ref.Qualifier,
 			Payload: sealed, TraceHeader: r.TraceHeader, AcceptedAt: now, DueAt: now,
@@ -92,7 +92,7 @@ func every(ctx context.Context, woken <-chan struct{}, look func() time.Duration
 func (i *Invoker) runEvents(ctx context.Context) error {
 	var driving sync.WaitGroup
 	defer driving.Wait()
-	err := i.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.FreeFunctionEvents(i.cfg.Node, time.Now()) })
+	err := i.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.FreeFunctionEvents(i.cfg.Node, i.cfg.Store.Now()) })
 	if err != nil && ctx.Err() == nil {
 		i.cfg.Logger.Error("freeing the events of the last run", "error", err)
 	}
@@ -104,7 +104,7 @@ func (i *Invoker) runEvents(ctx context.Context) error {
 		if err != nil || next.IsZero() {
 			return pollInterval
 		}
-		return min(max(time.Until(next), 0), pollInterval)
+		return min(max(next.Sub(i.cfg.Store.Now()), 0), pollInterval)
 	})
 	return nil
 }
@@ -121,12 +121,12 @@ func (i *Invoker) claimEvents(ctx context.Context, driving *sync.WaitGroup) (nex
 		due, err = tx.NextFunctionEvent()
 		return err
 	})
-	if err != nil || due.IsZero() || due.After(time.Now()) {
+	if err != nil || due.IsZero() || due.After(i.cfg.Store.Now()) {
 		return due, err
 	}
 	var claimed []*function.Event
 	err = i.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		now := time.Now()
+		now := i.cfg.Store.Now()
 		if claimed, err = tx.ClaimFunctionEvents(i.cfg.Node, now, now.Add(i.cfg.Lease), free); err != nil {
 			return err
 		}
@@ -216,19 +216,19 @@ func (i *Invoker) attempt(ctx context.Context, e *function.Event) (Result, error
 func (i *Invoker) renew(ctx context.Context, e function.Event, end context.CancelCauseFunc) {
 	tick := time.NewTicker(i.cfg.Lease / 3)
 	defer tick.Stop()
-	held := time.Now().Add(i.cfg.Lease)
+	held := i.cfg.Store.Now().Add(i.cfg.Lease)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		e.DueAt = time.Now().Add(i.cfg.Lease)
+		e.DueAt = i.cfg.Store.Now().Add(i.cfg.Lease)
 		err := i.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.SaveFunctionEvent(&e) })
 		switch {
 		case err == nil:
 			held = e.DueAt
-		case fault.Is(err, fault.Conflict), ctx.Err() == nil && !time.Now().Before(held):
+		case fault.Is(err, fault.Conflict), ctx.Err() == nil && !i.cfg.Store.Now().Before(held):
 			end(errLost)
 			return
 		}
@@ -238,7 +238,7 @@ func (i *Invoker) renew(ctx context.Context, e function.Event, end context.Cance
 // release gives a claim back, for another node or after a restart.
 func (i *Invoker) release(ctx context.Context, e *function.Event) error {
 	return i.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		e.Owner, e.DueAt = "", time.Now()
+		e.Owner, e.DueAt = "", i.cfg.Store.Now()
 		return tx.SaveFunctionEvent(e)
 	})
 }
@@ -257,7 +257,7 @@ func (i *Invoker) settle(ctx context.Context, e *function.Event, o function.Outc
 			return ignoreNotFound(err) // the event went with its function
 		}
 		next := *e
-		due, again := next.Next(o, f.AsyncOf(e.Qualifier), time.Now())
+		due, again := next.Next(o, f.AsyncOf(e.Qualifier), i.cfg.Store.Now())
 		if !again || fault.Is(cause, fault.NotFound) {
 			gaveUp = true
 			return tx.RemoveFunctionEvent(e)

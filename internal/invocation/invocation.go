@@ -24,6 +24,7 @@ import (
 	"github.com/keyturn/keyturn/internal/iam"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/tracing"
 )
 
 // Config is what an Invoker works with. Store, Guard, Sealer, Keys, Credentials
@@ -60,6 +61,8 @@ type Config struct {
 	// "error" for a function's own failure, "throttled" or "failed".
 	Observe func(outcome string, took time.Duration)
 	Logger  *slog.Logger
+	// Tracer makes a span of every invocation; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // defaultConcurrency is AWS's limit of an account (AWS docs).
@@ -189,6 +192,8 @@ func (i *Invoker) run(ctx context.Context, t *target, r Request) (Result, error)
 		RequestID: r.RequestID, Payload: r.Payload, InvokedARN: t.invokedARN,
 		TraceHeader: r.TraceHeader, ClientContext: r.ClientContext,
 	}
+	ctx, span := i.span(ctx, t, &event)
+	defer span.End()
 	began := time.Now()
 	result, err := i.pool.Invoke(ctx, t.spec, t.limit, event)
 	if errors.Is(err, errCodeGone) {
@@ -197,6 +202,7 @@ func (i *Invoker) run(ctx context.Context, t *target, r Request) (Result, error)
 		}
 	}
 	i.cfg.Observe(outcome(result, err), time.Since(began))
+	endSpan(span, result, err)
 	if fault.Is(err, fault.Throttled) {
 		return result, err // nothing ran and wrote
 	}

@@ -3,7 +3,11 @@ package key
 import (
 	"context"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
+
+	"github.com/keyturn/keyturn/internal/fault"
 )
 
 // Sealer seals small records of the server itself, such as session tokens,
@@ -13,7 +17,11 @@ import (
 //
 // A sealed record is one byte sealerFormat, a 12-byte nonce, then the
 // AES-256-GCM ciphertext and its tag; additional data: the format, the purpose.
-type Sealer struct{ aead cipher.AEAD }
+type Sealer struct {
+	aead cipher.AEAD
+	// derive makes further keys by HKDF.
+	derive []byte
+}
 
 const sealerFormat = 3
 
@@ -36,7 +44,19 @@ func NewSealer(ctx context.Context, k Keeper, wrapped []byte) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{aead}, nil
+	derive, err := hkdf.Expand(sha256.New, raw, "keyturn sealer keys", keyBytes)
+	if err != nil {
+		return nil, fault.Wrap(err, "deriving a key")
+	}
+	return &Sealer{aead, derive}, nil
+}
+
+// Key returns 32 bytes for a purpose, the same on all nodes and whatever root
+// key wraps the Sealer's own. Nobody can tell them without the root key. The
+// caller owns the result.
+func (s *Sealer) Key(purpose string) ([]byte, error) {
+	k, err := hkdf.Expand(sha256.New, s.derive, purpose, keyBytes)
+	return k, fault.Wrap(err, "deriving a key")
 }
 
 // Seal seals the payload for the purpose, adding 29 bytes.

@@ -83,7 +83,7 @@ func startProcess(path string, who *owner, dir string, args ...string) (*process
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Dir = dir
 	p.cmd.SysProcAttr = who.attributes()
-	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	endWithThread(p.cmd.SysProcAttr)
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -54,3 +54,37 @@ func (s *Server) copyTo(ctx context.Context, standby *Server) error {
 	}
 	return nil
 }
+
+// Promote ends a standby's recovery: from now on it takes writes. Call it on
+// a standby whose primary is gone.
+func (s *Server) Promote(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "pg_ctl"), "promote", "--pgdata", s.data(), "--wait", "--silent")
+	cmd.Dir = s.dir
+	cmd.SysProcAttr = s.owner.attributes()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("promoting a PostgreSQL standby: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Rejoin makes a server that was killed a standby of another, on its old
+// port. What it had and the other has not is lost.
+func (s *Server) Rejoin(ctx context.Context, primary *Server) error {
+	if err := s.stop(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.data()); err != nil {
+		return fmt.Errorf("emptying PostgreSQL's folder: %w", err)
+	}
+	if err := os.Mkdir(s.data(), 0o700); err != nil {
+		return fmt.Errorf("making a folder for PostgreSQL: %w", err)
+	}
+	if err := s.owner.own(s.data()); err != nil {
+		return err
+	}
+	if err := primary.copyTo(ctx, s); err != nil {
+		return err
+	}
+	s.Password = primary.Password
+	return s.start(ctx)
+}

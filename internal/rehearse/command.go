@@ -39,10 +39,10 @@ const commandTime = 2 * time.Minute
 // refused is the exit code of check for a secret that does not log in.
 const refused = 1
 
-func startCommand(ctx context.Context, line string) (target, error) {
-	dir, err := os.MkdirTemp("", "keyturn-service-")
+func startCommand(ctx context.Context, w *workspace, line string) (target, error) {
+	dir, err := w.folder("service")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for the service: %w", err)
+		return nil, err
 	}
 	c := &command{line: line, dir: dir}
 	if _, err := c.run(ctx, nil, "start"); err != nil {

@@ -31,10 +31,10 @@ type daemon struct {
 // startTime bounds the start of a daemon.
 const startTime = time.Minute
 
-func newDaemon(kind string) (*daemon, error) {
-	dir, err := os.MkdirTemp("", "keyturn-"+kind+"-")
+func newDaemon(w *workspace, kind string) (*daemon, error) {
+	dir, err := w.folder(kind)
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for %s: %w", kind, err)
+		return nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -125,7 +125,7 @@ func find(program, hint string) (string, error) {
 
 // newMariaDB makes a data folder and starts MariaDB on it, with root's
 // password.
-func newMariaDB(ctx context.Context, password string) (*daemon, error) {
+func newMariaDB(ctx context.Context, w *workspace, password string) (*daemon, error) {
 	program, err := find("mariadbd", "mariadb-server")
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func newMariaDB(ctx context.Context, password string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDaemon("mariadb")
+	d, err := newDaemon(w, "mariadb")
 	if err != nil {
 		return nil, err
 	}
@@ -168,12 +168,12 @@ func (d *daemon) runMariaDB(ctx context.Context, program, install, password stri
 }
 
 // newRedis starts Redis with users that may do everything.
-func newRedis(users map[string]string) (*daemon, error) {
+func newRedis(w *workspace, users map[string]string) (*daemon, error) {
 	program, err := find("redis-server", "redis-server")
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDaemon("redis")
+	d, err := newDaemon(w, "redis")
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
-// maxPackage bounds a package or a layer, in bytes (AWS docs: 250 MB
+// maxPackage bounds a package with its layers, in bytes (AWS docs: 250 MB
 // unzipped).
 const maxPackage = 260 << 20
 
@@ -44,7 +44,8 @@ func Fetch(ctx context.Context, cfg aws.Config, name string) (Function, error) {
 	if out.Code == nil {
 		return f, fmt.Errorf("the answer about the function %s does not say where its code is", name)
 	}
-	if f.Code, err = download(ctx, cfg, aws.ToString(out.Code.Location)); err != nil {
+	room := int64(maxPackage)
+	if f.Code, err = download(ctx, cfg, aws.ToString(out.Code.Location), &room); err != nil {
 		return f, fmt.Errorf("reading the code of the function %s: %w", name, err)
 	}
 	for _, l := range c.Layers {
@@ -52,7 +53,7 @@ func Fetch(ctx context.Context, cfg aws.Config, name string) (Function, error) {
 		if err != nil {
 			return f, fmt.Errorf("reading the layer %s: %w", aws.ToString(l.Arn), err)
 		}
-		content, err := download(ctx, cfg, aws.ToString(layer.Content.Location))
+		content, err := download(ctx, cfg, aws.ToString(layer.Content.Location), &room)
 		if err != nil {
 			return f, fmt.Errorf("reading the layer %s: %w", aws.ToString(l.Arn), err)
 		}
@@ -61,17 +62,18 @@ func Fetch(ctx context.Context, cfg aws.Config, name string) (Function, error) {
 	return f, nil
 }
 
-// download reads from a signed URL, which errors do not show: for some minutes
-// anyone could read with it.
-func download(ctx context.Context, cfg aws.Config, location string) ([]byte, error) {
-	content, err := get(ctx, cfg, location)
+// download reads from a signed URL what there is room for. Errors do not show
+// the URL: for some minutes anyone could read with it.
+func download(ctx context.Context, cfg aws.Config, location string, room *int64) ([]byte, error) {
+	content, err := get(ctx, cfg, location, *room)
+	*room -= int64(len(content))
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
 	return content, err
 }
 
-func get(ctx context.Context, cfg aws.Config, location string) ([]byte, error) {
+func get(ctx context.Context, cfg aws.Config, location string, room int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
@@ -90,9 +92,9 @@ func get(ctx context.Context, cfg aws.Config, location string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the download answered %s", resp.Status)
 	}
-	content, err := io.ReadAll(io.LimitReader(resp.Body, maxPackage+1))
-	if err == nil && len(content) > maxPackage {
-		err = fmt.Errorf("it has more than %d bytes", maxPackage)
+	content, err := io.ReadAll(io.LimitReader(resp.Body, room+1))
+	if err == nil && int64(len(content)) > room {
+		err = fmt.Errorf("the function and its layers have more than %d bytes", maxPackage)
 	}
 	return content, err
 }

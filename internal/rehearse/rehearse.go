@@ -92,6 +92,7 @@ const hangers = 3
 // rehearsal is one run of a plan.
 type rehearsal struct {
 	Options
+	space  *workspace
 	server *server
 	target target
 
@@ -171,8 +172,12 @@ func (o *Options) against() string {
 func (o *Options) needsSuperuser() bool { return o.Strategy == alternating || o.Strategy == superuser }
 
 func (r *rehearsal) prepare(ctx context.Context) (err error) {
+	if r.space, err = openWorkspace(); err != nil {
+		return err
+	}
+	r.Progress("everything private is in " + r.space.dir)
 	r.Progress("starting " + r.against())
-	if r.target, err = newTarget(ctx, r.Options); err != nil {
+	if r.target, err = newTarget(ctx, r.space, r.Options); err != nil {
 		return err
 	}
 	bundle := r.CABundle
@@ -180,9 +185,7 @@ func (r *rehearsal) prepare(ctx context.Context) (err error) {
 		bundle = append(slices.Clone(bundle), ca)
 	}
 	r.Progress("starting a private keyturn server")
-	if r.server, err = startServer(ctx, r.Options, bundle); err == nil {
-		r.Progress("the private server's folder is " + r.server.dir + "; remove it if this program is killed")
-	}
+	r.server, err = startServer(ctx, r.space, r.Options, bundle)
 	return err
 }
 
@@ -193,6 +196,9 @@ func (r *rehearsal) close() error {
 	}
 	if r.target != nil {
 		err = errors.Join(err, r.target.close())
+	}
+	if r.space != nil {
+		err = errors.Join(err, r.space.close())
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -63,11 +64,12 @@ func cleanEnvironment() []string {
 }
 
 // startServer runs the program as a server on a temporary folder and a
-// loopback port.
-func startServer(ctx context.Context, o Options, bundle []string) (_ *server, err error) {
+// loopback port. Its root key is nowhere but in memory, so that what a killed
+// rehearsal leaves on the disk opens nothing.
+func startServer(ctx context.Context, w *workspace, o Options, bundle []string) (_ *server, err error) {
 	s := &server{exited: make(chan struct{})}
-	if s.dir, err = os.MkdirTemp("", "keyturn-rehearse-"); err != nil {
-		return nil, fmt.Errorf("making a folder for the private server: %w", err)
+	if s.dir, err = w.folder("server"); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -80,8 +82,11 @@ func startServer(ctx context.Context, o Options, bundle []string) (_ *server, er
 		args = append(args, "--runtime", name+"="+o.Interpreters[name])
 	}
 	access, key := "AKIA"+rand.Text()[:16], rand.Text()
+	root := make([]byte, 32)
+	_, _ = rand.Read(root) // never fails
 	s.cmd = exec.Command(o.Program, args...)
 	s.cmd.Env = append(cleanEnvironment(), "KEYTURN_ROOT_ACCESS_KEY_ID="+access, "KEYTURN_ROOT_SECRET_ACCESS_KEY="+key,
+		"KEYTURN_ROOT_KEY="+base64.StdEncoding.EncodeToString(root),
 		"KEYTURN_CA_BUNDLE="+strings.Join(bundle, ","))
 	s.cmd.Env = append(s.cmd.Env, o.Environment...)
 	if err := s.launch(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/http"
 	"slices"
@@ -14,8 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/keyturn/keyturn/internal/rehearse/descendant"
 )
 
 // serve handles one call of the function: it looks at what the step before
@@ -173,7 +175,7 @@ func failed() *answer {
 }
 
 func (t *trial) kill(when string) error {
-	n := t.server.killFunction(t.name)
+	n := descendant.Kill(t.server.cmd.Process.Pid, t.name)
 	if n == 0 {
 		return errors.New("the function's process was not found")
 	}
@@ -278,12 +280,26 @@ func (t *trial) repeat(step string) error {
 		t.add(Finding{Code: NotIdempotent, Step: step, At: step + " invoked again",
 			Expected: "the pending value stays as it was", Happened: "it is another value now"})
 	}
-	if diff := cmp.Diff(labels, t.labels()); diff != "" {
+	if changes := labelChanges(labels, t.labels()); changes != nil {
 		t.add(Finding{Code: NotIdempotent, Step: step, At: step + " invoked again",
-			Expected: "the versions keep their labels", Happened: "they changed", Evidence: strings.Split(strings.TrimSpace(diff), "\n")})
+			Expected: "the versions keep their labels", Happened: "they changed", Evidence: changes})
 	}
 	t.look().someLogsIn("after " + step + " was invoked again")
 	return nil
+}
+
+// labelChanges has a line for each version whose labels differ, in the order of
+// the versions' IDs; nil when none do.
+func labelChanges(before, after map[string][]string) (lines []string) {
+	all := map[string][]string{}
+	maps.Copy(all, before)
+	maps.Copy(all, after)
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		if !slices.Equal(before[id], after[id]) {
+			lines = append(lines, fmt.Sprintf("version %s: labels %v became %v", id, before[id], after[id]))
+		}
+	}
+	return lines
 }
 
 // errorText is what an error payload says.

@@ -53,20 +53,20 @@ type target interface {
 
 var errCannot = errors.New("this service's passwords can only be changed by the function")
 
-func newTarget(ctx context.Context, o Options) (target, error) {
+func newTarget(ctx context.Context, w *workspace, o Options) (target, error) {
 	switch {
 	case o.Shadow != nil:
 		return newShadow(ctx, o)
 	case o.Service != "":
-		return startCommand(ctx, o.Service)
+		return startCommand(ctx, w, o.Service)
 	}
 	switch o.Engine {
 	case "postgres":
-		return startPostgres(ctx, o.Plain)
+		return startPostgres(ctx, w, o.Plain)
 	case "mysql", "mariadb":
-		return startMariaDB(ctx, o.Engine)
+		return startMariaDB(ctx, w, o.Engine)
 	case "redis":
-		return startRedis(ctx)
+		return startRedis(ctx, w)
 	}
 	return nil, fmt.Errorf("there is no private %q; there are postgres, mysql, mariadb and redis; any other service can be given with --service", o.Engine)
 }
@@ -269,8 +269,12 @@ func (d *database) setPassword(ctx context.Context, secret value, password strin
 }
 
 // startPostgres starts a private PostgreSQL.
-func startPostgres(ctx context.Context, plain bool) (target, error) {
-	pg, err := pgserver.Start(ctx, pgserver.Config{TLS: !plain})
+func startPostgres(ctx context.Context, w *workspace, plain bool) (target, error) {
+	dir, err := w.folder("postgres")
+	if err != nil {
+		return nil, err
+	}
+	pg, err := pgserver.Start(ctx, pgserver.Config{Dir: dir, TLS: !plain})
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +307,7 @@ func trusting(file, host string) (*tls.Config, error) {
 }
 
 // startMariaDB starts a private MariaDB, which speaks to MySQL's clients.
-func startMariaDB(ctx context.Context, name string) (target, error) {
+func startMariaDB(ctx context.Context, w *workspace, name string) (target, error) {
 	password := rand.Text()
 	d := &database{name: name, host: "127.0.0.1", dbname: "mysql"}
 	engine := mysql.NewMariaDB()
@@ -313,7 +317,7 @@ func startMariaDB(ctx context.Context, name string) (target, error) {
 	d.kind, d.enter = engine.Kind(), entrance(engine)
 	root := value{"engine": name, "username": "root", "password": password, "ssl": false}
 	d.admin = &accounts{engine: engine, secret: root, model: root, prefix: "app_"}
-	daemon, err := newMariaDB(ctx, password)
+	daemon, err := newMariaDB(ctx, w, password)
 	if err != nil {
 		return nil, err
 	}
@@ -330,7 +334,7 @@ func startMariaDB(ctx context.Context, name string) (target, error) {
 const readyUsers = 100
 
 // startRedis starts a private Redis with users of its own.
-func startRedis(ctx context.Context) (target, error) {
+func startRedis(ctx context.Context, w *workspace) (target, error) {
 	engine := redis.New()
 	d := &database{kind: engine.Kind(), name: "redis", host: "127.0.0.1", ready: make(chan value, readyUsers)}
 	d.enter = func(ctx context.Context, l rotator.Login, secure *tls.Config) (pinger, error) {
@@ -346,7 +350,7 @@ func startRedis(ctx context.Context) (target, error) {
 	}
 	const admin = "rehearsal"
 	users[admin] = rand.Text()
-	daemon, err := newRedis(users)
+	daemon, err := newRedis(w, users)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package rehearse
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -106,7 +108,7 @@ func TestJudge(t *testing.T) {
 // A daemon that has ended by itself is not killed: its number may be another's
 // by now.
 func TestStopEnded(t *testing.T) {
-	d, err := newDaemon("test")
+	d, err := newDaemon(&workspace{dir: t.TempDir()}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,9 +198,22 @@ func TestReportIsClean(t *testing.T) {
 // An error of a download does not show the signed link.
 func TestDownloadError(t *testing.T) {
 	for _, location := range []string{"http://127.0.0.1:1/code.zip?X-Amz-Signature=abc", "http://127.0.0.1:1/%zz?X-Amz-Signature=abc", "bad\x7f://x?X-Amz-Signature=abc"} {
-		_, err := download(t.Context(), aws.Config{}, location)
+		_, err := download(t.Context(), aws.Config{}, location, new(int64(1)))
 		if err == nil || strings.Contains(err.Error(), "X-Amz") {
 			t.Errorf("got %v, want an error without the link", err)
 		}
+	}
+}
+
+// A function whose packages have more than what is allowed is not read whole.
+func TestDownloadBound(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<10)) }))
+	defer s.Close()
+	room := int64(1500)
+	if _, err := download(t.Context(), aws.Config{}, s.URL, &room); err != nil || room != 1500-1<<10 {
+		t.Errorf("got room for %d more, %v", room, err)
+	}
+	if _, err := download(t.Context(), aws.Config{}, s.URL, &room); err == nil || !strings.Contains(err.Error(), "have more than") {
+		t.Errorf("got %v, want it refused", err)
 	}
 }

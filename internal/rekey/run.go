@@ -98,7 +98,7 @@ func (r *Rekeyer) claim(ctx context.Context) (*Progress, error) {
 			ids, err := tx.RootKeyIDs()
 			return err == nil && !slices.Equal(ids, []string{p.RootKeyID}), err
 		}
-		return p.Owner == "" || p.Owner == r.Node || !time.Now().Before(p.LeaseUntil), nil
+		return p.Owner == "" || p.Owner == r.Node || !r.Store.Now().Before(p.LeaseUntil), nil
 	}
 	found := false
 	err := r.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -113,7 +113,7 @@ func (r *Rekeyer) claim(ctx context.Context) (*Progress, error) {
 			return err
 		}
 		p.State, p.FinishedAt = Running, time.Time{}
-		p.Owner, p.LeaseUntil = r.Node, time.Now().Add(lease)
+		p.Owner, p.LeaseUntil = r.Node, r.Store.Now().Add(lease)
 		return save(tx, p)
 	})
 	if err != nil || !found {
@@ -146,7 +146,7 @@ func (w *pass) change(ctx context.Context, fn func(*store.Tx, *Progress) error) 
 		if p == nil || p.ID != w.id || p.Owner != w.Node {
 			return errLost
 		}
-		p.LeaseUntil = time.Now().Add(lease)
+		p.LeaseUntil = w.Store.Now().Add(lease)
 		if err := fn(tx, p); err != nil {
 			return err
 		}

@@ -51,13 +51,16 @@ type driver struct {
 }
 
 // drive runs step after step until the run ends, waits for a retry, is
-// claimed elsewhere, or ctx ends.
-func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
+// claimed elsewhere, or ctx ends. The claim holds until the given time, by this
+// node's clock.
+func (e *Engine) drive(ctx context.Context, run secret.RotationRun, held time.Time) {
 	d := &driver{
 		Engine: e, id: run.SecretID, token: run.Token, fence: run.Fence, attempt: run.Attempt,
 		function: run.FunctionARN, testOnly: run.TestOnly, stopping: ctx.Done(),
 	}
-	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	traced, span := e.cfg.Tracer.Start(context.WithoutCancel(ctx), "rotation")
+	defer func() { d.endSpan(span) }()
+	work, cancel := context.WithCancelCause(traced)
 	defer cancel(nil)
 	// A step that runs when ctx ends gets its grace; a lost lease ends it.
 	defer context.AfterFunc(ctx, func() {
@@ -67,7 +70,7 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		d.renew(work, cancel, run.LeaseUntil)
+		d.renew(work, cancel, held)
 	}()
 	err := d.steps(ctx, work)
 	lost := errors.Is(context.Cause(work), errLost)
@@ -84,10 +87,37 @@ func (e *Engine) drive(ctx context.Context, run secret.RotationRun) {
 		// before the lease ends. This node may after its restart.
 		e.cfg.Logger.Warn("rotation cut off", "secret", d.secretARN, "token", d.token)
 	default:
-		// The claim runs out and some node repeats the step.
 		e.cfg.Logger.Error("rotation interrupted", "secret", d.secretARN, "token", d.token, "error", err)
+		if fault.Is(err, fault.Unavailable) {
+			d.releaseLater(ctx)
+		} // else the claim runs out, and some node repeats the step
 	}
 }
+
+// releaseLater gives the claim back as soon as the store can be reached again,
+// so that the step is repeated then, and not at the end of the lease. It tries
+// for a lease at most: the claim is over then.
+func (d *driver) releaseLater(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, d.cfg.Lease)
+	defer cancel()
+	for {
+		select {
+		case <-bounded.Done():
+			return
+		case <-time.After(releasePause):
+		}
+		err := d.cfg.Store.Update(bounded, func(tx *store.Tx) error {
+			return tx.RenewLease(d.id, d.cfg.Node, d.fence, time.Time{})
+		})
+		if err == nil || fault.Is(err, fault.Conflict) {
+			return
+		}
+	}
+}
+
+// releasePause is the time between two attempts to give a claim back while the
+// store cannot be reached.
+const releasePause = 500 * time.Millisecond
 
 // steps runs until there is nothing more to do now.
 func (d *driver) steps(ctx, work context.Context) error {
@@ -118,13 +148,13 @@ func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc, hel
 			return
 		case <-tick.C:
 		}
-		until := time.Now().Add(d.cfg.Lease)
+		began, until := time.Now(), d.cfg.Store.Now().Add(d.cfg.Lease)
 		err := d.cfg.Store.Update(work, func(tx *store.Tx) error {
 			return tx.RenewLease(d.id, d.cfg.Node, d.fence, until)
 		})
 		switch {
 		case err == nil:
-			expiry.Reset(time.Until(until))
+			expiry.Reset(time.Until(began.Add(d.cfg.Lease)))
 		case fault.Is(err, fault.Conflict):
 			cancel(errLost)
 			return
@@ -151,7 +181,7 @@ func (d *driver) step(work context.Context, plan *stepPlan) (next *stepPlan, err
 	began := time.Now()
 	failed := plan.refused
 	if failed == nil {
-		failed = d.invoke(work, plan)
+		failed = d.tracedInvoke(work, plan)
 	}
 	if cause := context.Cause(work); cause != nil {
 		return nil, cause // the step was cut off: neither done nor failed

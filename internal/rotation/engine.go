@@ -22,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/secret"
 	"github.com/keyturn/keyturn/internal/store"
+	"github.com/keyturn/keyturn/internal/tracing"
 	"github.com/keyturn/keyturn/internal/trail"
 )
 
@@ -56,6 +57,8 @@ type Config struct {
 	// at once as fail, so it bounds its own work.
 	Diagnose func(context.Context, Case) *Finding
 	Logger   *slog.Logger
+	// Tracer makes spans of runs and their steps; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // TokenPurpose is the purpose under which RotationTokens are sealed.
@@ -154,7 +157,7 @@ func (e *Engine) round(ctx context.Context, driving *sync.WaitGroup) time.Durati
 // fires or an attempt whose wait is over. Zero means nothing is known.
 func (e *Engine) nextDue(ctx context.Context) (next time.Time, err error) {
 	err = e.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		next, err = tx.NextDue()
+		next, err = tx.NextDue(time.Since(e.cfg.Store.Now()))
 		return err
 	})
 	if free := cap(e.slots) - len(e.slots); free == 0 {
@@ -171,9 +174,9 @@ func (e *Engine) claim(ctx context.Context, driving *sync.WaitGroup) error {
 		return nil
 	}
 	var runs []secret.RotationRun
-	now := time.Now()
+	began, now := time.Now(), e.cfg.Store.Now()
 	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		runs, err = tx.ClaimRuns(e.cfg.Node, now, now.Add(e.cfg.Lease), free)
+		runs, err = tx.ClaimRuns(e.cfg.Node, began, now, now.Add(e.cfg.Lease), free)
 		return err
 	})
 	if err != nil {
@@ -186,7 +189,7 @@ func (e *Engine) claim(ctx context.Context, driving *sync.WaitGroup) error {
 				<-e.slots
 				e.Wake()
 			}()
-			e.drive(ctx, run)
+			e.drive(ctx, run, began.Add(e.cfg.Lease))
 		})
 	}
 	return nil

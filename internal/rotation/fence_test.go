@@ -33,7 +33,7 @@ func (b *bubble) takeOver() {
 	b.t.Helper()
 	b.update(func(tx *store.Tx) error {
 		later := time.Now().Add(lease + time.Second)
-		_, err := tx.ClaimRuns("other", later, later.Add(lease), 1)
+		_, err := tx.ClaimRuns("other", later, later, later.Add(lease), 1)
 		return err
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/keyturn/keyturn/internal/apitest"
 )
@@ -32,8 +33,13 @@ type pair struct {
 // function takes its time for setSecret.
 func newPair(t *testing.T, secrets int, slow string) *pair {
 	t.Helper()
+	return newPairOn(t, apitest.StoreURL(t), secrets, slow)
+}
+
+func newPairOn(t *testing.T, store string, secrets int, slow string) *pair {
+	t.Helper()
 	o := options(t)
-	o.StoreURL = apitest.StoreURL(t)
+	o.StoreURL = store
 	p := &pair{t: t, recorder: newRecorder(t), a: apitest.StartProcess(t, o)}
 	o.Dir = t.TempDir()
 	rootKey, err := os.ReadFile(filepath.Join(p.a.Dir, "root.key"))
@@ -92,7 +98,32 @@ func (p *pair) complete(seen []*world, tokens []string) {
 // Many rotations on two nodes: every step runs once, on one node.
 func TestTwoNodesShareRotations(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, 10, "0.3")
+	newPair(t, 10, "0.3").shareRotations()
+}
+
+// The same where the store's clock, by which leases are counted, is a minute
+// ahead of the nodes' own.
+func TestClockOfTheStoreDiffers(t *testing.T) {
+	t.Parallel()
+	store := apitest.StoreURL(t)
+	conn, err := pgx.Connect(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	_, schema, _ := strings.Cut(store, "search_path=")
+	_, err = conn.Exec(t.Context(), fmt.Sprintf(`CREATE SCHEMA %[1]s; CREATE FUNCTION %[1]s.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+		AS $$SELECT pg_catalog.clock_timestamp() + interval '1 minute'$$`, schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPairOn(t, store+",pg_catalog", 4, "0.3")
+	p.shareRotations()
+}
+
+func (p *pair) shareRotations() {
+	t := p.t
+	t.Helper()
 	tokens := p.begin()
 	p.complete(p.onA, tokens)
 	share := map[string]int{}

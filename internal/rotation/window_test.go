@@ -324,7 +324,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 		b.poll = 0 // the default
 		b.rotate(days(30), true)
 		b.update(func(tx *store.Tx) error {
-			_, err := tx.ClaimRuns("dead", at(100, 0, 0), at(100, 0, 0).Add(30*time.Second), 1)
+			_, err := tx.ClaimRuns("dead", at(100, 0, 0), at(100, 0, 0), at(100, 0, 0).Add(30*time.Second), 1)
 			return err
 		})
 		b.start()

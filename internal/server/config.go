@@ -5,6 +5,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/loggroup"
+	"github.com/keyturn/keyturn/internal/tracing"
 )
 
 // Config says how to serve. Dir, Listen, Region and Account are needed.
@@ -60,10 +64,48 @@ type Config struct {
 	// CacheSize bounds the memory for cached records in bytes: 64 MiB if
 	// zero, none if less.
 	CacheSize int64
+	// Retention bounds what is kept.
+	Retention Retention
 	// Grace is how long requests and running steps may take to finish after
 	// Run was told to stop; 30 seconds if zero.
 	Grace  time.Duration
 	Logger *slog.Logger
+	// Tracer makes spans of requests and rotations; nil for none. The server
+	// closes it.
+	Tracer *tracing.Tracer
+}
+
+// Retention says how long things are kept and how much of them; a zero member
+// stands for its default, a negative one for no bound.
+type Retention struct {
+	// TrailAge is that of events, in the store and in segments: 90 days, which
+	// LookupEvents shows (AWS docs). TrailBytes bounds the segments of this
+	// node: 8 GiB.
+	TrailAge   time.Duration
+	TrailBytes int64
+	// LogAge is that of entries in log groups without a retention policy: 400
+	// days. LogBytes bounds what each of these groups stores: 1 GiB. On AWS
+	// such groups keep everything.
+	LogAge   time.Duration
+	LogBytes int64
+	// StackAge is how long a deleted stack is shown: 90 days (AWS docs).
+	StackAge time.Duration
+	// Interval is the time between two removals: an hour.
+	Interval time.Duration
+}
+
+// DefaultRetention is what zero members stand for.
+func DefaultRetention() Retention {
+	const day = 24 * time.Hour
+	return Retention{TrailAge: 90 * day, TrailBytes: 8 << 30, LogAge: loggroup.DefaultKeep, LogBytes: 1 << 30, StackAge: 90 * day, Interval: time.Hour}
+}
+
+// fill puts the defaults in place.
+func (r *Retention) fill() {
+	d := DefaultRetention()
+	r.TrailAge, r.TrailBytes = cmp.Or(r.TrailAge, d.TrailAge), cmp.Or(r.TrailBytes, d.TrailBytes)
+	r.LogAge, r.LogBytes = cmp.Or(r.LogAge, d.LogAge), cmp.Or(r.LogBytes, d.LogBytes)
+	r.StackAge, r.Interval = cmp.Or(r.StackAge, d.StackAge), cmp.Or(r.Interval, d.Interval)
 }
 
 var accountPattern = regexp.MustCompile(`^\d{12}$`)
@@ -106,6 +148,7 @@ func (c *Config) check() error {
 	if c.Concurrency == 0 {
 		c.Concurrency = defaultConcurrency
 	}
+	c.Retention.fill()
 	if c.Grace == 0 {
 		c.Grace = 30 * time.Second
 	}

@@ -57,6 +57,16 @@ func nodeName(dir string) (string, error) {
 	return name, err
 }
 
+// ReadNode returns the name of the node whose data folder this is; "" when no
+// server was started on it yet.
+func ReadNode(dir string) (string, error) {
+	name, err := readJSON[string](filepath.Join(dir, nodeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return name, err
+}
+
 // Reach is what a client on this machine needs to reach a running server.
 type Reach struct {
 	URL    string `json:"url"`
@@ -81,10 +91,7 @@ const (
 // secret key is the one in the folder or the one in the caller's environment,
 // whichever belongs to the server's access key.
 func ReadReach(dir string) (Reach, error) {
-	reach, err := readJSON[Reach](filepath.Join(dir, reachFile))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && syscall.Kill(reach.PID, 0) == syscall.ESRCH {
-		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %[1]s", dir)
-	}
+	reach, err := ReadAddress(dir)
 	if err != nil {
 		return Reach{}, err
 	}
@@ -101,6 +108,15 @@ func ReadReach(dir string) (Reach, error) {
 	}
 	reach.SecretAccessKey = stored.SecretAccessKey
 	return reach, nil
+}
+
+// ReadAddress is ReadReach without the secret key, for who needs none.
+func ReadAddress(dir string) (Reach, error) {
+	reach, err := readJSON[Reach](filepath.Join(dir, reachFile))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && syscall.Kill(reach.PID, 0) == syscall.ESRCH {
+		return Reach{}, fmt.Errorf("no server runs on the data folder %s: start one with keyturn serve --data %[1]s", dir)
+	}
+	return reach, err
 }
 
 func readJSON[T any](path string) (v T, err error) {

@@ -63,7 +63,7 @@ func (s *Server) newDiagnoser(services []*wire.Service) (*diagnoser, error) {
 		Record: func(...*trail.Event) error { return nil },
 	})
 	inside := inProcess{func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == healthPath {
+		if r.URL.Path == ReadyPath {
 			s.health(w, r)
 			return
 		}

@@ -20,7 +20,8 @@ type door struct {
 // Bounds on what a client may make the server wait for.
 const (
 	headerTimeout = 10 * time.Second
-	bodyTimeout   = 5 * time.Minute
+	bodyGrace     = 15 * time.Second
+	bodyRate      = 128 << 10        // bytes per second
 	answerTimeout = 20 * time.Minute // an invocation may take 15 of them
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
@@ -29,7 +30,8 @@ const (
 // answer makes the door answer with the handler once it serves.
 func (d *door) answer(h http.Handler, logger *slog.Logger) {
 	d.http = &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
+		Handler: welcome(h, pace{bodyGrace, bodyRate}), ConnContext: know,
+		ReadHeaderTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }
@@ -69,11 +71,11 @@ func (d *door) close() error {
 // functions. Functions have one of their own because they still need it after
 // the other is shut: a request that is drained may be an invocation.
 func (s *Server) openDoors() (err error) {
-	if s.outer.listener, err = s.cfg.listen(s.cfg.Listen); err != nil {
+	if s.outer.listener, err = s.cfg.listen(s.cfg.Listen, s.crowd); err != nil {
 		return err
 	}
-	if s.inner.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		return fmt.Errorf("listening for functions: %w", err)
+	if s.inner.listener, err = listenForFunctions(s.crowd); err != nil {
+		return err
 	}
 	if err := s.openSides(); err != nil {
 		return err
@@ -82,7 +84,7 @@ func (s *Server) openDoors() (err error) {
 }
 
 // listen opens a listener for clients, with TLS if that is configured.
-func (c *Config) listen(address string) (net.Listener, error) {
+func (c *Config) listen(address string, guests *crowd) (net.Listener, error) {
 	var settings *tls.Config
 	if c.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
@@ -97,10 +99,20 @@ func (c *Config) listen(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
+	l = guests.at(l)
 	if settings != nil {
 		l = tls.NewListener(l, settings)
 	}
 	return l, nil
+}
+
+// listenForFunctions opens a plain listener on loopback.
+func listenForFunctions(guests *crowd) (net.Listener, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening for functions: %w", err)
+	}
+	return guests.at(l), nil
 }
 
 // URL is where clients reach the server.

@@ -103,7 +103,7 @@ func (s *Server) openEndpoints() error {
 		if err != nil {
 			return err
 		}
-		l, err := s.cfg.listen(e.Listen)
+		l, err := s.cfg.listen(e.Listen, s.crowd)
 		if err != nil {
 			return fmt.Errorf("opening the VPC endpoint %s: %w", e.ID, err)
 		}

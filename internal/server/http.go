@@ -52,8 +52,13 @@ func (s *Server) services(guard *authz.Guard, verifier *oidc.Verifier) []*wire.S
 }
 
 // Paths that are no AWS API.
+//
+// ReadyPath answers 200 when the store can be read, LivePath whenever the
+// process answers at all: who restarts what is not alive must not restart
+// every node because their database is away.
 const (
-	healthPath  = "/health"
+	ReadyPath   = "/health"
+	LivePath    = "/health/live"
 	metricsPath = "/metrics"
 	codePath    = "/_keyturn/code"
 )
@@ -61,17 +66,26 @@ const (
 // handler answers every request that comes through a VPC endpoint, or through
 // none, or through the one that of finds.
 func (s *Server) handler(services []*wire.Service, who *authenticator, endpoint *wire.Endpoint, of endpointOf) http.Handler {
-	aws := wire.NewHandler(wire.Config{
+	cfg := wire.Config{
 		Services: services, Authenticate: who.authenticate, Region: s.cfg.Region, Endpoint: endpoint, EndpointOf: of,
-		Record: s.recorder.Record, Observe: s.metrics.request, Log: s.cfg.Logger,
-	})
+		Record: s.gauges.record, Observe: s.metrics.request, Log: s.cfg.Logger,
+	}
+	if s.cfg.Tracer != nil {
+		cfg.Trace = traceRequest
+	}
+	var aws http.Handler = wire.NewHandler(cfg)
+	if s.cfg.Tracer != nil {
+		aws = traced(s.cfg.Tracer, aws)
+	}
 	measured := s.metrics.handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// AWS paths hold encoded slashes and must not be cleaned, so there is
 		// no ServeMux here.
 		switch r.URL.Path {
-		case healthPath:
+		case ReadyPath, ReadyPath + "/ready":
 			s.health(w, r)
+		case LivePath:
+			s.writeHealth(w, http.StatusOK, "ok")
 		case metricsPath:
 			measured.ServeHTTP(w, r)
 		case codePath:
@@ -124,6 +138,10 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Logger.Error("health check", "error", err)
 		status, text = http.StatusServiceUnavailable, "the store cannot be read"
 	}
+	s.writeHealth(w, status, text)
+}
+
+func (s *Server) writeHealth(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Server", serverName)
 	w.Header().Set(enforceHeader, strconv.FormatBool(s.cfg.EnforceVPC))

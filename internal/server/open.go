@@ -2,10 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/keyturn/keyturn/internal/integrity"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
 	"github.com/keyturn/keyturn/internal/rekey"
@@ -13,6 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/store/folder"
 	"github.com/keyturn/keyturn/internal/store/postgres"
 	"github.com/keyturn/keyturn/internal/store/sqlite"
+	"github.com/keyturn/keyturn/internal/trail"
 )
 
 // metaMadeBy is the key of the store's record of what made it.
@@ -22,6 +27,9 @@ const metaMadeBy = "made by"
 // made: a throw-away server's keys are known to everybody.
 func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.cfg.StoreURL == "" {
+		if err := refuseLost(s.cfg.Dir); err != nil {
+			return err
+		}
 		s.store, err = sqlite.Open(ctx, sqlite.Config{Dir: s.cfg.Dir, Cache: s.cfg.CacheSize})
 	} else if s.folder, err = folder.Open(s.cfg.Dir); err == nil {
 		s.store, err = postgres.Open(ctx, postgres.Config{URL: s.cfg.StoreURL, Cache: s.cfg.CacheSize, Logger: s.cfg.Logger})
@@ -38,6 +46,23 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		err = fmt.Errorf("the data of %s was made by keyturn %s, and keyturn %s does not touch it", s.cfg.Dir, madeBy, kind)
 	}
 	return err
+}
+
+// refuseLost refuses a folder that has been in use and whose database is gone:
+// SQLite would make another one, and all secrets would seem never to have been.
+func refuseLost(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, nodeFile)); err != nil {
+		return nil // not in use yet; or something is wrong that others will say
+	}
+	const advice = "but the folder has been in use: restore a backup, or give --store if the server stores in PostgreSQL"
+	path := sqlite.Path(dir)
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is missing, %s", path, advice)
+	case err == nil && info.Size() == 0:
+		return fmt.Errorf("%s is empty, %s", path, advice)
+	}
+	return nil
 }
 
 // metaOr returns a record of the store's own, made on first use. Several
@@ -126,6 +151,21 @@ func openSealer(ctx context.Context, s *store.Store, k key.Keeper) (*key.Sealer,
 		return nil, fmt.Errorf("opening the store with the root key %s: %w", k.ID(), err)
 	}
 	return sealer, nil
+}
+
+// openTrail opens the record of this node, whose segments are sealed.
+func (s *Server) openTrail() (err error) {
+	if s.node, err = nodeName(s.cfg.Dir); err != nil {
+		return err
+	}
+	if s.seals, err = integrity.NewKeys(s.sealer); err != nil {
+		return err
+	}
+	if s.recorder, err = trail.NewRecorder(filepath.Join(s.cfg.Dir, "trail")); err != nil {
+		return err
+	}
+	s.integrity = integrity.New(integrity.Config{Store: s.store, Keys: s.seals, Recorder: s.recorder, Node: s.node, Logger: s.cfg.Logger})
+	return s.recorder.Seal(s.node, s.seals.Segments)
 }
 
 // sealerKey returns the sealer's wrapped key. Several nodes may start at

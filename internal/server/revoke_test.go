@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -17,10 +18,14 @@ import (
 )
 
 // revoker is a secret under a KMS key, and two who may read it: the user ann
-// and a session of the role r.
+// and a session of the role r. They read on the server where changes are made,
+// or on another node.
 type revoker struct {
 	*apitest.Server
-	t           *testing.T
+	t *testing.T
+	// bound is for how long after a change a read may begin that does not
+	// show it.
+	bound       time.Duration
 	ann, role   *secretsmanager.Client
 	annKey, key *string
 }
@@ -39,8 +44,26 @@ const (
 	trustsAnn = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + apitest.Account + `:user/ann"},"Action":"sts:AssumeRole"}}`
 )
 
-func newRevoker(t *testing.T) *revoker {
-	r := &revoker{Server: apitest.Start(t, apitest.Options{}), t: t}
+// changesHeard is after how long a change holds on every node
+// (docs/architecture.md).
+const changesHeard = 5 * time.Second
+
+// revokers runs a test where changes are made on the server that answers, and
+// on another node of the same store.
+func revokers(t *testing.T, test func(r *revoker)) {
+	t.Run("same server", func(t *testing.T) {
+		s := apitest.Start(t, apitest.Options{})
+		test(newRevoker(t, s, s, 0))
+	})
+	t.Run("another node", func(t *testing.T) {
+		t.Parallel()
+		a, b := twoNodes(t, apitest.Options{})
+		test(newRevoker(t, a.Server, b.Server, changesHeard))
+	})
+}
+
+func newRevoker(t *testing.T, changing, reading *apitest.Server, bound time.Duration) *revoker {
+	r := &revoker{Server: changing, t: t, bound: bound}
 	ctx := t.Context()
 	made, err := r.KMS.CreateKey(ctx, &kms.CreateKeyInput{})
 	r.must(err)
@@ -50,7 +73,9 @@ func newRevoker(t *testing.T) *revoker {
 	cfg := r.NewUser(t, "ann")
 	own, err := cfg.Credentials.Retrieve(ctx)
 	r.must(err)
-	r.annKey, r.ann = &own.AccessKeyID, secretsmanager.NewFromConfig(cfg)
+	there := cfg.Copy()
+	there.BaseEndpoint = &reading.URL
+	r.annKey, r.ann = &own.AccessKeyID, secretsmanager.NewFromConfig(there)
 	r.must(r.allowAnn(allowAll))
 	_, err = r.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(trustsAnn)})
 	r.must(err)
@@ -58,8 +83,8 @@ func newRevoker(t *testing.T) *revoker {
 	out, err := sts.NewFromConfig(cfg).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + apitest.Account + ":role/r"), RoleSessionName: aws.String("session")})
 	r.must(err)
 	c := out.Credentials
-	cfg.Credentials = credentials.NewStaticCredentialsProvider(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
-	r.role = secretsmanager.NewFromConfig(cfg)
+	there.Credentials = credentials.NewStaticCredentialsProvider(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
+	r.role = secretsmanager.NewFromConfig(there)
 	return r
 }
 
@@ -91,7 +116,8 @@ func (r *revoker) activate(status types.StatusType) error {
 }
 
 // check demands that end stops a client's reads, which come from memory, with
-// the next call, and that again, unless it is nil, lets them go on.
+// the next call, or, on another node, with every call that begins after the
+// bound; and that again, unless it is nil, lets them go on.
 func (r *revoker) check(what string, c *secretsmanager.Client, code string, end, again func() error) {
 	r.t.Helper()
 	read := func() error {
@@ -102,20 +128,34 @@ func (r *revoker) check(what string, c *secretsmanager.Client, code string, end,
 		r.must(read())
 	}
 	r.must(end())
-	err := read()
+	err := r.once(read, func(err error) bool {
+		e, ok := errors.AsType[smithy.APIError](err)
+		return ok && e.ErrorCode() == code
+	})
 	if e, ok := errors.AsType[smithy.APIError](err); !ok || e.ErrorCode() != code {
 		r.t.Errorf("%s: got %v, want %s", what, err, code)
 	}
 	if again != nil {
 		r.must(again())
-		r.must(read())
+		r.must(r.once(read, func(err error) bool { return err == nil }))
+	}
+}
+
+// once reads after a change until the read shows it, or began when it had to.
+func (r *revoker) once(read func() error, shows func(error) bool) error {
+	for changed := time.Now(); ; time.Sleep(time.Millisecond) {
+		late := time.Since(changed) > r.bound
+		if err := read(); late || shows(err) {
+			return err
+		}
 	}
 }
 
 // What is done to the secret and its key ends everybody's reads.
-func TestRevocationByResource(t *testing.T) {
-	r := newRevoker(t)
-	ctx, s := t.Context(), aws.String("s")
+func TestRevocationByResource(t *testing.T) { revokers(t, (*revoker).byResource) }
+
+func (r *revoker) byResource() {
+	ctx, s := r.t.Context(), aws.String("s")
 	before, err := r.KMS.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: r.key})
 	r.must(err)
 	for _, c := range []*secretsmanager.Client{r.ann, r.role} {
@@ -145,9 +185,10 @@ func TestRevocationByResource(t *testing.T) {
 }
 
 // What is done to a user ends the user's reads.
-func TestRevocationByUser(t *testing.T) {
-	r := newRevoker(t)
-	ctx, name := t.Context(), aws.String("ann")
+func TestRevocationByUser(t *testing.T) { revokers(t, (*revoker).byUser) }
+
+func (r *revoker) byUser() {
+	ctx, name := r.t.Context(), aws.String("ann")
 	all := func() error { return r.allowAnn(allowAll) }
 	r.check("the policy", r.ann, "AccessDeniedException", func() error { return r.allowAnn(allButGet) }, all)
 	bound, err := r.IAM.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("bound"), PolicyDocument: aws.String(allButKMS)})
@@ -173,9 +214,10 @@ func TestRevocationByUser(t *testing.T) {
 }
 
 // What is done to a role ends the reads of its sessions.
-func TestRevocationByRole(t *testing.T) {
-	r := newRevoker(t)
-	ctx, name := t.Context(), aws.String("r")
+func TestRevocationByRole(t *testing.T) { revokers(t, (*revoker).byRole) }
+
+func (r *revoker) byRole() {
+	ctx, name := r.t.Context(), aws.String("r")
 	r.check("the policy", r.role, "AccessDeniedException", func() error { return r.allowRole(allButGet) }, func() error { return r.allowRole(allowAll) })
 	r.check("a deleted role", r.role, "UnrecognizedClientException", func() error {
 		_, err := r.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String("p")})

@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/internal/authz"
 	"github.com/keyturn/keyturn/internal/function/environment"
 	"github.com/keyturn/keyturn/internal/iam"
+	"github.com/keyturn/keyturn/internal/integrity"
 	"github.com/keyturn/keyturn/internal/invocation"
 	"github.com/keyturn/keyturn/internal/key"
 	"github.com/keyturn/keyturn/internal/key/keeper"
@@ -43,14 +44,21 @@ type Server struct {
 	engine   *rotation.Engine
 	stacks   *stackengine.Engine
 	secrets  *secretsmanager.Service
-	rekeyer  *rekey.Rekeyer
-	kms      *kms.Service
+	// node names this node; integrity seals what it records.
+	node      string
+	seals     *integrity.Keys
+	integrity *integrity.Sealer
+	rekeyer   *rekey.Rekeyer
+	kms       *kms.Service
 	// applications calls other services' operations through the handler.
 	applications *serverlessrepo.Service
 	metrics      *metrics
+	gauges       *gauges
 	diagnoser    *diagnoser
 	// folder is held here when the store does not hold it: nil with SQLite.
 	folder *folder.Folder
+	// crowd is who is connected, at any door.
+	crowd *crowd
 	// outer is for clients, inner for functions, passages for clients in
 	// VPCs.
 	outer, inner door
@@ -73,7 +81,9 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics()}
+	s := &Server{cfg: cfg, metrics: newMetrics(), crowd: newCrowd(guestLimit())}
+	s.gauges = newGauges(s)
+	s.metrics.registry.MustRegister(s.gauges)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -82,14 +92,14 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
-	if s.recorder, err = trail.NewRecorder(filepath.Join(cfg.Dir, "trail")); err != nil {
-		return nil, err
-	}
 	keepers, err := openKeeper(ctx, &cfg, s.store)
 	if err != nil {
 		return nil, err
 	}
 	if s.sealer, err = openSealer(ctx, s.store, keepers); err != nil {
+		return nil, err
+	}
+	if err := s.openTrail(); err != nil {
 		return nil, err
 	}
 	if s.root, err = rootCredential(ctx, &cfg, s.store, s.sealer); err != nil {
@@ -109,17 +119,14 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 
 // assemble makes the parts and wires them together.
 func (s *Server) assemble(keepers *keeper.Set) (err error) {
-	node, err := nodeName(s.cfg.Dir)
-	if err != nil {
-		return err
-	}
+	node := s.node
 	s.rekeyer = rekey.New(rekey.Config{Store: s.store, Keepers: keepers, Node: node, Logger: s.cfg.Logger})
 	guard := authz.NewGuard(s.store, keepers)
 	s.keys = key.NewRing(keepers, materialCache)
 	s.store.Watch(func(topics []string) { forget(s.keys, topics) })
 	s.invoker = invocation.New(invocation.Config{
 		Store: s.store, Guard: guard, Sealer: s.sealer, Keys: s.keys, Node: node, Concurrency: s.cfg.Concurrency, Logger: s.cfg.Logger,
-		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation,
+		Credentials: s.functionCredentials, Principal: s.sessionPrincipal, Observe: s.metrics.invocation, Tracer: s.cfg.Tracer,
 	})
 	var held *environment.Egress
 	if s.cfg.EnforceVPC {
@@ -137,7 +144,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 	s.invoker.Use(s.pool)
 	s.engine = rotation.New(rotation.Config{
 		Store: s.store, Invoke: s.invoker.Invoke, Sealer: s.sealer, Node: node, Grace: s.cfg.Grace,
-		Observe: s.metrics.rotation, Diagnose: s.diagnose, Logger: s.cfg.Logger,
+		Observe: s.metrics.rotation, Diagnose: s.diagnose, Logger: s.cfg.Logger, Tracer: s.cfg.Tracer,
 	})
 	s.secrets = secretsmanager.New(secretsmanager.Config{
 		Store: s.store, Guard: guard, Keys: s.keys, Sealer: s.sealer, Regions: s.cfg.regions(),
@@ -152,7 +159,7 @@ func (s *Server) assemble(keepers *keeper.Set) (err error) {
 		return err
 	}
 	services := s.services(guard, oidc.New(authorities, s.cfg.Logger))
-	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.recorder.Record, Log: s.cfg.Logger})
+	inside := wire.NewHandler(wire.Config{Services: services, Region: s.cfg.Region, Record: s.gauges.record, Log: s.cfg.Logger})
 	s.stacks.Use(inside)
 	s.applications.Use(inside)
 	s.answerAll(services)
@@ -202,7 +209,7 @@ func (s *Server) Run(ctx context.Context, ready func()) (err error) {
 	functions.start(s.store.Run, work.stop)
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.stacks.Run, s.invoker.Run, s.secrets.Replicator().Run, s.secrets.Sweeper().Run, s.kms.Sweeper().Run,
-		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep,
+		s.keyring.Run, s.rekeyer.Run, s.followRoot, s.housekeep, s.pruneSegments, s.integrity.Run,
 	} {
 		work.start(run, work.stop)
 	}
@@ -242,5 +249,6 @@ func (s *Server) Close() error {
 	if s.folder != nil {
 		errs = append(errs, s.folder.Close())
 	}
+	errs = append(errs, s.cfg.Tracer.Close())
 	return errors.Join(errs...)
 }

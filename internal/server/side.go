@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -38,9 +36,9 @@ func (s *Server) openSides() error {
 		return nil
 	}
 	for _, n := range sideServices {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listenForFunctions(s.crowd)
 		if err != nil {
-			return fmt.Errorf("listening for functions: %w", err)
+			return err
 		}
 		s.side = append(s.side, &sideDoor{door{listener: l}, n.service, n.sdk})
 	}

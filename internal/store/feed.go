@@ -72,6 +72,8 @@ type Peers struct {
 	// Committed is called when a transaction that announced something may
 	// have been committed. It must not wait.
 	Committed func()
+	// Now is the time by the database's clock.
+	Now func() time.Time
 	// Follow tells the feed what others announce, until ctx ends.
 	Follow func(ctx context.Context, feed *Feed) error
 }
@@ -93,9 +95,11 @@ type Feed struct {
 	floor atomic.Uint64
 	// until is when the proof ends that changes arrive, since start.
 	until atomic.Int64
-	start time.Time
-	seed  maphash.Seed
-	last  [stamps]atomic.Uint64
+	// proved is when that was proved last, since start; 0 for never.
+	proved atomic.Int64
+	start  time.Time
+	seed   maphash.Seed
+	last   [stamps]atomic.Uint64
 	// doubt counts the updates of this process that touch the topic and may
 	// or may not be stored yet.
 	doubt [stamps]atomic.Int32
@@ -176,7 +180,10 @@ func raise(v *atomic.Uint64, n uint64) {
 // Prove tells that the process has heard of every change that was committed
 // before now, and may count on it until then: the bound on how old what
 // caches give can be.
-func (f *Feed) Prove(until time.Time) { f.until.Store(int64(until.Sub(f.start))) }
+func (f *Feed) Prove(until time.Time) {
+	f.proved.Store(int64(time.Since(f.start)))
+	f.until.Store(int64(until.Sub(f.start)))
+}
 
 // Lose tells that changes may have been missed.
 func (f *Feed) Lose() {

@@ -99,43 +99,72 @@ func (q *SecretQuery) cursor(s *secret.Secret) SecretCursor {
 }
 
 // listQuery builds a query for one more secret than the page holds. With
-// few, the secrets with the name prefix are found first and then sorted.
+// few, the places of the secrets with the name prefix are sorted first, and
+// only those of the page are read.
 func listQuery(q SecretQuery, few bool) (string, []any) {
-	args := []any{q.Account, q.Region}
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
+	l := listStatement{SecretQuery: q, args: []any{q.Account, q.Region}}
+	if !few {
+		where, order := l.where("s", q.Sort != ByName), l.order("s", false)
+		return `SELECT ` + secretColumns + ` FROM secret s` + where + order + ` LIMIT ` + l.arg(q.Limit+1), l.args
 	}
-	where := ` WHERE s.account = $1 AND s.region = $2`
-	if q.NamePrefix != "" {
-		from, to := arg(q.NamePrefix), arg(q.NamePrefix+beyond)
-		if few {
-			where = ` WHERE s.id IN (SELECT m.id FROM secret m WHERE m.account = $1 AND m.region = $2 AND m.name >= ` + from + ` AND m.name < ` + to + ` LIMIT ` + arg(sortedMatches) + `)`
-		} else {
-			name := `s.name`
-			if q.Sort != ByName {
-				// An expression keeps the planner from finding all
-				// matches by name and sorting them.
-				name = `(s.name || '')`
-			}
-			where += ` AND ` + name + ` >= ` + from + ` AND ` + name + ` < ` + to
+	where, order := l.where("m", false), l.order("m", true)
+	return `SELECT ` + secretColumns + ` FROM secret s WHERE s.id IN (SELECT m.id FROM secret m` + where + order +
+		` LIMIT ` + l.arg(q.Limit+1) + `)` + l.order("s", false), l.args
+}
+
+// listStatement builds the parts of a query and collects its arguments.
+type listStatement struct {
+	SecretQuery
+	args []any
+}
+
+func (l *listStatement) arg(v any) string {
+	l.args = append(l.args, v)
+	return "$" + strconv.Itoa(len(l.args))
+}
+
+// where selects among the secrets of the table t those that the query is for.
+// With walk, the prefix is compared on the way along another order: the
+// expression keeps the planner from finding all matches by name and sorting
+// them.
+func (l *listStatement) where(t string, walk bool) string {
+	where := ` WHERE ` + t + `.account = $1 AND ` + t + `.region = $2`
+	if l.NamePrefix != "" {
+		name := t + `.name`
+		if walk {
+			name = `(` + name + ` || '')`
 		}
+		where += ` AND ` + name + ` >= ` + l.arg(l.NamePrefix) + ` AND ` + name + ` < ` + l.arg(l.NamePrefix+beyond)
 	}
-	if !q.Deleted {
-		where += ` AND s.delete_at = 0`
+	if !l.Deleted {
+		where += ` AND ` + t + `.delete_at = 0`
 	}
-	than, direction := " > ", ""
-	if q.Descending {
-		than, direction = " < ", " DESC"
+	if l.After.IsZero() {
+		return where
 	}
-	key, order := `s.name`, `s.name`+direction
-	after := func() string { return arg(q.After.Name) }
-	if column, timed := sortColumns[q.Sort]; timed {
-		key, order = `(s.`+column+`, s.name)`, `s.`+column+direction+`, s.name`+direction
-		after = func() string { return `(` + arg(q.After.At) + `, ` + arg(q.After.Name) + `)` }
+	than := ` > `
+	if l.Descending {
+		than = ` < `
 	}
-	if !q.After.IsZero() {
-		where += ` AND ` + key + than + after()
+	if column, timed := sortColumns[l.Sort]; timed {
+		return where + ` AND (` + t + `.` + column + `, ` + t + `.name)` + than + `(` + l.arg(l.After.At) + `, ` + l.arg(l.After.Name) + `)`
 	}
-	return `SELECT ` + secretColumns + ` FROM secret s` + where + ` ORDER BY ` + order + ` LIMIT ` + arg(q.Limit+1), args
+	return where + ` AND ` + t + `.name` + than + l.arg(l.After.Name)
+}
+
+// order sorts the secrets of the table t. With aside, an expression keeps the
+// planner from walking along an index that has this order.
+func (l *listStatement) order(t string, aside bool) string {
+	direction := ``
+	if l.Descending {
+		direction = ` DESC`
+	}
+	column, timed := sortColumns[l.Sort]
+	switch {
+	case !timed:
+		return ` ORDER BY ` + t + `.name` + direction
+	case aside:
+		return ` ORDER BY ` + t + `.` + column + ` + 0` + direction + `, ` + t + `.name` + direction
+	}
+	return ` ORDER BY ` + t + `.` + column + direction + `, ` + t + `.name` + direction
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"math"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -81,16 +82,45 @@ func (tx *Tx) trimExpired(age logAge, limit int) (int, error) {
 	if !ok {
 		return 0, err
 	}
-	// The oldest entries of a group, to its streams and out.
-	var lastAt, lastID int64
+	return tx.trimOldest(groupID, before, math.MaxInt64, limit)
+}
+
+// LargeLogGroup returns the first group behind the ID after that no retention
+// policy bounds and that stores more than the given bytes, and how many it has
+// too many; an ID of 0 when there is none.
+func (tx *Tx) LargeLogGroup(after, most int64) (id, excess int64, err error) {
+	var stored int64
+	ok, err := found(tx.one([]any{&id, &stored}, `SELECT g.id, (SELECT sum(s.bytes) FROM log_stream s WHERE s.group_id = g.id AND s.deleted = 0)
+		FROM log_group g WHERE g.id > $1 AND g.deleted = 0 AND g.retention_days = 0
+		AND (SELECT coalesce(sum(s.bytes), 0) FROM log_stream s WHERE s.group_id = g.id AND s.deleted = 0) > $2 ORDER BY g.id LIMIT 1`, after, most))
+	if !ok {
+		return 0, 0, err
+	}
+	return id, stored - most, nil
+}
+
+// TrimLogGroup removes the oldest entries of a group: up to limit, and no more
+// than it takes to free the bytes. It returns how many it removed.
+func (tx *Tx) TrimLogGroup(id, bytes int64, limit int) (removed int, err error) {
+	return tx.trimOldest(id, math.MaxInt64, bytes, limit)
+}
+
+// trimOldest removes the oldest entries of a group from its streams: those
+// before a time, up to limit, until the bytes are free.
+func (tx *Tx) trimOldest(groupID, before, enough int64, limit int) (removed int, err error) {
+	var lastAt, lastID, freed int64
 	bytes := map[int64]int64{}
 	err = tx.each(func(rows *sql.Rows) error {
+		if freed >= enough {
+			return errEnough
+		}
 		var streamID, size int64
 		err := rows.Scan(&lastID, &lastAt, &streamID, &size)
 		bytes[streamID] += size + loggroup.EntryOverhead
+		freed += size + loggroup.EntryOverhead
 		return err
 	}, `SELECT id, at, stream_id, octet_length(message) FROM log_entry WHERE group_id = $1 AND at < $2 ORDER BY at, id LIMIT $3`, groupID, before, limit)
-	if err != nil {
+	if err != nil || freed == 0 {
 		return 0, err
 	}
 	for streamID, n := range bytes {

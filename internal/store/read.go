@@ -141,9 +141,11 @@ func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 			break
 		}
 		if s.Mark() == m {
+			s.counters.hits.Add(1)
 			return s.explain(ctx, err)
 		}
 	}
+	s.counters.misses.Add(1)
 	return s.view(ctx, Tx{memory: &s.memory}, fn)
 }
 

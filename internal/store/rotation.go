@@ -77,14 +77,14 @@ func (tx *Tx) SaveRun(run *secret.RotationRun, fence int64) error {
 
 // ClaimRuns gives up to limit running rotations to the engine named owner
 // until leaseUntil, those first whose next attempt has waited longest. It
-// takes runs whose next attempt is due and that no other engine holds a
-// lease on at now. Nodes' clocks agree within a lease, so a lease that ends
-// later than two from now is not one: it was written by a clock that has
-// been set back since. Each claim has a fence of its own.
-func (tx *Tx) ClaimRuns(owner string, now, leaseUntil time.Time, limit int) ([]secret.RotationRun, error) {
+// takes runs whose next attempt is due, by the engine's own clock, and that no
+// other engine holds a lease on at now, by the store's (Store.Now). A lease
+// that ends later than two from now is not one: the clock has been set back
+// since. Each claim has a fence of its own.
+func (tx *Tx) ClaimRuns(owner string, due, now, leaseUntil time.Time, limit int) ([]secret.RotationRun, error) {
 	list, err := tx.runs(`SELECT `+runColumns+` FROM rotation r
-		WHERE r.state = 'running' AND r.not_before <= $1 AND (r.lease_until <= $1 OR r.lease_until > $2) ORDER BY r.not_before LIMIT $3`,
-		micros(now), micros(leaseUntil.Add(leaseUntil.Sub(now))), limit)
+		WHERE r.state = 'running' AND r.not_before <= $1 AND (r.lease_until <= $2 OR r.lease_until > $3) ORDER BY r.not_before LIMIT $4`,
+		micros(due), micros(now), micros(leaseUntil.Add(leaseUntil.Sub(now))), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -120,13 +120,20 @@ func (tx *Tx) ReleaseRuns(owner string) error {
 
 // NextDue returns when a rotation engine next finds something to do: the
 // first scheduled rotation of any secret, the next attempt of a running one
-// or the end of its lease. It is zero when there is nothing to wait for.
-func (tx *Tx) NextDue() (time.Time, error) {
-	var scheduled, running int64
-	err := tx.one([]any{&scheduled, &running}, `SELECT
+// or the end of its lease, by the engine's own clock, which is ahead of the
+// store's by so much. It is zero when there is nothing to wait for.
+func (tx *Tx) NextDue(ahead time.Duration) (time.Time, error) {
+	var scheduled, running, leased int64
+	// Rotations that run are few; an index holds only them.
+	err := tx.one([]any{&scheduled, &running, &leased}, `SELECT
 		coalesce((SELECT min(s.due_at) FROM secret s WHERE s.due_at > 0 AND s.delete_at = 0), 0),
 		coalesce((SELECT min(CASE WHEN r.lease_until > r.not_before THEN r.lease_until ELSE r.not_before END)
-			FROM rotation r WHERE r.state = 'running'), -1)`)
+			FROM rotation r WHERE r.state = 'running'), -1),
+		coalesce((SELECT CASE WHEN r.lease_until > r.not_before THEN 1 ELSE 0 END FROM rotation r WHERE r.state = 'running'
+			ORDER BY CASE WHEN r.lease_until > r.not_before THEN r.lease_until ELSE r.not_before END LIMIT 1), 0)`)
+	if leased != 0 {
+		running += ahead.Microseconds()
+	}
 	if err != nil || running < 0 {
 		return fromMicros(scheduled), err
 	}

@@ -104,7 +104,8 @@ func (tx *Tx) CheckFence(id string, fence int64) (*record.Operation, error) {
 
 // ClaimOperations gives up to limit operations to the engine named owner
 // until leaseUntil, the oldest first: of those nested in others, or of the
-// rest. It takes those that no other engine holds a lease on at now; leases
+// rest. It takes those that no other engine holds a lease on at now, by the
+// store's clock (Store.Now); leases
 // that end later than two from now count as ended, as with ClaimRuns.
 func (tx *Tx) ClaimOperations(owner string, nested bool, now, leaseUntil time.Time, limit int) ([]*record.Operation, error) {
 	list, err := tx.operations(`SELECT `+operationColumns+` FROM stack_operation o

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
 	"github.com/keyturn/keyturn/internal/secret"
@@ -38,6 +39,8 @@ type Store struct {
 	peers   *Peers
 	memory  memory
 	shut    atomic.Bool // closed, for who takes no lock
+
+	counters counters
 
 	mu      sync.Mutex
 	running int // transactions under way
@@ -123,6 +126,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer s.end()
+	began := time.Now()
 	var u update
 	defer func() { s.settle(&u) }()
 	err := s.backend.Update(ctx, func(c Conn) error {
@@ -150,6 +154,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 			s.peers.Committed()
 		}
 	}
+	s.updated(began, err)
 	return s.explain(ctx, err)
 }
 
@@ -173,6 +178,18 @@ func (s *Store) settle(u *update) {
 			s.memory.secrets.Put(u.mark, one.place, one.heldSecret, one.topic)
 		}
 	}
+}
+
+// Now is the time by the clock that the processes of one database share: the
+// database's own, or, of a database that belongs to one process, this
+// machine's. Leases are counted by it, so that the clocks of nodes may differ.
+// It is never ahead of that clock, and lags by as long as a question to the
+// database takes, a second at most. It asks nothing itself.
+func (s *Store) Now() time.Time {
+	if s.peers == nil {
+		return time.Now()
+	}
+	return s.peers.Now()
 }
 
 // announce makes the update tell other processes of the topics.

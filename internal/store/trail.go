@@ -193,9 +193,17 @@ func mergeEvents(a, b []foundEvent) []foundEvent {
 	return slices.Compact(all)
 }
 
-// DropEvents removes up to limit of the events that were recorded first, if
-// their time is before the given one, and returns how many it removed: call
-// it until that is less than limit.
-func (tx *Tx) DropEvents(before time.Time, limit int) (int64, error) {
-	return tx.exec(`DELETE FROM trail_event WHERE seq IN (SELECT seq FROM trail_event ORDER BY seq LIMIT $2) AND at < $1`, micros(before), limit)
+// DropEvents removes the oldest of the stored events, in the order in which
+// they were recorded: up to limit of them, and none behind the last one whose
+// time is before the given one. The newest event of all stays, so that no
+// number is used again. It returns how many it removed, and the number of the
+// last; call it until it removes none.
+func (tx *Tx) DropEvents(before time.Time, limit int) (dropped, through int64, err error) {
+	err = tx.one([]any{&through}, `SELECT coalesce(max(seq), 0) FROM (SELECT seq, at FROM trail_event ORDER BY seq LIMIT $2) AS oldest
+		WHERE at < $1 AND seq < (SELECT max(seq) FROM trail_event)`, micros(before), limit)
+	if err != nil || through == 0 {
+		return 0, 0, err
+	}
+	dropped, err = tx.exec(`DELETE FROM trail_event WHERE seq <= $1`, through)
+	return dropped, through, err
 }

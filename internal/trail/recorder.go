@@ -3,11 +3,11 @@ package trail
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/fault"
@@ -15,6 +15,10 @@ import (
 
 // maxSegment is the size past which a new segment is begun, in bytes.
 const maxSegment = 16 << 20
+
+// maxSegmentAge is the age past which a new segment is begun, so that what is
+// old can be removed.
+const maxSegmentAge = 24 * time.Hour
 
 // longestCall bounds how much earlier than its record an event may have
 // begun: the longest function runs 15 minutes.
@@ -39,8 +43,11 @@ type Recorder struct {
 	scratch sync.Pool
 
 	// Owned by the caller that is writing.
-	file *os.File
-	size int64
+	file  *os.File
+	size  int64
+	begun time.Time
+	chain *chain // nil when segments are not sealed
+	head  atomic.Pointer[Head]
 }
 
 // batch is what goes into one write. The channels are made for the first
@@ -134,12 +141,18 @@ func (r *Recorder) record(lines []byte) error {
 	return b.err
 }
 
-// write appends the lines to the current segment, whole or not at all.
+// write appends the lines, and their seal, to the current segment, whole or
+// not at all. The slice's room may be used.
 func (r *Recorder) write(lines []byte) error {
-	if r.file == nil || r.size >= maxSegment {
+	if r.file == nil || r.size >= maxSegment || time.Since(r.begun) >= maxSegmentAge {
 		if err := r.begin(); err != nil {
 			return fault.Wrap(err, "beginning a trail segment")
 		}
+	}
+	var sum link
+	if r.chain != nil {
+		sum = r.chain.next(lines)
+		lines = appendSeal(lines, sum)
 	}
 	n, err := r.file.Write(lines)
 	if err != nil {
@@ -151,17 +164,28 @@ func (r *Recorder) write(lines []byte) error {
 		return fault.Wrap(err, "writing the trail")
 	}
 	r.size += int64(n)
+	if r.chain != nil {
+		r.chain.wrote(sum, r.size)
+		r.head.Store(r.chain.head())
+	}
 	return nil
 }
 
 func (r *Recorder) begin() error {
 	r.close()
-	name := filepath.Join(r.dir, time.Now().UTC().Format(segmentLayout)+".jsonl")
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	now := time.Now()
+	name := now.UTC().Format(segmentLayout) + ".jsonl"
+	f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	r.file, r.size = f, 0
+	var size int64
+	if r.chain != nil {
+		if size, err = r.chain.begin(r.dir, name, f); err != nil {
+			return errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}
+	r.file, r.size, r.begun = f, size, now
 	return nil
 }
 
@@ -177,26 +201,5 @@ func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.close()
-	return nil
-}
-
-// Prune removes segments all of whose events are older than before.
-func (r *Recorder) Prune(before time.Time) error {
-	names, err := r.segments()
-	if err != nil {
-		return err
-	}
-	for i, name := range names {
-		// A segment ends where the next one begins.
-		if i+1 == len(names) {
-			return nil
-		}
-		if ends, err := segmentTime(names[i+1]); err != nil || !ends.Before(before) {
-			return nil
-		}
-		if err := os.Remove(filepath.Join(r.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing a trail segment: %w", err)
-		}
-	}
 	return nil
 }

@@ -132,7 +132,7 @@ func TestPruneKeepsYoungSegments(t *testing.T) {
 		}
 	}
 	r, _ := NewRecorder(dir)
-	if err := r.Prune(time.Date(2025, 1, 2, 12, 0, 0, 0, time.UTC)); err != nil {
+	if err := r.Prune(time.Date(2025, 1, 2, 12, 0, 0, 0, time.UTC), 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	left, _ := r.segments()

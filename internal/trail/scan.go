@@ -136,7 +136,7 @@ func walkSegment(path string, end int64, fn func(line []byte, offset int64) bool
 		}
 	}
 	line := bytes.TrimSuffix(rest, []byte("\n"))
-	return len(line) == 0 || fn(line, 0), nil
+	return len(line) == 0 || isSeal(line) || fn(line, 0), nil
 }
 
 // walkBlock walks the lines that begin inside a block, backwards, and
@@ -148,7 +148,7 @@ func walkBlock(block []byte, pos int64, fn func(line []byte, offset int64) bool)
 		if i == 0 {
 			return block, true
 		}
-		if !fn(line[i:], pos+int64(i)) {
+		if !isSeal(line[i:]) && !fn(line[i:], pos+int64(i)) {
 			return nil, false
 		}
 		block = block[:i]

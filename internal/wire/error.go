@@ -44,6 +44,8 @@ func codesJSON(k fault.Kind) (Code, bool) {
 		return Code{"ThrottlingException", 400}, true
 	case fault.TooLarge:
 		return Code{"RequestEntityTooLargeException", 413}, true
+	case TooSlow: // the name that AWS's clients try again after
+		return Code{"RequestTimeoutException", 408}, true
 	case fault.Unavailable:
 		return Code{"ServiceUnavailable", 503}, true
 	case fault.Internal:
@@ -92,6 +94,8 @@ func codesQuery(k fault.Kind) (Code, bool) {
 		return Code{"Throttling", 400}, true
 	case fault.TooLarge:
 		return Code{"RequestEntityTooLarge", 413}, true
+	case TooSlow:
+		return Code{"RequestTimeout", 408}, true
 	case fault.Unavailable:
 		return Code{"ServiceUnavailable", 503}, true
 	case fault.Internal:

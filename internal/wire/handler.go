@@ -2,11 +2,13 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -49,6 +51,9 @@ type Config struct {
 	// Observe, if set, is told of every request once it has been answered.
 	// Service and operation are "" when unknown, code is "" for success.
 	Observe func(service, operation, code string, took time.Duration)
+	// Trace, if set, is told of every request, with its context, once it has
+	// been answered.
+	Trace func(context.Context, Outcome)
 	// Log gets internal errors; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -57,6 +62,7 @@ type Config struct {
 type Handler struct {
 	Config
 	router    router
+	bodies    bodies
 	buffers   sync.Pool
 	exchanges sync.Pool
 }
@@ -186,9 +192,11 @@ type exchange struct {
 	labels  []pair
 	form    Form
 	body    *buffer
-	out     *buffer
-	call    *Call
-	answer  answer
+	// reserved is what of the Handler's memory for bodies this one has.
+	reserved int64
+	out      *buffer
+	call     *Call
+	answer   answer
 }
 
 // answer is what goes back.
@@ -217,6 +225,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(x.answer.status)
 	_, _ = w.Write(x.answer.body) // a client that went away gets no answer
+	if h.Trace != nil {
+		h.Trace(r.Context(), x.outcome())
+	}
 	if h.Observe != nil {
 		service, operation := "", ""
 		if x.service != nil {
@@ -334,7 +345,9 @@ func (x *exchange) read(limit int64) error {
 	body := io.LimitReader(x.r.Body, limit+1)
 	for {
 		if len(x.body.b) == cap(x.body.b) {
-			x.body.b = append(x.body.b, 0)[:len(x.body.b)]
+			if err := x.growBody(limit); err != nil {
+				return err
+			}
 		}
 		n, err := body.Read(x.body.b[len(x.body.b):cap(x.body.b)])
 		x.body.b = x.body.b[:len(x.body.b)+n]
@@ -343,6 +356,8 @@ func (x *exchange) read(limit int64) error {
 			return x.tooLarge(limit)
 		case err == io.EOF:
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fault.New(TooSlow, "The request's body did not arrive in time.").Because(err)
 		case err != nil:
 			return fault.New(Serialization, "").Because(err)
 		}
@@ -381,6 +396,7 @@ func (x *exchange) release() {
 		}
 	}
 	h := x.Handler
+	h.bodies.giveBack(x.reserved)
 	*x = exchange{}
 	h.exchanges.Put(x)
 }

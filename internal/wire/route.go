@@ -232,6 +232,8 @@ type route struct {
 	segments []string
 	// query holds parameters that must have these values.
 	query url.Values
+	// pattern sorts after others where it has a literal and they a label.
+	pattern string
 }
 
 // newRoutes puts literal paths before labels.
@@ -243,21 +245,21 @@ func newRoutes(ops map[string]*binding) []route {
 		if err != nil {
 			panic("wire: " + b.model.Name + " has the URI " + b.model.URI)
 		}
-		routes = append(routes, route{b, b.model.Method, split(path), values})
+		segments := split(path)
+		routes = append(routes, route{b, b.model.Method, segments, values, pattern(segments)})
 	}
 	slices.SortFunc(routes, func(a, b route) int {
 		if len(a.query) != len(b.query) {
 			return len(b.query) - len(a.query)
 		}
-		return strings.Compare(b.pattern(), a.pattern())
+		return strings.Compare(b.pattern, a.pattern)
 	})
 	return routes
 }
 
-// pattern sorts after others where it has a literal and they a label.
-func (r *route) pattern() string {
+func pattern(segments []string) string {
 	var b strings.Builder
-	for _, s := range r.segments {
+	for _, s := range segments {
 		if isLabel(s) {
 			b.WriteString("/\x00" + s)
 		} else {

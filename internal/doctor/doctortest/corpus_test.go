@@ -94,7 +94,7 @@ func TestCorpus(t *testing.T) {
 }
 
 func allFaults() []fault {
-	return slices.Concat(permissionFaults(), secretFaults(), loginFaults(), functionFaults(), labelFaults())
+	return slices.Concat(permissionFaults(), secretFaults(), loginFaults(), functionFaults(), labelFaults(), agingFaults())
 }
 
 func (f fault) run(t *testing.T, s *apitest.Server, name string) {
@@ -254,28 +254,33 @@ func writeTable(t *testing.T) {
 	}
 }
 
+// row is how an outcome's row begins, after which they are sorted.
+func (o *outcome) row() string {
+	name := o.name
+	if o.probe {
+		name += " (`--probe`)"
+	}
+	return o.code + " | " + name
+}
+
 // table is the confusion table: each fault, and which finding came first.
 func table() string {
-	slices.SortFunc(outcomes, func(a, b outcome) int { return strings.Compare(a.code+a.name, b.code+b.name) })
+	slices.SortFunc(outcomes, func(a, b outcome) int { return strings.Compare(a.row(), b.row()) })
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%d faults, each made for real on a server; which finding came first, which others, and who applied the remedy. After it every rotation passed, "+
 		"unless the cure is to have none, and nothing was found any more.\n\n", len(outcomes))
-	b.WriteString("| Fault | Cause | Found first | Also found | Cured by |\n|---|---|---|---|---|\n")
+	b.WriteString("| Cause | Fault | Found first | Also found | Cured by |\n|---|---|---|---|---|\n")
 	counts := map[string]map[string]int{}
 	for _, o := range outcomes {
 		by := "hand, as the remedy says"
 		if o.byDoctor {
 			by = "`--fix`"
 		}
-		name := o.name
-		if o.probe {
-			name += " (`--probe`)"
-		}
 		first, also := "none", ""
 		if len(o.found) > 0 {
 			first, also = o.found[0], strings.Join(o.found[1:], ", ")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", name, o.code, first, also, by)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", o.row(), first, also, by)
 		if counts[o.code] == nil {
 			counts[o.code] = map[string]int{}
 		}

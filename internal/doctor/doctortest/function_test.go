@@ -6,7 +6,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/keyturn/keyturn/examples"
 	"github.com/keyturn/keyturn/internal/apitest"
@@ -52,6 +54,7 @@ func functionFaults() []fault {
 		o.edit = func(f *apitest.Function) { f.Timeout = seconds }
 		return o
 	}
+	var variablesKey string
 	return []fault{
 		{name: "Secrets Manager's endpoint never answers", code: "D01", plan: short(plan{}, 3),
 			ill: func(p *patient) { p.variables("SECRETS_MANAGER_ENDPOINT", silence(p)) }, cure: func(p *patient) { p.variables() }},
@@ -99,6 +102,20 @@ func functionFaults() []fault {
 		{name: "the function needs more memory than it has", code: "D52",
 			plan: doing("createSecret", "hoard = bytearray(150 << 20)"),
 			cure: func(p *patient) { p.reconfigure(lambda.UpdateFunctionConfigurationInput{MemorySize: aws.Int32(512)}) }},
+		{name: "the key of the function's variables is disabled", code: "K11", plan: bare,
+			ill: func(p *patient) {
+				out, err := p.KMS.CreateKey(p.t.Context(), &kms.CreateKeyInput{})
+				p.must(err)
+				variablesKey = *out.KeyMetadata.Arn
+				p.reconfigure(lambda.UpdateFunctionConfigurationInput{
+					KMSKeyArn: &variablesKey, Environment: &lambdatypes.Environment{Variables: map[string]string{"MODE": "quiet"}}})
+				_, err = p.KMS.DisableKey(p.t.Context(), &kms.DisableKeyInput{KeyId: &variablesKey})
+				p.must(err)
+			},
+			cure: func(p *patient) {
+				_, err := p.KMS.EnableKey(p.t.Context(), &kms.EnableKeyInput{KeyId: &variablesKey})
+				p.must(err)
+			}},
 		{name: "createSecret returns and has stored nothing", code: "K09",
 			plan: plan{code: func(t *testing.T, name string) apitest.Function {
 				return apitest.PythonCode(t, name, "def lambda_handler(event, context):\n    pass\n")

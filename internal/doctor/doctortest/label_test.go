@@ -81,6 +81,15 @@ func labelFaults() []fault {
 				p.must(err)
 			}),
 			cure: (*patient).unlabel},
+		{name: "somebody stored a version under AWSPENDING", code: "D22", plan: bare,
+			act: func(p *patient) {
+				p.rotates()
+				_, err := p.Secrets.PutSecretValue(p.t.Context(), &secretsmanager.PutSecretValueInput{
+					SecretId: &p.secret, SecretString: aws.String("by hand"), VersionStages: []string{"AWSPENDING"}})
+				p.must(err)
+				p.refused = p.configure(nil)
+			},
+			cure: (*patient).unlabel},
 	}
 }
 

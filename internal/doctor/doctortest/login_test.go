@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
 	"github.com/keyturn/keyturn/internal/apitest"
 	"github.com/keyturn/keyturn/internal/pgserver"
 )
@@ -78,6 +81,25 @@ func loginFaults() []fault {
 			}},
 		{name: "finishSecret is refused after the password was set", code: "D39", probe: true,
 			ill: func(p *patient) { p.without("UpdateSecretVersionStage") }, cure: (*patient).recover},
+		{name: "a repair by hand gave the user an older password", code: "D46", probe: true,
+			act: func(p *patient) {
+				p.rotates()
+				restored(p)
+			},
+			cure: func(p *patient) {
+				got, err := p.Secrets.GetSecretValue(p.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &p.secret})
+				p.must(err)
+				p.exec("ALTER USER $USER PASSWORD '" + passwordIn(aws.ToString(got.SecretString)) + "'")
+			}},
+		{name: "the database refuses passwords that are too short", code: "D30",
+			ill: func(p *patient) {
+				p.exec("ALTER USER $USER SET session_preload_libraries = 'passwordcheck'")
+				p.variables("PASSWORD_LENGTH", "6")
+			},
+			cure: func(p *patient) {
+				p.variables()
+				p.unlabel()
+			}},
 	}
 	list = append(list, badLogin("the password was changed in the database", "D11", "PASSWORD 'changed-Password-2'")...)
 	list = append(list, badLogin("the user may not log in any more", "D11", "NOLOGIN")...)

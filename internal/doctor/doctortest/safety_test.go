@@ -50,11 +50,17 @@ func anybody(logins map[string]bool) bool {
 	return false
 }
 
+// passwordIn is the password of a value that is an object; "" if it has none.
+func passwordIn(value string) string {
+	var object struct{ Password string }
+	_ = json.Unmarshal([]byte(value), &object) // a value may be anything
+	return object.Password
+}
+
 // keep remembers what is secret in a value, to be searched for in reports.
 func (p *patient) keep(value string) {
-	var object struct{ Password string }
-	if json.Unmarshal([]byte(value), &object) == nil && object.Password != "" {
-		value = object.Password
+	if password := passwordIn(value); password != "" {
+		value = password
 	}
 	if len(value) >= 8 && !slices.Contains(p.kept, value) {
 		p.kept = append(p.kept, value)

@@ -1,6 +1,9 @@
 package doctortest
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // puts gives the secret the value that it should have had.
 func puts(p *patient) { p.put(p.value()) }
@@ -96,5 +99,17 @@ func alternatingFaults() []fault {
 		{name: "the user's password was changed in the database (alternating)", code: "D15", plan: alternating(nil),
 			ill:  func(p *patient) { p.exec("ALTER USER $USER PASSWORD 'changed-Password-2'") },
 			cure: func(p *patient) { p.exec("ALTER USER $USER PASSWORD '" + p.user.Password + "'") }},
+		{name: "the user's name leaves no room for _clone", code: "D19",
+			plan: alternating(func(p *patient, value, _ map[string]any) {
+				long := p.user.Name + strings.Repeat("x", 60-len(p.user.Name)) // of 63
+				p.exec(`ALTER USER $USER RENAME TO "` + long + `"`)
+				value["username"], p.user.Name = long, long
+			}),
+			cure: func(p *patient) {
+				short := strings.TrimRight(p.user.Name, "x")
+				p.exec(`ALTER USER $USER RENAME TO "` + short + `"`)
+				p.user.Name = short
+				putsWithMaster(p)
+			}},
 	}
 }

@@ -88,6 +88,10 @@ type host struct {
 	temporary string
 }
 
+// startRoom is below how much room on the disk, in bytes, a start waits until
+// the old files are cleared: a function may have filled the disk with them.
+const startRoom = 64 << 20
+
 // newHost prepares the pool's folder. What an earlier server left there is
 // set aside for clearing.
 func newHost(cfg Config, capability HostCapability) (*host, error) {
@@ -96,10 +100,10 @@ func newHost(cfg Config, capability HostCapability) (*host, error) {
 		return nil, err
 	}
 	dir := filepath.Join(cfg.Dir, "live")
-	err := os.Rename(dir, filepath.Join(cfg.Dir, "old-"+rand.Text()))
-	if err != nil && !os.IsNotExist(err) {
+	if err := setAside(cfg.Dir); err != nil {
 		return nil, err
 	}
+	var err error
 	if capability.confinement == separateUser && !visibleTo(cfg.Dir) {
 		// Another user cannot pass through the server's own folders.
 		if h.temporary, err = os.MkdirTemp("", "keyturn-functions-"); err != nil {
@@ -178,6 +182,16 @@ func (h *host) newScratch(id string, userID int) (string, error) {
 		return dir, nil
 	}
 	return dir, os.Chown(dir, userID, userID)
+}
+
+// setAside gives what is in use, or was until the server died, a name under
+// which it will be cleared.
+func setAside(dir string) error {
+	err := os.Rename(filepath.Join(dir, "live"), filepath.Join(dir, "old-"+rand.Text()))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
 }
 
 // clearOld removes what earlier servers left in a pool's folder.

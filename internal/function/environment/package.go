@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -107,18 +109,18 @@ func folderName(list []Package) (string, error) {
 func (p *packages) unpack(ctx context.Context, dir string, list []Package) error {
 	fresh, err := os.MkdirTemp(p.dir, ".new-")
 	if err != nil {
-		return fault.Wrap(err, "making a folder for code")
+		return fault.Wrap(blameHost(err), "making a folder for code")
 	}
 	defer removeTree(fresh)
 	for _, pkg := range list {
 		if err := unzipPackage(ctx, fresh, pkg); err != nil {
-			return fault.Wrap(err, "unpacking code")
+			return fault.Wrap(blameHost(err), "unpacking code")
 		}
 	}
 	if err := closeFolders(fresh); err != nil {
-		return fault.Wrap(err, "protecting unpacked code")
+		return fault.Wrap(blameHost(err), "protecting unpacked code")
 	}
-	return fault.Wrap(os.Rename(fresh, dir), "keeping unpacked code")
+	return fault.Wrap(blameHost(os.Rename(fresh, dir)), "keeping unpacked code")
 }
 
 func unzipPackage(ctx context.Context, dir string, pkg Package) error {
@@ -144,7 +146,8 @@ func unzipPackage(ctx context.Context, dir string, pkg Package) error {
 // unzip writes a checked archive below root. Everybody may read the files and
 // execute those that anybody may execute; nothing is writable. It fails with
 // NotAZip where the archive does not fit into what is there already, such as
-// a file in the place of a layer's folder.
+// a file in the place of a layer's folder, and with an error of kind
+// Unavailable where the disk does not take it.
 func unzip(root *os.Root, archive *function.Archive) error {
 	left := int64(function.MaxUnzipped)
 	for _, f := range archive.Files {
@@ -153,11 +156,31 @@ func unzip(root *os.Root, archive *function.Archive) error {
 			if _, ours := errors.AsType[*fault.Error](err); ours || errors.Is(err, fs.ErrPermission) {
 				return err
 			}
+			if ofHost(err) {
+				return err
+			}
 			return function.NotAZip(err)
 		}
 		left -= n
 	}
 	return nil
+}
+
+// ofHost tells errors of the disk and of the machine from those that the
+// archive is to blame for.
+func ofHost(err error) bool {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && slices.Contains([]syscall.Errno{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	}, errno)
+}
+
+// blameHost makes errors of the disk such that the caller may try again.
+func blameHost(err error) error {
+	if ofHost(err) {
+		return fault.New(fault.Unavailable, "").Because(err)
+	}
+	return err
 }
 
 func unzipFile(root *os.Root, f function.ArchiveFile, limit int64) (int64, error) {

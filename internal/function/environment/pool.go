@@ -26,9 +26,10 @@ type Pool struct {
 	alive   context.Context
 	killAll context.CancelFunc
 
-	hostOnce sync.Once
-	hostErr  error
-	theHost  atomic.Pointer[host] // nil until it is prepared
+	preparing sync.Mutex // held while theHost is made
+	announced sync.Once  // what the host can do
+	hostErr   error      // why there will be none
+	theHost   atomic.Pointer[host]
 
 	// living counts the environments' goroutines.
 	living sync.WaitGroup
@@ -93,25 +94,37 @@ func New(cfg Config) (*Pool, error) {
 		running: map[string]int{}, shared: map[string]int{}, warm: map[version]*provision{}, said: map[string]bool{},
 	}
 	p.alive, p.killAll = context.WithCancel(context.Background())
+	if short(cfg.Dir) {
+		// Now, and not when Run has the time: without room there is no start.
+		setAside(cfg.Dir)
+		clearOld(cfg.Dir)
+	}
 	return p, nil
 }
 
-// host prepares the pool's folder, once.
+// host prepares the pool's folder, once. What keeps it from that, such as a
+// full disk, may pass, so the next call tries again.
 func (p *Pool) host() (*host, error) {
-	p.hostOnce.Do(func() {
-		capability := probeHost(p.cfg)
-		p.cfg.Logger.Info(capability.String())
-		if capability.unsafe && !p.cfg.AllowUnconfined {
-			p.hostErr = fault.New(fault.Parameter, "Functions cannot run here, because nothing would keep them from the server's files: %s.",
-				strings.Join(capability.Missing, "; "))
-			return
-		}
-		h, err := newHost(p.cfg, capability)
-		if p.hostErr = err; err == nil {
-			p.theHost.Store(h)
-		}
-	})
-	return p.theHost.Load(), fault.Wrap(p.hostErr, "preparing the functions' folder")
+	if h := p.theHost.Load(); h != nil {
+		return h, nil
+	}
+	p.preparing.Lock()
+	defer p.preparing.Unlock()
+	if h := p.theHost.Load(); h != nil || p.hostErr != nil {
+		return h, p.hostErr
+	}
+	capability := probeHost(p.cfg)
+	p.announced.Do(func() { p.cfg.Logger.Info(capability.String()) })
+	if capability.unsafe && !p.cfg.AllowUnconfined {
+		return nil, fault.New(fault.Parameter, "Functions cannot run here, because nothing would keep them from the server's files: %s.",
+			strings.Join(capability.Missing, "; "))
+	}
+	h, err := newHost(p.cfg, capability)
+	if err != nil {
+		return nil, fault.Wrap(blameHost(err), "preparing the functions' folder")
+	}
+	p.theHost.Store(h)
+	return h, nil
 }
 
 // Capability asks the host how functions are confined in this pool.
@@ -517,7 +530,9 @@ func (p *Pool) drain() {
 	}
 	p.killAll()
 	<-done
-	p.hostOnce.Do(func() { p.hostErr = stopping() })
+	p.preparing.Lock()
+	p.hostErr = stopping()
+	p.preparing.Unlock()
 	h := p.theHost.Load()
 	if h != nil && h.temporary != "" {
 		removeTree(h.temporary)

@@ -86,11 +86,11 @@ func (e *Engine) drive(ctx context.Context, op *record.Operation) {
 	}
 }
 
-// renew extends the lease, which holds until the given time, until work ends.
-// It ends work when the lease is lost, or has run out because the store could
+// renew extends the lease, which holds until the given time by the store's
+// clock, until work ends. It ends work when the lease is lost, or has run out because the store could
 // not be reached.
 func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc, held time.Time) {
-	expiry := time.AfterFunc(time.Until(held), func() { cancel(errLost) })
+	expiry := time.AfterFunc(held.Sub(d.cfg.Store.Now()), func() { cancel(errLost) })
 	defer expiry.Stop()
 	tick := time.NewTicker(d.cfg.Lease / 3)
 	defer tick.Stop()
@@ -100,13 +100,13 @@ func (d *driver) renew(work context.Context, cancel context.CancelCauseFunc, hel
 			return
 		case <-tick.C:
 		}
-		until := time.Now().Add(d.cfg.Lease)
+		until := d.cfg.Store.Now().Add(d.cfg.Lease)
 		err := d.cfg.Store.Update(work, func(tx *store.Tx) error {
 			return tx.RenewOperation(d.id, d.cfg.Node, d.fence, until)
 		})
 		switch {
 		case err == nil:
-			expiry.Reset(time.Until(until))
+			expiry.Reset(until.Sub(d.cfg.Store.Now()))
 		case fault.Is(err, fault.Conflict):
 			cancel(errLost)
 			return

@@ -126,7 +126,7 @@ func (e *Engine) claim(ctx context.Context, driving *sync.WaitGroup) error {
 		return err
 	}
 	var list, nested []*record.Operation
-	now := time.Now()
+	now := e.cfg.Store.Now()
 	err = e.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
 		if nested, err = tx.ClaimOperations(e.cfg.Node, true, now, now.Add(e.cfg.Lease), manyNested); err != nil || free == 0 {
 			return err
@@ -156,7 +156,7 @@ func (e *Engine) claim(ctx context.Context, driving *sync.WaitGroup) error {
 // waiting looks, without writing, whether there is anything to claim.
 func (e *Engine) waiting(ctx context.Context) (found bool, err error) {
 	err = e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		found, err = tx.OperationsWait(time.Now(), e.cfg.Lease)
+		found, err = tx.OperationsWait(e.cfg.Store.Now(), e.cfg.Lease)
 		return err
 	})
 	return found, err

@@ -5,8 +5,10 @@ package folder
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +18,10 @@ import (
 // ends, and holds the number of the process that had the lock last.
 const lockName = "keyturn.lock"
 
+// restoringName is a file that stands in a folder while a backup is being
+// restored into it.
+const restoringName = "restore.incomplete"
+
 // Folder is a data folder that this process has for itself until Close.
 type Folder struct {
 	// Path is absolute.
@@ -24,9 +30,82 @@ type Folder struct {
 }
 
 // Open makes the folder with mode 0700 if it is missing, and locks it. It
-// refuses a folder in which every user of the machine may write, and one that
-// another process, or another Folder of this one, has (*InUseError).
+// refuses a folder in which every user of the machine may write, one that
+// another process, or another Folder of this one, has (*InUseError), and one
+// into which a backup was restored in part.
 func Open(path string) (*Folder, error) {
+	f, err := take(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(filepath.Join(f.Path, restoringName)); !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("a restore into the data folder %s did not come to its end: run keyturn restore again, or choose another folder", f.Path), err, f.Close())
+	}
+	return f, nil
+}
+
+// OpenForRestore is Open for a folder that a backup is restored into: Open
+// refuses it from now on until Restored, also when this process is killed.
+// Besides the named files, which may be there, the folder must be empty, or
+// have been given to OpenForRestore before.
+func OpenForRestore(path string, may ...string) (*Folder, error) {
+	f, err := take(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.beginRestore(may); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (f *Folder) beginRestore(may []string) error {
+	marker := filepath.Join(f.Path, restoringName)
+	if _, err := os.Lstat(marker); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(f.Path)
+	if err != nil {
+		return fmt.Errorf("reading the data folder: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() != lockName && !slices.Contains(may, e.Name()) {
+			return fmt.Errorf("data folder %s is not empty: it holds %s; a backup is restored into an empty folder only", f.Path, e.Name())
+		}
+	}
+	m, err := os.OpenFile(marker, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = errors.Join(m.Sync(), m.Close(), f.sync())
+	}
+	if err != nil {
+		return fmt.Errorf("beginning to restore into the data folder: %w", err)
+	}
+	return nil
+}
+
+// Restored makes a folder from OpenForRestore one like any other.
+func (f *Folder) Restored() error {
+	err := f.sync()
+	if err == nil {
+		err = os.Remove(filepath.Join(f.Path, restoringName))
+	}
+	if err != nil {
+		return fmt.Errorf("ending the restore into the data folder: %w", err)
+	}
+	return f.sync()
+}
+
+// sync makes the names in the folder last.
+func (f *Folder) sync() error {
+	d, err := os.Open(f.Path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// take makes and locks the folder.
+func take(path string) (*Folder, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("finding the data folder: %w", err)

@@ -58,6 +58,7 @@ type listener struct {
 	channel string
 	logger  *slog.Logger
 	news    chan struct{} // holds one when a commit is not yet notified of
+	clock   *clock
 }
 
 // channelOf names the channel of a schema: databases keep channels apart,
@@ -142,7 +143,7 @@ func (l *listener) listen(ctx context.Context, feed *store.Feed) (heard bool, er
 	if _, err := c.Exec(bounded, "LISTEN "+pgx.Identifier{l.channel}.Sanitize()); err != nil {
 		return false, err
 	}
-	e := &ear{conn: c, feed: feed, told: map[int64]bool{}}
+	e := &ear{conn: c, feed: feed, clock: l.clock, told: map[int64]bool{}}
 	if err := e.begin(bounded); err != nil {
 		return false, err
 	}
@@ -165,8 +166,9 @@ func closeListening(c *pgx.Conn) {
 
 // ear reads the table change over one connection.
 type ear struct {
-	conn *pgx.Conn
-	feed *store.Feed
+	conn  *pgx.Conn
+	feed  *store.Feed
+	clock *clock
 	// horizon is the oldest transaction that was not over at the last read;
 	// what came before it has been heard. told are those from it on that have
 	// been heard already.
@@ -226,6 +228,7 @@ func (e *ear) poll(ctx context.Context) error {
 		return errGap
 	}
 	e.horizon, e.readAt = horizon, at
+	e.clock.set(began, at)
 	for xid := range e.told {
 		if xid < horizon {
 			delete(e.told, xid)

@@ -98,16 +98,18 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
 	var schema string
-	if err := db.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
+	var at time.Time
+	if err := db.QueryRowContext(ctx, "SELECT current_schema(), clock_timestamp()").Scan(&schema, &at); err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL database %q on %s: %w", config.Database, config.Host, err)
 	}
+	now := newClock(at)
 	logger := cfg.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
 	listening := config.Copy()
 	listening.RuntimeParams["application_name"] += " listening"
-	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1)}}, cfg.Cache), nil
+	return store.New(&backend{db, &listener{db, listening, channelOf(schema), logger, make(chan struct{}, 1), now}}, cfg.Cache), nil
 }
 
 // tune sets what every connection needs unless the URL says otherwise.
@@ -136,6 +138,9 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 		return err
 	}
 	defer c.Close()
+	if err := checkVersion(ctx, c); err != nil {
+		return err
+	}
 	if _, err := c.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_lock(%d)", migrationLock)); err != nil {
 		return err
 	}
@@ -154,6 +159,21 @@ func migrate(ctx context.Context, db *sql.DB, searchPath string) error {
 		return err
 	}
 	_, err = c.ExecContext(ctx, changeTable)
+	return err
+}
+
+// oldest is the first version with all that the store uses, as PostgreSQL
+// counts them; databases that speak its protocol claim to be one.
+const oldest = 130_000
+
+// checkVersion refuses a server that would fail later, in the middle.
+func checkVersion(ctx context.Context, c *sql.Conn) error {
+	var number int
+	var name string
+	err := c.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_version')").Scan(&number, &name)
+	if err == nil && number < oldest {
+		err = fmt.Errorf("PostgreSQL %s is too old: version 13 or newer is needed", name)
+	}
 	return err
 }
 
@@ -181,7 +201,7 @@ type backend struct {
 
 // Peers implements store.Backend.
 func (b *backend) Peers() *store.Peers {
-	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Follow: b.listener.follow}
+	return &store.Peers{Announce: b.listener.announce, Committed: b.listener.committed, Now: b.listener.clock.now, Follow: b.listener.follow}
 }
 
 // conn runs statements in a transaction.
@@ -256,8 +276,27 @@ func (b *backend) transaction(ctx context.Context, opts *sql.TxOptions, fn func(
 }
 
 // begin takes a connection and begins; it waits for a connection no longer
-// than ctx lasts.
-func (b *backend) begin(ctx context.Context, opts *sql.TxOptions) (*transaction, error) {
+// than ctx lasts. A connection of the pool that has died, as all do when the
+// server is restarted, is dropped for another: what only was to begin has done
+// nothing.
+func (b *backend) begin(ctx context.Context, opts *sql.TxOptions) (tx *transaction, err error) {
+	for range 1 + b.db.Stats().MaxOpenConnections {
+		if tx, err = b.tryBegin(ctx, opts); err == nil || ctx.Err() != nil {
+			break
+		}
+		failed, ok := errors.AsType[*store.DriverError](err)
+		if !ok || failed.Doing != beginning || b.Classify(failed.Err) != store.Unavailable {
+			break
+		}
+	}
+	return tx, err
+}
+
+// beginning is what an error was doing that came from a connection which was
+// thought to be good.
+const beginning = "BEGIN"
+
+func (b *backend) tryBegin(ctx context.Context, opts *sql.TxOptions) (*transaction, error) {
 	c, err := b.db.Conn(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -270,7 +309,7 @@ func (b *backend) begin(ctx context.Context, opts *sql.TxOptions) (*transaction,
 	if err != nil {
 		cancel()
 		c.Close()
-		return nil, &store.DriverError{Doing: "BEGIN", Err: err}
+		return nil, &store.DriverError{Doing: beginning, Err: err}
 	}
 	return &transaction{Tx: tx, conn: c, cancel: cancel}, nil
 }
@@ -331,7 +370,7 @@ func (b *backend) Classify(err error) store.Class {
 		}
 		return store.Other
 	}
-	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) || pgconn.Timeout(err) || isNetwork(err) {
+	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || isNetwork(err) {
 		return store.Unavailable
 	}
 	return store.Other

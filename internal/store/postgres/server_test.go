@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -69,6 +70,35 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if newer, ok := errors.AsType[*store.NewerSchemaError](err); !ok || newer.Found != 999 {
 		t.Errorf("got error %v, want a NewerSchemaError", err)
 	}
+}
+
+// TestOldServerIsRefused has the server claim that it is of version 9.6.
+func TestOldServerIsRefused(t *testing.T) {
+	url := newURL()
+	number, err := ask(t, url, "SHOW server_version_num")
+	if err != nil || len(number) != 6 {
+		t.Fatalf("got version %q, %v", number, err)
+	}
+	link := newLink(t)
+	link.rewrite = func(said []byte) []byte { return bytes.ReplaceAll(said, []byte(number), []byte("090624")) }
+	_, err = postgres.Open(t.Context(), postgres.Config{
+		URL: strings.Replace(url, fmt.Sprint(server.Port), fmt.Sprint(link.port()), 1) + "&sslmode=disable&default_query_exec_mode=simple_protocol",
+	})
+	if err == nil || !strings.Contains(err.Error(), "is too old: version 13 or newer is needed") {
+		t.Errorf("got error %v, want that the server is too old", err)
+	}
+}
+
+// ask returns the one value that a query gives.
+func ask(t *testing.T, url, query string) (value string, err error) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.QueryRow(query).Scan(&value)
+	return value, err
 }
 
 // TestSchemaIsOurs keeps the tables in the schema that the URL names.

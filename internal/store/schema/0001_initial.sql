@@ -5,9 +5,11 @@ CREATE TABLE meta (
 ){clustered};
 
 -- body is the whole record with its labelled versions, encoded; the columns
--- beside it are what statements compare.
+-- beside it are what statements compare. Neither this table nor that of
+-- versions is clustered: their rows are so wide that few fit into an inner
+-- page of a clustered tree, which therefore grows deep.
 CREATE TABLE secret (
-    id            {text} PRIMARY KEY,
+    id            {text} NOT NULL PRIMARY KEY,
     account       {text} NOT NULL,
     region        {text} NOT NULL,
     name          {text} NOT NULL,
@@ -19,7 +21,7 @@ CREATE TABLE secret (
     version_count {int} NOT NULL,
     revision      {int} NOT NULL,
     body          {bytes} NOT NULL
-){clustered};
+);
 CREATE UNIQUE INDEX secret_name ON secret (account, region, name);
 CREATE INDEX secret_created  ON secret (account, region, created_at, name, delete_at);
 CREATE INDEX secret_changed  ON secret (account, region, changed_at, name, delete_at);
@@ -37,7 +39,7 @@ CREATE TABLE version (
     meta      {bytes} NOT NULL,
     sealed    {bytes},
     PRIMARY KEY (secret_id, id)
-){clustered};
+);
 
 -- A staging label is on at most one version of a secret.
 CREATE TABLE label (

@@ -84,9 +84,12 @@ func (c *conn) close() {
 	_ = c.sql.Close()
 }
 
-// rebind turns $1 into ?1: SQLite reads $1 as a name and numbers names by
-// first appearance.
-func rebind(query string) string { return strings.ReplaceAll(query, "$", "?") }
+// rebinder turns $1 into ?1, because SQLite reads $1 as a name and numbers
+// names by first appearance. It hides limits from SQLite's planner, which
+// would compile a statement anew for each value that is bound as one.
+var rebinder = strings.NewReplacer("LIMIT $", "LIMIT 0+?", "$", "?")
+
+func rebind(query string) string { return rebinder.Replace(query) }
 
 // pool holds the connections for reading. The one used last is given out
 // first, as its page cache is warm.

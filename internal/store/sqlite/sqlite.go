@@ -73,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 			b.Close()
 		}
 	}()
-	if err := createPrivate(filepath.Join(dir, databaseName)); err != nil {
+	if err := createPrivate(Path(dir)); err != nil {
 		return nil, err
 	}
 	if b.writeDB, err = connect(dir, cfg.Wrap, writePragmas); err != nil {
@@ -83,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 		return nil, err
 	}
 	if err := b.migrate(ctx); err != nil {
-		return nil, fmt.Errorf("opening data folder %s: %w", dir, err)
+		return nil, refusal(dir, err)
 	}
 	b.writer = &writer{db: b.writeDB}
 	readers := cfg.Readers
@@ -92,6 +92,22 @@ func Open(ctx context.Context, cfg Config) (_ *store.Store, err error) {
 	}
 	b.readers = newPool(b.readDB, readers)
 	return store.New(b, cfg.Cache), nil
+}
+
+// Path is the database's file in a data folder.
+func Path(dir string) string { return filepath.Join(dir, databaseName) }
+
+// refusal says why a data folder cannot be opened, and what to do.
+func refusal(dir string, err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff {
+		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+			return fmt.Errorf("%s is damaged (%w): restore a backup", Path(dir), err)
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+			return fmt.Errorf("opening data folder %s: %w: the disk is full, or fails, or does not let this user write", dir, err)
+		}
+	}
+	return fmt.Errorf("opening data folder %s: %w", dir, err)
 }
 
 // createPrivate makes an empty file with mode 0600 unless it exists. SQLite
@@ -118,7 +134,11 @@ var (
 )
 
 func connect(dir string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Path: filepath.Join(dir, databaseName), RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	return connectTo(Path(dir), wrap, pragmas)
+}
+
+func connectTo(path string, wrap func(driver.Connector) driver.Connector, pragmas []string) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
 	c, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)

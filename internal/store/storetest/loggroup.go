@@ -367,3 +367,51 @@ func testTrimLogs(t *testing.T, open Open) {
 		t.Errorf("after the stream was made again: got %q, want %q", got, "h")
 	}
 }
+
+// A group without a retention policy gives up its oldest entries, and no more
+// of them than it must.
+func testLargeLogGroups(t *testing.T, open Open) {
+	s := open(t)
+	appendLines(t, s, "small", "s", lines(noon, "a"))
+	appendLines(t, s, "large", "s", lines(noon, "a", "b", "c", "d", "e", "f"))
+	appendLines(t, s, "large", "other", lines(noon.Add(time.Hour), "x"))
+	appendLines(t, s, "ruled", "s", lines(noon, "a", "b", "c", "d", "e", "f", "g"))
+	ruled := read(t, s, func(tx *store.Tx) (*loggroup.Group, error) { return tx.LogGroup(account, region, "ruled") })
+	ruled.RetentionDays = 30
+	update(t, s, func(tx *store.Tx) error { return tx.SaveLogGroup(ruled) })
+	const each = 1 + loggroup.EntryOverhead
+	find := func(after, most int64) (id, excess int64) {
+		t.Helper()
+		view(t, s, func(tx *store.Tx) (err error) {
+			id, excess, err = tx.LargeLogGroup(after, most)
+			return err
+		})
+		return id, excess
+	}
+	large := groupID(t, s, "large")
+	if id, _ := find(0, 7*each); id != 0 {
+		t.Errorf("got group %d, want none beyond its bound", id)
+	}
+	id, excess := find(0, 4*each-1)
+	if id != large || excess != 3*each+1 {
+		t.Errorf("got group %d with %d too many, want %d with %d", id, excess, large, 3*each+1)
+	}
+	if id, _ := find(large, 4*each-1); id != 0 {
+		t.Errorf("behind it: got group %d", id)
+	}
+	var removed int
+	update(t, s, func(tx *store.Tx) (err error) { removed, err = tx.TrimLogGroup(large, excess, 3); return err })
+	if removed != 3 {
+		t.Errorf("removed %d entries, want the limit of 3", removed)
+	}
+	update(t, s, func(tx *store.Tx) (err error) { removed, err = tx.TrimLogGroup(large, excess-3*each, 3); return err })
+	if removed != 1 {
+		t.Errorf("removed %d entries, want the one that it took", removed)
+	}
+	if got := messages(logEntries(t, s, large, store.LogQuery{})); got != "efx" {
+		t.Errorf("left is %q, want efx", got)
+	}
+	if id, _ := find(0, 4*each-1); id != 0 {
+		t.Errorf("afterwards: got group %d", id)
+	}
+}

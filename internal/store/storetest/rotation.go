@@ -37,7 +37,7 @@ func claim(t testing.TB, s *store.Store, owner string, now time.Time, limit int)
 	t.Helper()
 	var runs []secret.RotationRun
 	update(t, s, func(tx *store.Tx) (err error) {
-		runs, err = tx.ClaimRuns(owner, now, now.Add(time.Minute), limit)
+		runs, err = tx.ClaimRuns(owner, now, now, now.Add(time.Minute), limit)
 		return err
 	})
 	return runs
@@ -118,6 +118,41 @@ func testFence(t *testing.T, open Open) {
 	}
 }
 
+// An engine whose clock is a minute ahead takes nothing that another holds a
+// lease on, looks again when that ends, and may start what its own clock says
+// is due.
+func testClocksDiffer(t *testing.T, open Open) {
+	s := open(t)
+	id := running(t, s, "a")
+	claim(t, s, "one", noon0, 1)
+	ahead := func(now time.Time) (runs []secret.RotationRun) {
+		update(t, s, func(tx *store.Tx) (err error) {
+			runs, err = tx.ClaimRuns("two", now.Add(2*time.Minute), now, now.Add(time.Minute), 1)
+			return err
+		})
+		return runs
+	}
+	if got := ahead(noon0.Add(59 * time.Second)); len(got) != 0 {
+		t.Errorf("an engine whose clock is ahead claimed %+v within the lease", got)
+	}
+	next := read(t, s, func(tx *store.Tx) (time.Time, error) { return tx.NextDue(2 * time.Minute) })
+	if want := noon0.Add(3 * time.Minute); !next.Equal(want) {
+		t.Errorf("by a clock that is ahead: got %v, want the lease's end %v", next, want)
+	}
+	if got := ahead(noon0.Add(time.Minute)); len(got) != 1 || got[0].Fence != 2 {
+		t.Errorf("got claim %+v after the lease, want one with fence 2", got)
+	}
+	run := getRun(t, s, id)
+	run.NotBefore, run.Owner, run.LeaseUntil = noon0.Add(3*time.Minute), "", time.Time{}
+	saveRun(t, s, run, 2)
+	if got := claim(t, s, "one", noon0.Add(2*time.Minute), 1); len(got) != 0 {
+		t.Errorf("got claim %+v before the attempt", got)
+	}
+	if got := ahead(noon0.Add(time.Minute)); len(got) != 1 {
+		t.Error("an engine does not start the attempt that its own clock says is due")
+	}
+}
+
 // A lease that no clock could have given by now does not block a rotation.
 func testLeaseFromTheFuture(t *testing.T, open Open) {
 	s := open(t)
@@ -178,7 +213,7 @@ func testNextDue(t *testing.T, open Open) {
 	s := open(t)
 	next := func() time.Time {
 		t.Helper()
-		return read(t, s, func(tx *store.Tx) (time.Time, error) { return tx.NextDue() })
+		return read(t, s, func(tx *store.Tx) (time.Time, error) { return tx.NextDue(0) })
 	}
 	if got := next(); !got.IsZero() {
 		t.Errorf("got %v from an empty store, want zero", got)
@@ -218,7 +253,7 @@ func testClaimRace(t *testing.T, open Open) {
 		for range runs {
 			var got []secret.RotationRun
 			err := s.Update(t.Context(), func(tx *store.Tx) (err error) {
-				got, err = tx.ClaimRuns(fmt.Sprint("engine", i), noon0, noon0.Add(time.Minute), 2)
+				got, err = tx.ClaimRuns(fmt.Sprint("engine", i), noon0, noon0, noon0.Add(time.Minute), 2)
 				return err
 			})
 			if err != nil {

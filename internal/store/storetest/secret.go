@@ -504,7 +504,7 @@ func testPurgeAndDue(t *testing.T, open Open) {
 		if got := names(tx.DueSecrets(noon0, 1)); got != "4" {
 			t.Errorf("got due secrets %q, want 4", got)
 		}
-		next, err := tx.NextDue()
+		next, err := tx.NextDue(0)
 		if want := noon0.Add(-10 * time.Minute); !next.Equal(want) {
 			t.Errorf("got next due %v, want %v", next, want)
 		}

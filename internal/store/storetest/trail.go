@@ -125,7 +125,7 @@ func testDropEvents(t *testing.T, open Open) {
 	for _, want := range []int64{4, 4, 2, 0} {
 		var got int64
 		update(t, s, func(tx *store.Tx) (err error) {
-			got, err = tx.DropEvents(day0.Add(5*time.Second), 4)
+			got, _, err = tx.DropEvents(day0.Add(5*time.Second), 4)
 			return err
 		})
 		if got != want {

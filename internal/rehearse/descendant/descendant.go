@@ -1,27 +1,28 @@
-package rehearse
+// Package descendant kills the processes that a server started to run a
+// function, as a host that runs out of memory does.
+package descendant
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 )
 
-// killFunction kills the processes below the private server's that run a
-// function, and tells how many there were. No other process is looked for.
-func (s *server) killFunction(name string) (killed int) {
+// Kill sends SIGKILL to the processes below root that run the Lambda function
+// of that name, and tells how many there were. No other process is looked
+// for. It knows Linux's /proc only; elsewhere it finds none.
+func Kill(root int, function string) (killed int) {
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
-	want := []byte("\x00AWS_LAMBDA_FUNCTION_NAME=" + name + "\x00")
+	want := []byte("\x00AWS_LAMBDA_FUNCTION_NAME=" + function + "\x00")
 	for _, file := range environments {
 		env, err := os.ReadFile(file)
 		if err != nil || !bytes.Contains(append([]byte{0}, env...), want) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil || !descends(pid, s.cmd.Process.Pid) {
+		if err != nil || !descends(pid, root) {
 			continue
 		}
 		if syscall.Kill(pid, syscall.SIGKILL) == nil {
@@ -47,34 +48,4 @@ func descends(pid, from int) bool {
 		}
 	}
 	return pid == from
-}
-
-// connections are those that are open.
-type connections struct {
-	mu   sync.Mutex
-	open map[net.Conn]bool
-}
-
-func (c *connections) add(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
-		c.open = map[net.Conn]bool{}
-	}
-	c.open[conn] = true
-}
-
-func (c *connections) remove(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.open, conn)
-}
-
-// breakAll breaks all off.
-func (c *connections) breakAll() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.open {
-		reset(conn)
-	}
 }
