@@ -56,9 +56,11 @@ func BenchmarkRead(b *testing.B) {
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			b.ReportAllocs()
+			before := ownTime()
 			for b.Loop() {
 				bm.ask()
 			}
+			b.ReportMetric(float64((ownTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

@@ -31,6 +31,9 @@ type Record struct {
 	JSON []byte
 }
 
+// usualRecord is room for the JSON of most records, in bytes.
+const usualRecord = 1 << 10
+
 // Record returns the event in CloudTrail's shape.
 func (e *Event) Record() (Record, error) {
 	r := Record{
@@ -39,7 +42,7 @@ func (e *Event) Record() (Record, error) {
 		Username: username(e.Principal), AccessKeyID: e.Principal.AccessKeyID, Resources: e.Resources,
 	}
 	var err error
-	r.JSON, err = e.appendJSON(nil)
+	r.JSON, err = e.appendJSON(make([]byte, 0, usualRecord))
 	return r, err
 }
 
