@@ -21,7 +21,7 @@ type door struct {
 const (
 	headerTimeout = 10 * time.Second
 	bodyGrace     = 15 * time.Second
-	bodyRate      = 128 << 10        // bytes per second
+	bodyRate      = 32 << 10         // bytes per second
 	answerTimeout = 20 * time.Minute // an invocation may take 15 of them
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
