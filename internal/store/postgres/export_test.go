@@ -18,7 +18,7 @@ func NewEar(ctx context.Context, url string, feed *store.Feed) (*Ear, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Ear{ear{conn: c, feed: feed, told: map[int64]bool{}}}
+	e := &Ear{ear{conn: c, feed: feed, clock: new(clock), told: map[int64]bool{}}}
 	return e, e.begin(ctx)
 }
 
