@@ -15,3 +15,10 @@ func Echo(m *Model, seen func(*Operation, Input)) []Op {
 	}
 	return ops
 }
+
+// ReserveBodies takes bytes of the memory for large bodies, or gives them back
+// if they are less than 0, and returns what is taken then.
+func (h *Handler) ReserveBodies(bytes int64) int64 { return h.bodies.reserved.Add(bytes) }
+
+// MaxBodies is how much of that memory there is.
+const MaxBodies = maxBodies
