@@ -2,7 +2,6 @@ package backup
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -335,6 +334,3 @@ func (r *openReader) next() error {
 	r.rest, r.last, r.n = plain, last, r.n+1
 	return nil
 }
-
-// isBackup reports whether a file begins as a backup does.
-func isBackup(b []byte) bool { return bytes.HasPrefix(b, []byte(magic)) }
