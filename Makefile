@@ -3,7 +3,7 @@
 export CGO_ENABLED = 0
 # Without net/rpc in functions and pages in grpc, neither of which is used,
 # the program finds no method by name and can leave out what nobody calls.
-export GOFLAGS = -tags=lambda.norpc,grpcnotrace
+export GOFLAGS := $(strip -tags=lambda.norpc,grpcnotrace $(filter-out -tags=lambda.norpc%,$(GOFLAGS)))
 GO ?= go
 BIN = bin/keyturn
 
