@@ -108,9 +108,34 @@ var eventConditions = map[EventAttribute]struct{ event, resource string }{
 // Events returns a page of events and where it ended; a zero cursor tells
 // that there are no more. An unknown attribute finds nothing.
 func (tx *Tx) Events(q EventQuery) ([]trail.Record, EventCursor, error) {
+	page, err := tx.EventPage(q)
+	if err != nil {
+		return nil, EventCursor{}, err
+	}
+	return page.Records, page.Behind(len(page.Records)), nil
+}
+
+// EventPage is a page of Events that knows the place of each.
+type EventPage struct {
+	Records []trail.Record
+	places  []EventCursor
+	more    bool
+}
+
+// Behind returns the cursor behind the first n records of the page, of which n
+// is at least one; zero when nothing follows.
+func (p *EventPage) Behind(n int) EventCursor {
+	if n == 0 || n == len(p.places) && !p.more {
+		return EventCursor{}
+	}
+	return p.places[n-1]
+}
+
+// EventPage is Events for callers that may use fewer records than they got.
+func (tx *Tx) EventPage(q EventQuery) (*EventPage, error) {
 	condition, known := eventConditions[q.Attribute]
 	if !known {
-		return nil, EventCursor{}, nil
+		return &EventPage{}, nil
 	}
 	query, args := eventQuery(q, `FROM trail_event e`, `e`, condition.event)
 	found, err := tx.events(query, args)
@@ -121,20 +146,17 @@ func (tx *Tx) Events(q EventQuery) ([]trail.Record, EventCursor, error) {
 		found = mergeEvents(found, more)
 	}
 	if err != nil {
-		return nil, EventCursor{}, err
+		return nil, err
 	}
-	var next EventCursor
-	if len(found) > q.Limit {
-		found = found[:q.Limit]
-		next = found[q.Limit-1].place
-	}
-	records := make([]trail.Record, len(found))
-	for i, f := range found {
-		if records[i], err = trail.ParseRecord([]byte(f.body)); err != nil {
-			return nil, EventCursor{}, fault.Wrap(err, "reading an event")
+	page := &EventPage{more: len(found) > q.Limit}
+	for _, f := range found[:min(q.Limit, len(found))] {
+		r, err := trail.ParseRecord([]byte(f.body))
+		if err != nil {
+			return nil, fault.Wrap(err, "reading an event")
 		}
+		page.Records, page.places = append(page.Records, r), append(page.places, f.place)
 	}
-	return records, next, nil
+	return page, nil
 }
 
 // eventQuery builds a query for one more event than the page holds; t is

@@ -147,18 +147,20 @@ addr = ctypes.create_string_buffer(sockaddr(ok[0]))
 good, bad = sockaddr(ok[0]), sockaddr(no[0])
 stop = time.time() + event["seconds"]
 counts = [0, 0]
+def racing(): # a machine that is busy gets more time
+    return time.time() < stop or min(counts) < 50 and time.time() < stop + 40
 def swap_address():
-    while time.time() < stop:
+    while racing():
         ctypes.memmove(addr, bad, 16); ctypes.memmove(addr, good, 16)
 place = os.dup(0)
 def swap_socket():
-    while time.time() < stop:
+    while racing():
         a, b = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         a.setblocking(False)
         os.dup2(a.fileno(), place); os.dup2(b.fileno(), place)
         a.close(); b.close()
 def connects():
-    while time.time() < stop:
+    while racing():
         s = socket.socket(); s.setblocking(False)
         libc.connect(s.fileno(), addr, 16)
         counts[0] += 1
@@ -169,7 +171,7 @@ iov = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(data), 1))
 head = ctypes.create_string_buffer(struct.pack("QIxxxxQQQQIxxxx", ctypes.addressof(addr), 16, ctypes.addressof(iov), 1, 0, 0, 0))
 def sends():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    while time.time() < stop:
+    while racing():
         libc.sendto(s.fileno(), data, 1, 0, addr, 16)
         libc.sendmsg(s.fileno(), head, 0)
         counts[1] += 2

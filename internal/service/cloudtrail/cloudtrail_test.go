@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -359,5 +360,48 @@ func TestRefused(t *testing.T) {
 		"AccessDeniedException", 400, refused+"with an explicit deny in an identity-based policy")
 	if err := look(`{"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}`); err != nil {
 		t.Error(err)
+	}
+}
+
+// The second page begins where the first ends, also when events came in
+// between whose place is on the first.
+func TestPagesWhileEventsCome(t *testing.T) {
+	b := newBench(t)
+	for i := range 10 { // the newest, so that the first page takes from both sources
+		b.record(b.event("recorded-"+strconv.Itoa(i), time.Minute))
+	}
+	for i := range 40 {
+		b.store(b.event("stored-"+strconv.Itoa(i), 2*time.Hour))
+	}
+	stop := make(chan struct{})
+	var coming sync.WaitGroup
+	coming.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				b.store(b.event("new-"+strconv.Itoa(i), time.Hour-time.Duration(i)*time.Millisecond))
+			}
+		}
+	})
+	defer coming.Wait()
+	defer close(stop)
+	for range 200 {
+		seen := map[string]bool{}
+		in := cloudtrail.LookupEventsInput{MaxResults: aws.Int32(20), EndTime: aws.Time(b.now)} // without LookupEvents itself
+		for range 2 {
+			out, err := b.LookupEvents(b.ctx, &in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range out.Events {
+				if seen[*e.EventId] {
+					t.Fatalf("%s came twice", *e.EventName)
+				}
+				seen[*e.EventId] = true
+			}
+			in.NextToken = out.NextToken
+		}
 	}
 }

@@ -46,9 +46,7 @@ func (s *Service) page(ctx context.Context, l *lookup) ([]trail.Record, error) {
 		break
 	}
 	recorded.advance(l, b)
-	if err := s.advance(ctx, l, stored, a); err != nil {
-		return nil, err
-	}
+	stored.advance(l, a)
 	slices.SortStableFunc(page, func(x, y trail.Record) int { return y.Time.Compare(x.Time) })
 	return page, nil
 }
@@ -56,7 +54,7 @@ func (s *Service) page(ctx context.Context, l *lookup) ([]trail.Record, error) {
 // storedEvents are the next events of the store.
 type storedEvents struct {
 	list []trail.Record
-	next store.EventCursor
+	page *store.EventPage
 }
 
 func (s *Service) stored(ctx context.Context, l *lookup) (e storedEvents, err error) {
@@ -64,7 +62,9 @@ func (s *Service) stored(ctx context.Context, l *lookup) (e storedEvents, err er
 		return e, nil
 	}
 	err = s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		e.list, e.next, err = tx.Events(l.query(l.limit))
+		if e.page, err = tx.EventPage(l.query(l.limit)); err == nil {
+			e.list = e.page.Records
+		}
 		return err
 	})
 	return e, err
@@ -77,23 +77,14 @@ func (l *lookup) query(limit int) store.EventQuery {
 	}
 }
 
-// advance moves the progress behind the first n of the events.
-func (s *Service) advance(ctx context.Context, l *lookup, e storedEvents, n int) error {
-	switch {
-	case n == len(e.list):
-		l.Stored.Done = e.next.IsZero()
-		l.Stored.After = e.next
-		return nil
-	case n == 0:
-		return nil
+// advance moves the progress behind the first n of the events. It asks nothing
+// again: events that came meanwhile would move the place.
+func (e *storedEvents) advance(l *lookup, n int) {
+	if e.page == nil || n == 0 && len(e.list) > 0 {
+		return
 	}
-	return s.Store.View(ctx, func(tx *store.Tx) error {
-		_, next, err := tx.Events(l.query(n))
-		if err == nil {
-			l.Stored.After = next
-		}
-		return err
-	})
+	l.Stored.After = e.page.Behind(n)
+	l.Stored.Done = n == len(e.list) && l.Stored.After.IsZero()
 }
 
 // recordedEvents are the next events of the segments.
