@@ -90,10 +90,10 @@ func TestContract(t *testing.T) {
 	environment := map[string]string{"KEYTURN_CA_BUNDLE": rotatortest.PEM(t, db.CAFile)}
 	w := &world{db: db, standby: standby}
 	for _, s := range []rotatortest.Suite{
-		{Rotator: "postgres.single", New: w.plain, Faults: w.loginFaults(), Kill: func(testing.TB) { db.Kill() }, Revive: revive(db)},
+		{Rotator: "postgres.single", EveryStep: true, New: w.plain, Faults: w.loginFaults(), Kill: func(testing.TB) { db.Kill() }, Revive: revive(db)},
 		{Rotator: "postgres.superuser", New: w.odd, Faults: w.superuserFaults(), NoKills: true},
 		{
-			Rotator: "postgres.alternating", New: w.odd, Overlaps: true, Faults: w.superuserFaults(),
+			Rotator: "postgres.alternating", EveryStep: true, New: w.odd, Overlaps: true, Faults: w.superuserFaults(),
 			Kill: func(testing.TB) { db.Kill() }, Revive: revive(db),
 		},
 	} {

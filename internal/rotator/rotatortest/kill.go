@@ -15,8 +15,18 @@ import (
 	"github.com/keyturn/keyturn/internal/rotator/builtin"
 )
 
-// steps are the steps in which something is killed.
+// steps are a rotation's, in their order.
 var steps = []string{"createSecret", "setSecret", "testSecret", "finishSecret"}
+
+// killedIn are the steps in which something is killed: those that are the
+// engine's own, unless the suite wants all. createSecret and finishSecret are
+// the same code for every engine.
+func (s Suite) killedIn() []string {
+	if s.EveryStep {
+		return steps
+	}
+	return []string{"setSecret", "testSecret"}
+}
 
 // during rotates and acts once, when the step begins.
 func (w *World) during(step string, act func()) {
@@ -55,7 +65,7 @@ func (w *World) someVersionLogsIn() {
 func (s Suite) killedFunction(t *testing.T) {
 	server := apitest.Start(t, apitest.Options{})
 	function := server.NewFunction(t, s.Function("rotate"))
-	for _, step := range steps {
+	for _, step := range s.killedIn() {
 		t.Run(step, func(t *testing.T) {
 			w := NewWorld(t, server, s.New(t), function)
 			w.during(step, func() { killFunctions(builtin.Handler(s.Rotator)) })
@@ -82,7 +92,7 @@ func killFunctions(handler string) {
 func (s Suite) killedServer(t *testing.T) {
 	p := StartProcess(t)
 	function := p.NewFunction(t, s.Function("rotate"))
-	for _, step := range steps {
+	for _, step := range s.killedIn() {
 		t.Run(step, func(t *testing.T) {
 			w := NewWorld(t, p.Server, s.New(t), function)
 			w.during(step, p.Kill)
@@ -96,7 +106,7 @@ func (s Suite) killedServer(t *testing.T) {
 func (s Suite) killedTarget(t *testing.T) {
 	server := apitest.Start(t, apitest.Options{})
 	function := server.NewFunction(t, s.Function("rotate"))
-	for _, step := range steps {
+	for _, step := range s.killedIn() {
 		t.Run(step, func(t *testing.T) {
 			w := NewWorld(t, server, s.New(t), function)
 			w.during(step, func() { s.Kill(t) })

@@ -96,6 +96,8 @@ type Suite struct {
 	// NoKills leaves the kills out, for further strategies of an engine to
 	// which they would add nothing.
 	NoKills bool
+	// EveryStep kills in all four steps, in place of setSecret and testSecret.
+	EveryStep bool
 	// Kill ends the server with SIGKILL, and Revive starts it again on the
 	// same data and address. Nil where there is no server to kill.
 	Kill, Revive func(t testing.TB)
