@@ -24,7 +24,7 @@ TEST_FLAGS = -vet=off -p 3 -parallel 4
 # Packages with concurrency of their own, tested under the race detector too.
 RACE = ./internal/trail ./internal/sigv4 ./internal/key/... ./internal/store ./internal/store/sqlite ./internal/wire \
 	./internal/authz ./internal/oidc ./internal/rekey ./internal/function/environment ./internal/function/egress ./internal/invocation ./internal/rotation \
-	./internal/service/secretsmanager ./internal/service/kms ./internal/service/lambda ./internal/stack/engine
+	./internal/service/secretsmanager ./internal/stack/engine
 
 .PHONY: help
 help: ## List the targets.
